@@ -1,0 +1,1 @@
+"""What is said on the wire, and the schema of traces and histories."""

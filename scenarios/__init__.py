@@ -1,0 +1,1 @@
+"""Scripts that a person reads: one folder a system."""

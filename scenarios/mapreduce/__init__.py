@@ -1,0 +1,1 @@
+"""MapReduce at work, and under attack."""

@@ -1,0 +1,1 @@
+"""The systems themselves, written once for both worlds; nothing here imports `sim`."""

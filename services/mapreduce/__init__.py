@@ -1,0 +1,1 @@
+"""MapReduce (Dean & Ghemawat, OSDI 2004)."""

@@ -1,0 +1,1 @@
+"""The lab: the simulated world, scenarios, faults, checks, traces and pictures."""

@@ -1,0 +1,1 @@
+"""Seed sweeps, swarm faults, shrinking."""

@@ -1,0 +1,1 @@
+"""Reading, joining and exporting traces."""

@@ -1,0 +1,474 @@
+"""The event loop of the simulated world: asyncio on a `simpy.Environment`.
+
+SimPy holds virtual time and the queue of what happens later; this loop holds what is ready now.
+A turn of it runs everything that is ready, then lets SimPy step to its next event, which may be
+a timer of asyncio's, the arrival of a message, or a step of any SimPy process. So there is one
+queue of the future, and hardware written in plain SimPy works beside services written in plain
+asyncio.
+
+Virtual time is an integer number of nanoseconds (`env.now`): sums of delays are exact, so ties
+are ties on every machine. `loop.time()` is the same in seconds.
+
+Everything that asyncio leaves to chance is fixed here: sets of tasks and futures iterate in
+order of first use (`Task.__hash__`), and garbage is collected at fixed points of virtual history,
+so that finalizers run at the same moment in every replay.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import itertools
+import math
+import sys
+from collections import deque
+from contextvars import Context, copy_context
+from heapq import heapify, heappop, heappush
+from typing import TYPE_CHECKING, Any, ClassVar, NoReturn
+from weakref import WeakKeyDictionary
+
+import simpy
+from msgspec import Struct
+
+from sim.world.process import PROCESS, Process
+from sim.world.stuck import Deadlock, Spinning, VirtualTimeLimit, report
+
+if TYPE_CHECKING:
+    import random
+    from collections.abc import AsyncGenerator, Callable, Coroutine, Iterable
+
+SECOND = 1_000_000_000  # ns
+
+_NORMAL = 1  # SimPy's priority of ordinary events
+_SPIN_LIMIT = 1_000_000  # callbacks run at one instant before the run is called stuck
+_GC_EVERY = 200_000  # hardware events between two collections of cyclic garbage
+
+
+def nanoseconds(seconds: float) -> int:
+    """Rounds a delay to whole nanoseconds; what is not zero stays at least one."""
+    ns = round(seconds * SECOND)
+    return ns if ns or seconds <= 0 else 1
+
+
+class Handle(Struct, eq=False, weakref=True):
+    """What `call_soon` returns: an `asyncio.Handle` in a cheaper suit."""
+
+    callback: Callable[..., object] | None
+    args: tuple[Any, ...]
+    context: Context
+    _cancelled: bool = False
+
+    def cancel(self) -> None:
+        """Keeps the callback from running."""
+        self._cancelled = True
+        self.callback = None
+        self.args = ()
+
+    def cancelled(self) -> bool:
+        """Says whether it was cancelled."""
+        return self._cancelled
+
+    def get_context(self) -> Context:
+        """Returns the context that the callback runs in."""
+        return self.context
+
+
+class Timer(Struct, eq=False, weakref=True):
+    """What `call_later` returns: an `asyncio.TimerHandle` that is itself the SimPy event it waits for."""
+
+    callback: Callable[..., object] | None
+    args: tuple[Any, ...]
+    context: Context
+    loop: Loop
+    when_ns: int
+    callbacks: tuple[Callable[[Timer], None], ...] | None  # SimPy's
+    _cancelled: bool = False
+
+    _ok: ClassVar[bool] = True  # SimPy's: the event did not fail
+
+    def cancel(self) -> None:
+        """Keeps the callback from running."""
+        if not self._cancelled:
+            self._cancelled = True
+            self.callback = None
+            self.args = ()
+            if self.callbacks is not None:
+                self.callbacks = DISCARDED
+                self.loop.env.discarded()
+
+    cancelled = Handle.cancelled
+    get_context = Handle.get_context
+
+    def when(self) -> float:
+        """Returns the loop time at which it is due, in seconds."""
+        return self.when_ns / SECOND
+
+
+def _fire(timer: Timer) -> None:
+    timer.loop.run_now(timer)
+
+
+FIRE = (_fire,)
+DISCARDED: tuple[Any, ...] = ()
+"""As the `callbacks` of a queued event: it was called off, and time does not advance to it."""
+
+
+class VirtualTime(simpy.Environment):
+    """SimPy's environment, in nanoseconds, which forgets events that were called off."""
+
+    _now: int
+    _queue: list[Any]
+
+    def __init__(self) -> None:
+        super().__init__(0)
+        self._called_off = 0
+
+    def discarded(self) -> None:
+        """Counts an event called off; when they are most of the queue, the queue is rebuilt."""
+        self._called_off += 1
+        if self._called_off > 1000 and self._called_off * 2 > len(self._queue):
+            self._queue[:] = [item for item in self._queue if item[3].callbacks is not DISCARDED]
+            heapify(self._queue)
+            self._called_off = 0
+
+    def next_time(self) -> int | None:
+        """Returns when the next event is due, or None when there is none."""
+        queue = self._queue
+        while queue:
+            if queue[0][3].callbacks is not DISCARDED:
+                at: int = queue[0][0]
+                return at
+            heappop(queue)
+            self._called_off -= 1
+        return None
+
+    def push(self, at: int, event: Any) -> None:
+        """Queues any object with SimPy's `callbacks` and `_ok`, at an absolute time."""
+        heappush(self._queue, (at, _NORMAL, next(self._eid), event))
+
+
+class Task(asyncio.Task[Any]):
+    """A task that knows its process, and whose place in a set does not depend on its address."""
+
+    __slots__ = ("order", "process")
+
+    order: int
+    process: Process | None
+
+    def __hash__(self) -> int:
+        try:
+            return self.order
+        except AttributeError:
+            self.order = next(_loop_of(self).orders)
+            return self.order
+
+
+class Future(asyncio.Future[Any]):
+    """A future whose place in a set does not depend on its address."""
+
+    __slots__ = ("order",)
+
+    order: int
+
+    __hash__ = Task.__hash__
+
+
+def _loop_of(future: asyncio.Future[Any]) -> Loop:
+    loop = future.get_loop()
+    assert isinstance(loop, Loop)
+    return loop
+
+
+class Loop(asyncio.BaseEventLoop):
+    """An `asyncio` event loop whose clock and timers are SimPy's.
+
+    Args:
+        interleave: when given, chooses which ready task runs first; otherwise they run in order.
+        limit: virtual nanoseconds after which the run is ended with `VirtualTimeLimit`.
+
+    Raises (from `run_until_complete` and `run_forever`):
+        Deadlock: nothing can ever happen again, and what is waited for has not.
+        VirtualTimeLimit: the limit was reached.
+        Spinning: a million callbacks ran without time advancing.
+    """
+
+    def __init__(self, interleave: random.Random | None = None, limit: int | None = None) -> None:
+        super().__init__()
+        self.env = VirtualTime()
+        self.limit = limit
+        self.orders = itertools.count()
+        self.turns = 0  # callbacks run so far: a watchdog can see that the loop is alive
+        self._interleave = interleave
+        self._soon: deque[Handle | Timer] = deque()
+        self._task_numbers = itertools.count(1)
+        self._generators: WeakKeyDictionary[AsyncGenerator[Any, Any], Process | None] = WeakKeyDictionary()
+        self._until_gc = _GC_EVERY
+
+    # Time and callbacks
+
+    def time(self) -> float:
+        """Returns virtual time in seconds."""
+        return self.env._now / SECOND
+
+    def call_soon(  # type: ignore[override]
+        self, callback: Callable[..., object], *args: Any, context: Context | None = None
+    ) -> Handle:
+        """Runs `callback` at this same instant, after what is ready already."""
+        handle = Handle(callback, args, copy_context() if context is None else context)
+        self._soon.append(handle)
+        return handle
+
+    call_soon_threadsafe = call_soon  # type: ignore[assignment]
+    # There is one thread; a signal handler may call it between two callbacks, which is safe.
+
+    def call_later(  # type: ignore[override]
+        self, delay: float, callback: Callable[..., object], *args: Any, context: Context | None = None
+    ) -> Timer:
+        """Runs `callback` after `delay` virtual seconds."""
+        if delay <= 0:
+            ns = 0
+        elif delay < math.inf:
+            ns = round(delay * SECOND) or 1
+        else:
+            return self._later(None, callback, args, context)
+        return self._later(self.env._now + ns, callback, args, context)
+
+    def call_at(  # type: ignore[override]
+        self, when: float, callback: Callable[..., object], *args: Any, context: Context | None = None
+    ) -> Timer:
+        """Runs `callback` when `time()` reaches `when`."""
+        if when is None:
+            raise TypeError("when cannot be None")
+        at = None if when == math.inf else max(self.env._now, math.ceil(when * SECOND - 0.5))
+        return self._later(at, callback, args, context)
+
+    def _later(
+        self, at: int | None, callback: Callable[..., object], args: tuple[Any, ...], context: Context | None
+    ) -> Timer:
+        env = self.env
+        timer = Timer(callback, args, copy_context() if context is None else context, self, at or 0, FIRE)
+        if at is not None:
+            heappush(env._queue, (at, _NORMAL, next(env._eid), timer))  # env.push, inlined: the hottest line
+        return timer
+
+    # Tasks and futures
+
+    def create_future(self) -> asyncio.Future[Any]:
+        """Returns a future of this loop."""
+        return Future(loop=self)
+
+    def create_task(  # type: ignore[override]
+        self,
+        coro: Coroutine[Any, Any, Any],
+        *,
+        name: str | None = None,
+        context: Context | None = None,
+        **more: Any,
+    ) -> asyncio.Task[Any]:
+        """Starts a coroutine as a task of the process that calls."""
+        self._check_closed()  # type: ignore[attr-defined]
+        process = PROCESS.get(None)
+        if context is not None:
+            if PROCESS in context:
+                process = context[PROCESS]
+            elif process is not None:
+                context.run(PROCESS.set, process)
+        factory: Any = self.get_task_factory()
+        if factory is not None:
+            made = (
+                factory(self, coro, **more)
+                if context is None
+                else factory(self, coro, context=context, **more)
+            )
+            if name is not None:
+                made.set_name(name)
+            return made  # type: ignore[no-any-return]
+        name = f"Task-{next(self._task_numbers)}" if name is None else name
+        task = Task(coro, loop=self, name=name, context=context, **more)
+        task.process = process
+        return task
+
+    def ready(self, handles: Iterable[Handle | Timer]) -> None:
+        """Makes callbacks ready that were held back (by a pause)."""
+        self._soon.extend(handles)
+
+    def bury(self, process: Process) -> list[Any]:
+        """Returns all that a dead process was doing, for somebody to keep and nobody to run."""
+        tasks = [t for t in asyncio.all_tasks(self) if getattr(t, "process", None) is process]
+        generators = [g for g, owner in self._generators.items() if owner is process]
+        return [*tasks, *(t.get_coro() for t in tasks), *generators]
+
+    # Running
+
+    def run_now(self, handle: Handle | Timer) -> None:
+        """Runs a callback at once, unless its process is halted. For hardware events only:
+        nothing else is ready while one happens, so this is `call_soon` without the queue.
+        """
+        callback = handle.callback
+        if callback is None:
+            return
+        process = handle.context.get(PROCESS)
+        if process is not None and process.halted:
+            process.hold(handle)  # type: ignore[arg-type]
+            return
+        try:
+            handle.context.run(callback, *handle.args)
+        except (SystemExit, KeyboardInterrupt):
+            raise
+        except BaseException as exc:
+            self._callback_failed(handle, exc)
+
+    def run_forever(self) -> None:
+        """Runs until `stop()`."""
+        self._check_closed()  # type: ignore[attr-defined]
+        self._check_running()  # type: ignore[attr-defined]
+        hooks = sys.get_asyncgen_hooks()
+        collecting = gc.isenabled()
+        gc.disable()
+        self._set_coroutine_origin_tracking(self.get_debug())  # type: ignore[attr-defined]
+        sys.set_asyncgen_hooks(firstiter=self._generator_started, finalizer=self._generator_dropped)
+        self._thread_id = 1  # BaseEventLoop.is_running()
+        asyncio._set_running_loop(self)
+        try:
+            self._run()
+        finally:
+            self._stopping = False
+            self._thread_id = None  # type: ignore[assignment]
+            asyncio._set_running_loop(None)
+            self._set_coroutine_origin_tracking(False)  # type: ignore[attr-defined]
+            sys.set_asyncgen_hooks(*hooks)
+            if collecting:
+                gc.enable()
+
+    def _run(self) -> None:
+        soon, env = self._soon, self.env
+        step, next_time = env.step, env.next_time
+        popleft = soon.popleft
+        limit = math.inf if self.limit is None else self.limit
+        at_this_instant = 0
+        while True:
+            while soon:
+                batch = len(soon)
+                self.turns += batch
+                at_this_instant += batch
+                if at_this_instant > _SPIN_LIMIT:
+                    self._spinning()
+                if self._interleave is not None:
+                    self._shuffle(self._interleave)
+                for _ in range(batch):
+                    handle = popleft()
+                    callback = handle.callback
+                    if callback is None:
+                        continue
+                    context = handle.context
+                    process = context.get(PROCESS)
+                    if process is not None and process.halted:
+                        process.hold(handle)  # type: ignore[arg-type]
+                        continue
+                    try:
+                        context.run(callback, *handle.args)
+                    except (SystemExit, KeyboardInterrupt):
+                        raise
+                    except BaseException as exc:
+                        self._callback_failed(handle, exc)
+                if self._stopping:
+                    return
+            if self._stopping:
+                return
+            when = next_time()
+            if when is None:
+                raise Deadlock(report(self, "deadlock: nothing can ever run again"))
+            if when > env._now:
+                if when > limit:
+                    raise VirtualTimeLimit(
+                        report(self, f"the limit of {limit / SECOND:g} s of virtual time is reached")
+                    )
+                at_this_instant = 0
+            step()
+            if self._interleave is not None:
+                while next_time() == when:  # all that happens at one instant competes
+                    step()
+            self._until_gc -= 1
+            if self._until_gc <= 0:
+                self._until_gc = _GC_EVERY
+                gc.collect()
+
+    def _shuffle(self, rng: random.Random) -> None:
+        """Reorders the ready tasks. Plain callbacks keep their places: asyncio promises their order."""
+        soon = self._soon
+        places = [
+            i for i, h in enumerate(soon) if isinstance(getattr(h.callback, "__self__", None), asyncio.Task)
+        ]
+        if len(places) > 1:
+            order = places[:]
+            rng.shuffle(order)
+            before = list(soon)
+            for place, other in zip(places, order, strict=True):
+                soon[place] = before[other]
+
+    def _spinning(self) -> NoReturn:
+        """Watches a little longer to see who it is, then says so."""
+        counts: dict[Any, int] = {}
+        for handle in self._soon:
+            task = getattr(handle.callback, "__self__", None)
+            if isinstance(task, asyncio.Task):
+                counts[task] = counts.get(task, 0) + 1
+        busiest = max(counts, key=lambda task: counts[task], default=None)
+        raise Spinning(
+            report(
+                self,
+                f"{_SPIN_LIMIT:,} callbacks ran at one instant and time does not advance: something spins",
+                [busiest] if busiest is not None else [],
+            )
+        )
+
+    def _callback_failed(self, handle: Handle | Timer, exc: BaseException) -> None:
+        self.call_exception_handler(
+            {"message": f"Exception in callback {handle.callback!r}", "exception": exc, "handle": handle}
+        )
+
+    # Asynchronous generators belong to the process that first iterated them
+
+    def _generator_started(self, generator: AsyncGenerator[Any, Any]) -> None:
+        self._generators[generator] = PROCESS.get(None)
+        self._asyncgen_firstiter_hook(generator)  # type: ignore[attr-defined]
+
+    def _generator_dropped(self, generator: AsyncGenerator[Any, Any]) -> None:
+        self._asyncgens.discard(generator)  # type: ignore[attr-defined]
+        if not self.is_closed():
+            process = self._generators.get(generator)
+            context = process.context.copy() if process is not None else None
+            self.create_task(generator.aclose(), context=context)
+
+    # The outside
+
+    def run_in_executor(  # type: ignore[override]
+        self, executor: Any, func: Callable[..., Any], *args: Any
+    ) -> asyncio.Future[Any]:
+        """Runs `func` at once: a simulated process has one thread. `Host.compute` charges for it."""
+        future = self.create_future()
+        try:
+            result = func(*args)
+        except (SystemExit, KeyboardInterrupt):
+            raise
+        except BaseException as exc:
+            future.set_exception(exc)
+        else:
+            self.call_soon(_resolve, future, result)
+        return future
+
+    async def shutdown_default_executor(self, timeout: float | None = None) -> None:
+        """There is none."""
+
+    def close(self) -> None:
+        """Closes the loop; what was still to happen never does."""
+        if self.is_running():
+            raise RuntimeError("Cannot close a running event loop")
+        self._soon.clear()
+        self.env._queue.clear()
+        super().close()
+
+
+def _resolve(future: asyncio.Future[Any], result: Any) -> None:
+    if not future.done():
+        future.set_result(result)

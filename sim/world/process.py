@@ -1,0 +1,100 @@
+"""A process: the tasks, callbacks and timers of one incarnation of a host, which die together.
+
+Which process a piece of running code belongs to is kept where asyncio itself keeps such
+things, in a context variable: every task and callback inherits it, and the loop looks at it
+before each step. That one look is what makes a crash a crash (nothing of a dead process ever
+runs again, not even its `finally` blocks) and a pause a pause.
+"""
+
+from __future__ import annotations
+
+from contextvars import Context, ContextVar
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from sim.world.loop import Handle, Loop
+
+PROCESS: ContextVar[Process] = ContextVar("dsim_process")
+"""The process that the running code belongs to; unset in the hardware and outside a simulation."""
+
+_graveyard: list[Any] = []
+"""What dead processes were doing, kept for good: were a suspended coroutine ever freed, Python
+would run its `finally` blocks. A sweep gives the memory back by recycling its workers."""
+
+
+class Process:
+    """One incarnation of a host.
+
+    Attributes:
+        halted: True while dead or paused; the loop then runs nothing of this process.
+        context: holds `PROCESS`; copy it for each task that is started on the process's behalf.
+        adopted: the program knows no `Host`: its direct calls of clocks, chance and network
+            are answered by the simulated host instead of refused.
+        host: the simulated host (opaque here).
+    """
+
+    __slots__ = (
+        "_held",
+        "_on_death",
+        "adopted",
+        "context",
+        "dead",
+        "halted",
+        "host",
+        "incarnation",
+        "loop",
+        "name",
+    )
+
+    def __init__(
+        self, loop: Loop, name: str, incarnation: int = 0, *, adopted: bool = False, host: Any = None
+    ) -> None:
+        self.loop = loop
+        self.name = name
+        self.incarnation = incarnation
+        self.adopted = adopted
+        self.host = host
+        self.halted = False
+        self.dead = False
+        self.context = Context()
+        self.context.run(PROCESS.set, self)
+        self._held: list[Handle] = []
+        self._on_death: list[Callable[[], None]] = []
+
+    def on_death(self, callback: Callable[[], None]) -> None:
+        """Has the hardware call `callback` at the moment of death (connections break, caches go)."""
+        self._on_death.append(callback)
+
+    def hold(self, handle: Handle) -> None:
+        """Takes a callback that came due while the process is halted; the dead keep nothing."""
+        if not self.dead:
+            self._held.append(handle)
+
+    def pause(self) -> None:
+        """Stops the process where it stands, as SIGSTOP does."""
+        self.halted = True
+
+    def resume(self) -> None:
+        """Lets a paused process go on; all that came due meanwhile is due now."""
+        if self.dead or not self.halted:
+            return
+        self.halted = False
+        held, self._held = self._held, []
+        self.loop.ready(held)
+
+    def kill(self) -> None:
+        """Ends the process at once, as SIGKILL does."""
+        if self.dead:
+            return
+        self.dead = self.halted = True
+        self._held.clear()
+        _graveyard.append(self.loop.bury(self))
+        callbacks, self._on_death = self._on_death, []
+        for callback in callbacks:
+            callback()
+
+    def __repr__(self) -> str:
+        state = "dead" if self.dead else "paused" if self.halted else "running"
+        return f"<process {self.name}#{self.incarnation} {state}>"
