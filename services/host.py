@@ -11,7 +11,7 @@ cancelled, or its host dies.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, TypeVar
 
 if TYPE_CHECKING:
     import random
@@ -20,11 +20,12 @@ if TYPE_CHECKING:
 
     import grpc
 
+    Context: TypeAlias = grpc.aio.ServicerContext[Any, Any]
+    """What a servicer's method gets beside its request (for annotations only)."""
+
 T = TypeVar("T")
 
 DEFAULT_PORT = 50051  # where a host serves unless a port is named; a name inside the world, not a real port
-
-GrpcOptions = "Sequence[tuple[str, Any]]"
 
 
 class File(Protocol):

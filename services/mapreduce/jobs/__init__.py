@@ -1,0 +1,1 @@
+"""Example jobs (MapReduce 2.3)."""
