@@ -21,8 +21,33 @@ if TYPE_CHECKING:
 Pair: TypeAlias = tuple[Any, Any]
 Pieces: TypeAlias = list[tuple[str, int, int]]  # (path, offset, size): one split
 
-_encode = msgspec.msgpack.Encoder().encode
-_decode = msgspec.msgpack.Decoder(list[tuple[Any, Any]]).decode
+_BYTES_AS_TEXT = 1  # extension type of a str that holds bytes which are no UTF-8
+
+
+def _encode(value: Any) -> bytes:
+    try:
+        return _encoder.encode(value)
+    except UnicodeEncodeError:
+        return _encoder.encode(_escape(value))
+
+
+def _escape(value: Any) -> Any:
+    if isinstance(value, str):
+        data = value.encode("utf-8", "surrogateescape")
+        return value if data.isascii() else msgspec.msgpack.Ext(_BYTES_AS_TEXT, data)
+    if isinstance(value, list | tuple):
+        return [_escape(item) for item in value]
+    return value
+
+
+def _unescape(code: int, data: memoryview) -> Any:
+    if code != _BYTES_AS_TEXT:
+        raise ValueError(f"unknown extension type {code} in intermediate data")
+    return bytes(data).decode("utf-8", "surrogateescape")
+
+
+_encoder = msgspec.msgpack.Encoder()
+_decode = msgspec.msgpack.Decoder(list[tuple[Any, Any]], ext_hook=_unescape).decode
 
 
 def user_function(name: str) -> Callable[..., Iterable[Any]]:

@@ -25,7 +25,6 @@ if TYPE_CHECKING:
     from services.host import Context, Host
 
 CHUNK = 64 * 1024  # bytes a message of a Fetch
-COST_PER_BYTE = 200e-9  # processor seconds that a simulated host charges for a byte mapped or reduced
 MAX_LINE = 64 * 1024 * 1024  # bytes
 
 _LOOKAHEAD = 64 * 1024  # bytes read past a cut to find the end of the record that crosses it
@@ -40,15 +39,20 @@ class Worker(rpc.WorkerServicer):
         host: its door.
         master: the master's host.
         files: the host that serves the file system.
+        slots: tasks of each kind at a time.
         ping_timeout_s: silence of the master after which the worker registers again.
+        cost_per_byte: processor seconds that a simulated host charges for a byte mapped or reduced.
     """
 
-    def __init__(self, host: Host, master: str, files: str, *, slots: int, ping_timeout_s: float) -> None:
+    def __init__(
+        self, host: Host, master: str, files: str, *, slots: int, ping_timeout_s: float, cost_per_byte: float
+    ) -> None:
         self._host = host
         self._master = rpc.MasterStub(host.connect(master))
         self._files = FileSystem(host, files)
         self._slots = slots
         self._timeout = ping_timeout_s
+        self._cost = cost_per_byte
         self._peers: dict[str, rpc.WorkerAsyncStub] = {}
         self._running: dict[tuple[str, int], asyncio.Task[None]] = {}  # by job and attempt
         self._regions: dict[tuple[str, int, int], list[int]] = {}  # by job, map and attempt: R + 1 offsets
@@ -143,7 +147,7 @@ class Worker(rpc.WorkerServicer):
             task.spec.combiner,
             task.spec.reduces,
             texts,
-            cost=read * COST_PER_BYTE,
+            cost=read * self._cost,
         )
         # 3.1 step 4. No sync: were it lost in a crash, the master would have the task executed again.
         path = _map_output(task.job, task.number, task.attempt)
@@ -184,7 +188,7 @@ class Worker(rpc.WorkerServicer):
     async def _reduce(self, task: pb.Task) -> None:
         regions = await self._shuffle(task)
         output = await self._host.compute(
-            reduce_partition, task.spec.reducer, regions, cost=sum(map(len, regions)) * COST_PER_BYTE
+            reduce_partition, task.spec.reducer, regions, cost=sum(map(len, regions)) * self._cost
         )
         # 3.3: one temporary file, renamed atomically; two executions leave the bytes of one.
         name = f"part-{task.number:05}"
@@ -235,11 +239,18 @@ def _map_output(job: str, number: int, attempt: int) -> str:
 
 
 async def serve(
-    host: Host, master: str = "master", files: str = "files", slots: int = 1, ping_timeout_s: float = 2.0
+    host: Host,
+    master: str = "master",
+    files: str = "files",
+    slots: int = 1,
+    ping_timeout_s: float = 2.0,
+    cost_per_byte: float = 200e-9,
 ) -> None:
     """Serves as a worker of `master` until cancelled."""
     server = host.serve()
-    worker = Worker(host, master, files, slots=slots, ping_timeout_s=ping_timeout_s)
+    worker = Worker(
+        host, master, files, slots=slots, ping_timeout_s=ping_timeout_s, cost_per_byte=cost_per_byte
+    )
     rpc.add_WorkerServicer_to_server(worker, server)
     await server.start()
     async with asyncio.TaskGroup() as group:
