@@ -8,11 +8,13 @@ runs again, not even its `finally` blocks) and a pause a pause.
 
 from __future__ import annotations
 
+import asyncio
+import ctypes
 from contextvars import Context, ContextVar
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from sim.world.loop import Handle, Loop
 
@@ -22,6 +24,7 @@ PROCESS: ContextVar[Process] = ContextVar("dsim_process")
 _graveyard: list[Any] = []
 """What dead processes were doing, kept for good: were a suspended coroutine ever freed, Python
 would run its `finally` blocks. A sweep gives the memory back by recycling its workers."""
+ctypes.pythonapi.Py_IncRef(ctypes.py_object(_graveyard))  # for good: at the interpreter's end, too
 
 
 class Process:
@@ -98,3 +101,16 @@ class Process:
     def __repr__(self) -> str:
         state = "dead" if self.dead else "paused" if self.halted else "running"
         return f"<process {self.name}#{self.incarnation} {state}>"
+
+
+def end_all(loop: Loop, living: Sequence[Process]) -> None:
+    """Ends all processes of a run at once, and buries whatever else the loop was doing."""
+    for process in living:
+        process.dead = process.halted = True
+        process._held.clear()
+    tasks = asyncio.all_tasks(loop)
+    _graveyard.append([*tasks, *(task.get_coro() for task in tasks), *loop._generators])
+    for process in living:
+        callbacks, process._on_death = process._on_death, []
+        for callback in callbacks:
+            callback()

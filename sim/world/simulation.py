@@ -1,19 +1,27 @@
-"""A simulated world put together: one seed, one loop, one network, some hosts, one trace."""
+"""A simulated world put together: one seed, one loop, one network, some machines, one trace."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, TypeVar
 
+from sim.world import process as processes
 from sim.world.chance import Chance
+from sim.world.clock import EPOCH, HostClock
+from sim.world.cpu import ComputeCost, Cpu, RpcCost
+from sim.world.disk import SimDisk
 from sim.world.loop import SECOND, Loop
+from sim.world.machine import Machine
 from sim.world.network import Network
 
 if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Coroutine, Mapping
+
     from services.recorder import Recorder
     from sim.world.host import SimHost
 
-EPOCH = 946_684_800 * SECOND
-"""True wall-clock time at the start of every run: 2000-01-01T00:00:00Z, in ns."""
+__all__ = ["EPOCH", "Simulation"]
+
+T = TypeVar("T")
 
 
 class Simulation:
@@ -26,7 +34,9 @@ class Simulation:
         limit_s: virtual seconds after which the run is ended.
 
     Attributes:
-        loop, network, chance, hosts, trace: its parts; `trace` is None when tracing is off.
+        loop, network, chance, machines, trace: its parts; `trace` is None when tracing is off.
+        failures: the programs that raised, in order: host and error.
+        on_failure: called with the same at that moment, as hardware.
     """
 
     def __init__(
@@ -43,9 +53,102 @@ class Simulation:
             interleave=self.chance.stream("interleave") if interleave else None,
             limit=round(limit_s * SECOND) if limit_s is not None else None,
         )
+        self.loop.world = self
         self.network = Network(self.loop.env)
-        self.hosts: dict[str, SimHost] = {}
+        self.machines: dict[str, Machine] = {}
+        self.failures: list[tuple[str, BaseException]] = []
+        self.on_failure: Callable[[str, BaseException], None] | None = None
 
     def now(self) -> int:
         """Returns virtual time in ns."""
         return self.loop.env._now
+
+    def add_host(
+        self,
+        name: str,
+        *,
+        cores: int = 4,
+        rpc_cost: RpcCost | None = None,
+        compute_cost: ComputeCost | None = None,
+    ) -> Machine:
+        """Adds a machine, switched off.
+
+        Args:
+            name: by which others connect to it.
+            cores: of its processor.
+            rpc_cost: what a message of an RPC costs its processor; None: nothing.
+            compute_cost: what `Host.compute` costs where the call does not say.
+
+        Raises:
+            ValueError: the name is taken, empty or holds a ":" or "/".
+        """
+        if not name or ":" in name or "/" in name:
+            raise ValueError(f"{name!r} cannot be the name of a host: it must have letters and no ':' or '/'")
+        if name in self.machines:
+            raise ValueError(f"there is a host {name} already")
+        env = self.loop.env
+        machine = Machine(
+            self,
+            name,
+            Cpu(env, cores, rpc_cost, compute_cost),
+            SimDisk(env, self.chance.stream(f"disk/{name}")),
+            HostClock(env, name, self.trace),
+        )
+        self.network.hosts[name] = None
+        self.machines[name] = machine
+        return machine
+
+    def boot(
+        self,
+        name: str,
+        program: Callable[..., Awaitable[Any]] | None = None,
+        parameters: Mapping[str, Any] | None = None,
+        *,
+        adopt: bool = False,
+        **hardware: Any,
+    ) -> SimHost:
+        """Starts a process on a host, which is added when there is none; see `Machine.boot` and `add_host`.
+
+        Raises:
+            ValueError: the host is up already.
+        """
+        machine = self.machines.get(name) or self.add_host(name, **hardware)
+        return machine.boot(program, parameters, adopt=adopt)
+
+    def run(self, main: Coroutine[Any, Any, T], *, name: str = "main", adopt: bool = False) -> T:
+        """Runs a coroutine in a process of its own host until it is done, and then ends the world.
+
+        Args:
+            main: the coroutine.
+            name: of its host, which is added and booted unless it is there.
+            adopt: its direct calls of clocks, chance, grpc.aio and asyncio streams are the host's.
+
+        Returns:
+            what the coroutine returns.
+
+        Raises:
+            Stuck: the run could not come to an end; the message says who waits where.
+            BaseException: what the coroutine raises.
+        """
+        try:
+            host = self.machines[name].host if name in self.machines else self.boot(name, adopt=adopt)
+            task = self.loop.create_task(main, name=name, context=host.process.context.copy())
+            result: T = self.loop.run_until_complete(task)
+            return result
+        finally:
+            self.close()
+
+    def close(self) -> None:
+        """Ends every process where it stands and closes the loop; a second call does nothing."""
+        if self.loop.is_closed():
+            return
+        for machine in self.machines.values():
+            machine.clock.sample()
+        processes.end_all(self.loop, [m.process for m in self.machines.values() if m.process is not None])
+        self.loop.close()
+
+    def program_failed(self, name: str, error: BaseException) -> None:
+        """Notes that the program of a host raised."""
+        self.failures.append((name, error))
+        if self.on_failure is not None:
+            self.on_failure(name, error)
