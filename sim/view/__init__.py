@@ -1,1 +1,165 @@
-"""Pictures of traces."""
+"""Pictures of runs: `draw` makes those that a run has data for.
+
+matplotlib is loaded when the first picture is drawn, not before: loading it takes longer than a
+small simulation.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+from msgspec import Struct
+
+from sim.trace.read import TraceError, read_history, read_trace
+from sim.view.run import SECOND, Run, ViewError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from matplotlib.figure import Figure
+
+__all__ = ["KINDS", "Kind", "Run", "ViewError", "draw", "kinds"]
+
+FORMATS = ("png", "svg")
+
+
+class Kind(Struct, frozen=True):
+    """A kind of picture.
+
+    Attributes:
+        shows: what one sees on it, for lists.
+        needs: the attribute of `Run` that counts what it is made of.
+        without: what is said when there is none of it.
+    """
+
+    name: str
+    shows: str
+    needs: str
+    without: str
+
+    def figure(self, run: Run) -> Figure:
+        """Draws the picture."""
+        import matplotlib as mpl
+
+        from sim.view import paper
+
+        with mpl.rc_context(paper.STYLE):
+            if not getattr(run, self.needs):
+                return paper.blank(run, self.shows, "The trace is empty." if run.empty else self.without)
+            figure: Figure = getattr(importlib.import_module(f"sim.view.{self.name}"), self.name)(run)
+            return figure
+
+
+KINDS = {
+    kind.name: kind
+    for kind in (
+        Kind("spacetime", "messages between hosts", "traffic", "No message was sent."),
+        Kind(
+            "timeline",
+            "spans of work",
+            "spans",
+            "No span was recorded: programs write them with host.span(...).",
+        ),
+        Kind(
+            "rates",
+            "rates and latencies",
+            "traffic_or_operations",
+            "No message was sent and no operation recorded.",
+        ),
+        Kind("topology", "traffic between hosts", "traffic", "No message was sent."),
+        Kind("clocks", "wall clocks against true time", "clocks", "No clock was sampled."),
+    )
+}
+"""Every kind of picture by its name."""
+
+
+def kinds() -> dict[str, str]:
+    """Returns the kinds of pictures and what each shows."""
+    return {kind.name: kind.shows for kind in KINDS.values()}
+
+
+def draw(
+    run_dir: Path,
+    kinds: Sequence[str] | None = None,
+    *,
+    start_s: float | None = None,
+    end_s: float | None = None,
+    formats: Sequence[str] = ("png",),
+) -> list[Path]:
+    """Draws pictures of a run into its folder, as `<kind>.png`.
+
+    Args:
+        run_dir: the folder of a run.
+        kinds: which; None for those that the scenario names (`plots` in `summary.json`), or else all
+            that the run has data for.
+        start_s, end_s: the window to draw, in seconds since the start of the run.
+        formats: "png", "svg".
+
+    Returns:
+        The files written.
+
+    Raises:
+        ViewError: an unknown kind or format, an empty window, a missing or damaged run, a file that
+            cannot be written.
+    """
+    for kind in kinds or ():
+        if kind not in KINDS:
+            raise ViewError(f"no kind of picture {kind!r}; there are: {', '.join(KINDS)}")
+    for suffix in formats:
+        if suffix not in FORMATS:
+            raise ViewError(f"no picture format {suffix!r}; there are: {', '.join(FORMATS)}")
+    try:
+        run, plots = _open(run_dir, start_s, end_s)
+        if kinds is None:
+            kinds = [name for name in plots or KINDS if name in KINDS and getattr(run, KINDS[name].needs)]
+            kinds = kinds or ["spacetime"]
+        written = []
+        for name in kinds:
+            figure = KINDS[name].figure(run)
+            written += [_save(figure, run_dir / f"{name}.{suffix}") for suffix in formats]
+    except TraceError as error:
+        raise ViewError(str(error)) from None
+    return written
+
+
+def _open(run_dir: Path, start_s: float | None, end_s: float | None) -> tuple[Run, list[str]]:
+    if not run_dir.is_dir():
+        raise ViewError(f"{run_dir}: no such run folder")
+    if not (run_dir / "trace.jsonl").exists():
+        raise ViewError(f"{run_dir}: not a run folder (it has no trace.jsonl)")
+    summary: dict[str, Any] = {}
+    try:
+        summary = msgspec.json.decode((run_dir / "summary.json").read_bytes(), type=dict[str, Any])
+    except FileNotFoundError:
+        pass  # an interrupted run can be looked at all the same
+    except (OSError, msgspec.DecodeError) as error:
+        raise ViewError(f"{run_dir / 'summary.json'}: {error}") from None
+    history = run_dir / "history.jsonl"
+    name = str(summary.get("scenario", run_dir.resolve().name))
+    if "seed" in summary:
+        name += f", seed {summary['seed']}"
+    run = Run(
+        read_trace(run_dir / "trace.jsonl"),
+        read_history(history) if history.exists() else (),
+        name=name,
+        start=None if start_s is None else round(start_s * SECOND),
+        end=None if end_s is None else round(end_s * SECOND),
+    )
+    plots = summary.get("plots")
+    return run, plots if isinstance(plots, list) else []
+
+
+def _save(figure: Figure, path: Path) -> Path:
+    import matplotlib as mpl
+
+    from sim.view import paper
+
+    try:
+        with mpl.rc_context(paper.STYLE):
+            paper.save(figure, path)
+    except OSError as error:
+        raise ViewError(f"{path}: {error.strerror or error}") from None
+    return path

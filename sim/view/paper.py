@@ -1,0 +1,418 @@
+"""What the pictures are drawn on: sheets of stacked panels, time axes, colours, shaded faults.
+
+Positions are computed, in inches, instead of found by a layout engine: that is fast, and the same
+trace gives the same bytes. Everything that there may be many of is one collection, not many artists.
+Colours are Okabe and Ito's, which colour-blind readers can tell apart.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Any, Literal
+
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.collections import LineCollection, PolyCollection
+from matplotlib.figure import Figure
+from matplotlib.font_manager import FontProperties
+from matplotlib.ticker import FuncFormatter, MaxNLocator
+
+from sim.trace.faults import Period, describe
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+    from pathlib import Path
+
+    from matplotlib.axes import Axes
+
+    from sim.view.run import Run
+
+BLUE, ORANGE, GREEN, PINK, SKY, RED, YELLOW = (
+    "#0072B2",
+    "#E69F00",
+    "#009E73",
+    "#CC79A7",
+    "#56B4E9",
+    "#D55E00",
+    "#F0E442",
+)
+INK, GREY, PALE = "#222222", "#767676", "#D9D9D9"
+SERIES = (BLUE, ORANGE, GREEN, PINK, SKY, "#8C6D31", "#5B4FA2", "#444444")
+
+FAULT_COLOURS = {
+    "crash": RED,
+    "pause": ORANGE,
+    "slow": ORANGE,
+    "partition": PINK,
+    "cut": PINK,
+    "isolate": PINK,
+    "delay": "#5B4FA2",
+    "loss": "#5B4FA2",
+    "lose-reply": "#5B4FA2",
+    "clock-skew": SKY,
+    "clock-drift": SKY,
+    "clock-jump": SKY,
+    "lying-master": SKY,
+}
+DISK_FAULT = GREEN  # disk faults, and kinds that this module does not know
+
+WIDTH = 12.0  # inches
+DPI = 100
+RIGHT = 0.35
+LANE = 0.19  # inches, a lane of fault labels
+LANES = 6
+STYLE: Any = {
+    "text.parse_math": False,  # a "$" in a name is no formula
+    "svg.hashsalt": "dsim",  # else the ids in an SVG are random
+    "svg.fonttype": "none",  # text stays text
+}
+SMALL, TEXT, HEAD = 7.5, 9.0, 11.5  # points
+
+
+def fault_colour(name: str) -> str:
+    """Returns the colour of a kind of fault."""
+    return FAULT_COLOURS.get(name, DISK_FAULT)
+
+
+class TimeAxis:
+    """Maps ns to the horizontal axis, in the unit that suits the window."""
+
+    def __init__(self, start: int, end: int) -> None:
+        self.start, self.end = start, end
+        length = end - start
+        self.unit, self.ns = next((unit, ns) for unit, ns in UNITS if length >= 2 * ns or ns == 1)
+        far = abs(start) / self.ns >= 100_000  # labels would be longer than they are different
+        self.origin = start if far else 0
+        after = f" after {start / 1e9:,.6f} s" if far else ""
+        self.label = f"time ({self.unit}{after})"
+
+    def x(self, ns: float) -> float:
+        """Returns the position of a time."""
+        return (ns - self.origin) / self.ns
+
+
+UNITS = (("s", 1_000_000_000), ("ms", 1_000_000), ("µs", 1_000), ("ns", 1))
+
+
+def duration(ns: float) -> str:
+    """Writes a duration in the unit that suits it: "1.5 ms"."""
+    for unit, size in UNITS:
+        if abs(ns) >= size:
+            return f"{ns / size:.3g} {unit}"
+    return "0 s" if ns == 0 else f"{ns:.3g} ns"
+
+
+class Sheet:
+    """A figure with a heading, a strip of faults, and panels one below the other that share the time.
+
+    Args:
+        run: gives the heading and the faults.
+        what: what is shown, for the heading.
+        says: smaller lines below the heading.
+        panels: heights in inches.
+        labels: the texts that stand left of the panels (host names); the margin fits them.
+        legend: room for that many rows of a legend at the foot.
+        timed: the panels have a time axis (and then the faults are drawn).
+        right: inches to the right of the panels.
+    """
+
+    def __init__(
+        self,
+        run: Run,
+        what: str,
+        says: Sequence[str],
+        panels: Sequence[float],
+        *,
+        labels: Iterable[str] = (),
+        legend: int = 1,
+        timed: bool = True,
+        right: float = RIGHT,
+    ) -> None:
+        self.run = run
+        self.time = TimeAxis(run.start, run.end)
+        self._measure = _Measure()
+        self.left = max([0.75, *(self._measure.width(label, TEXT) + 0.25 for label in labels)])
+        self.width = WIDTH - self.left - right
+        placed, lanes = self._place_faults() if timed else ([], 0)
+        strip = lanes * LANE + 0.06 if placed else 0.0
+        lines = [line for text in says for line in self._wrap(text)]
+        head = 0.42 + 0.19 * len(lines) + 0.12
+        gap = 0.32
+        foot = 0.62 + 0.24 * legend
+        self.height = head + strip + sum(panels) + gap * (len(panels) - 1) + foot
+        self.figure = Figure(figsize=(WIDTH, self.height), dpi=DPI, facecolor="white")
+        FigureCanvasAgg(self.figure)
+        self._write(0.2, 0.28, self._fit(run.title(what)), HEAD, INK, weight="bold")
+        for number, line in enumerate(lines):
+            self._write(0.2, 0.52 + 0.19 * number, line, TEXT, GREY)
+        top = head
+        if placed:
+            self._draw_strip(placed, top, strip)
+            top += strip
+        self.panels: list[Axes] = []
+        for height in panels:
+            self.panels.append(self._panel(top, height))
+            top += height + gap
+        if timed:
+            for panel in self.panels:
+                self._time_axis(panel)
+            self.panels[-1].set_xlabel(self.time.label, fontsize=TEXT)
+
+    def rows(self, hosts: Sequence[str], panel: Axes) -> dict[str, int]:
+        """Gives each host a row of a panel, from the top, and labels it; returns their positions.
+
+        When there are more rows than labels fit, every so many-th is labelled.
+        """
+        panel.set_ylim(len(hosts) - 0.4, -0.6)
+        inches = panel.get_position().height * self.height
+        step = max(1, math.ceil(0.15 * len(hosts) / inches)) if hosts else 1
+        panel.set_yticks(range(0, len(hosts), step), [shorten(host) for host in hosts[::step]], fontsize=TEXT)
+        panel.tick_params(axis="y", length=0)
+        return {host: row for row, host in enumerate(hosts)}
+
+    def shade(self, panel: Axes, rows: dict[str, int] | None = None) -> None:
+        """Shades the time in which each fault held: in the rows of its hosts, or from top to bottom."""
+        areas: dict[str, list[list[tuple[float, float]]]] = {}
+        lines: dict[str, list[list[tuple[float, float]]]] = {}
+        low, high = panel.get_ylim()
+        for period in self.run.faults:
+            left, right = self.time.x(period.start), self.time.x(period.end or period.start)
+            bands = [(low, high)]
+            if rows and period.hosts:
+                bands = [(rows[host] - 0.48, rows[host] + 0.48) for host in period.hosts if host in rows]
+            colour = fault_colour(period.name)
+            for bottom, top in bands:
+                if period.instant:
+                    lines.setdefault(colour, []).append([(left, bottom), (left, top)])
+                else:
+                    areas.setdefault(colour, []).append(
+                        [(left, bottom), (right, bottom), (right, top), (left, top)]
+                    )
+        for colour, shapes in areas.items():
+            panel.add_collection(
+                PolyCollection(shapes, facecolors=colour, alpha=0.16, linewidths=0, zorder=0.5),
+                autolim=False,
+            )
+        for colour, segments in lines.items():
+            panel.add_collection(
+                LineCollection(segments, colors=colour, linewidths=1.4, linestyles=":", zorder=0.6),
+                autolim=False,
+            )
+
+    def legend(self, handles: Sequence[Any], names: Sequence[str], rows: int = 1) -> None:
+        """Puts a legend at the foot of the sheet."""
+        if handles:
+            self.figure.legend(
+                handles,
+                [shorten(name, 34) for name in names],
+                loc="lower left",
+                bbox_to_anchor=(0.2 / WIDTH, 0.06 / self.height),
+                borderaxespad=0,
+                ncols=math.ceil(len(handles) / rows),
+                fontsize=TEXT,
+                frameon=False,
+                handlelength=1.6,
+                columnspacing=1.5,
+            )
+
+    def labeller(self, panel: Axes) -> Labeller:
+        """Returns what puts text into a panel so that no two texts overlap."""
+        return Labeller(self, panel, self._measure)
+
+    def _panel(self, top: float, height: float) -> Axes:
+        panel = self.figure.add_axes(
+            (
+                self.left / WIDTH,
+                1 - (top + height) / self.height,
+                self.width / WIDTH,
+                height / self.height,
+            )
+        )
+        panel.tick_params(labelsize=TEXT, colors=INK)
+        for side in ("top", "right"):
+            panel.spines[side].set_visible(False)
+        for side in ("left", "bottom"):
+            panel.spines[side].set_color(PALE)
+        return panel
+
+    def _time_axis(self, panel: Axes) -> None:
+        panel.set_xlim(self.time.x(self.run.start), self.time.x(self.run.end))
+        panel.xaxis.set_major_locator(MaxNLocator(10))
+        panel.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.10g}"))
+
+    def _place_faults(self) -> tuple[list[tuple[Period, int, str, float]], int]:
+        """Gives each fault a lane in which its bar and its label touch no other's.
+
+        Returns: fault, lane, label ("" when there is no room for one), left edge of the label in
+        inches; and the number of lanes.
+        """
+        scale = self.width / (self.run.end - self.run.start)
+        ends: list[float] = []
+        placed = []
+        for period in self.run.faults:
+            left = (period.start - self.run.start) * scale
+            right = max(((period.end or period.start) - self.run.start) * scale, left + 0.08)
+            label = shorten(describe(period), 60)
+            wide = self._measure.width(label, SMALL) + 0.12
+            text = min(left, self.width - wide)
+            from_, to = min(left, text), max(right, text + wide)
+            lane = next((number for number, end in enumerate(ends) if end <= from_), len(ends))
+            if lane == LANES:
+                lane, label, to = LANES - 1, "", max(ends[-1], right)
+            if lane == len(ends):
+                ends.append(0.0)
+            ends[lane] = to + 0.05
+            placed.append((period, lane, label, text))
+        return placed, len(ends)
+
+    def _draw_strip(self, placed: list[tuple[Period, int, str, float]], top: float, height: float) -> None:
+        strip = self.figure.add_axes(
+            (
+                self.left / WIDTH,
+                1 - (top + height - 0.06) / self.height,
+                self.width / WIDTH,
+                (height - 0.06) / self.height,
+            )
+        )
+        strip.axis("off")
+        strip.set_xlim(0, self.width)
+        strip.set_ylim((height - 0.06) / LANE, 0)
+        scale = self.width / (self.run.end - self.run.start)
+        shapes, colours = [], []
+        for period, lane, label, text in placed:
+            left = (period.start - self.run.start) * scale
+            right = max(((period.end or period.start) - self.run.start) * scale, left + 0.05)
+            shapes.append(
+                [(left, lane + 0.06), (right, lane + 0.06), (right, lane + 0.94), (left, lane + 0.94)]
+            )
+            colours.append(fault_colour(period.name))
+            if label:
+                strip.text(text + 0.06, lane + 0.52, label, fontsize=SMALL, color=INK, va="center_baseline")
+        strip.add_collection(
+            PolyCollection(shapes, facecolors=colours, edgecolors=colours, alpha=0.4, linewidths=0.8),
+            autolim=False,
+        )
+        bare = sum(not label for _, _, label, _ in placed)
+        self._write(0.2, top + 0.1, "faults" if not bare else f"faults ({bare} unlabelled)", SMALL, GREY)
+
+    def _write(self, left: float, top: float, text: str, size: float, colour: str, **more: Any) -> None:
+        self.figure.text(
+            left / WIDTH,
+            1 - top / self.height,
+            text,
+            fontsize=size,
+            color=colour,
+            va="center_baseline",
+            **more,
+        )
+
+    def _fit(self, title: str) -> str:
+        while len(title) > 20 and self._measure.width(title, HEAD, bold=True) > WIDTH - 0.4:
+            title = title[:-6].rstrip("…") + "…"
+        return title
+
+    def _wrap(self, text: str) -> list[str]:
+        lines = [""]
+        for word in text.split():
+            longer = f"{lines[-1]} {word}".strip()
+            if lines[-1] and self._measure.width(longer, TEXT) > WIDTH - 0.4:
+                lines.append(word)
+            else:
+                lines[-1] = longer
+        return [line for line in lines if line]
+
+
+class Labeller:
+    """Puts texts into a panel, each only where it overlaps none of those before."""
+
+    def __init__(self, sheet: Sheet, panel: Axes, measure: _Measure) -> None:
+        self._panel = panel
+        self._measure = measure
+        self._taken: dict[int, list[tuple[float, float, float, float]]] = {}
+        box = panel.get_position()
+        left, right = panel.get_xlim()
+        bottom, top = panel.get_ylim()
+        self._left, self._bottom = left, bottom
+        self._x = box.width * WIDTH / (right - left)
+        self._y = box.height * sheet.height / (top - bottom)
+        self._width, self._height = box.width * WIDTH, box.height * sheet.height
+
+    def put(
+        self,
+        x: float,
+        y: float,
+        text: str,
+        *,
+        dx: float = 0.0,
+        dy: float = 0.0,
+        colour: str = INK,
+        align: Literal["left", "center"] = "left",
+    ) -> bool:
+        """Writes `text` at a point moved by `dx`, `dy` inches; returns False when there is no room."""
+        wide, high = self._measure.width(text, SMALL) + 0.04, 0.13
+        left = (x - self._left) * self._x + dx - (wide / 2 if align == "center" else 0)
+        low = (y - self._bottom) * self._y + dy - high / 2
+        box = (left, low, left + wide, low + high)
+        if box[0] < -0.02 or box[2] > self._width + RIGHT or box[1] < 0 or box[3] > self._height:
+            return False
+        column = range(int(box[0]) - 1, int(box[2]) + 2)
+        for key in column:
+            for other in self._taken.get(key, ()):
+                if box[0] < other[2] and other[0] < box[2] and box[1] < other[3] and other[1] < box[3]:
+                    return False
+        for key in range(int(box[0]), int(box[2]) + 1):
+            self._taken.setdefault(key, []).append(box)
+        self._panel.text(
+            self._left + (left + 0.02) / self._x,
+            self._bottom + (low + high / 2) / self._y,
+            text,
+            fontsize=SMALL,
+            color=colour,
+            va="center",
+            ha="left",
+            zorder=5,
+            bbox={"facecolor": "white", "alpha": 0.75, "linewidth": 0, "pad": 0.4},
+        )
+        return True
+
+
+class _Measure:
+    """Widths of texts in inches."""
+
+    def __init__(self) -> None:
+        self._renderer = FigureCanvasAgg(Figure(figsize=(1, 1), dpi=72)).get_renderer()
+        self._fonts: dict[tuple[float, bool], FontProperties] = {}
+
+    def width(self, text: str, size: float, *, bold: bool = False) -> float:
+        font = self._fonts.get((size, bold))
+        if font is None:
+            font = self._fonts[size, bold] = FontProperties(size=size, weight="bold" if bold else "normal")
+        return float(self._renderer.get_text_width_height_descent(text, font, ismath=False)[0]) / 72 * 1.04
+
+
+def shorten(name: str, limit: int = 30) -> str:
+    """Cuts the middle out of a long name."""
+    if len(name) > limit:
+        keep = limit - 1
+        name = name[: keep - keep // 2] + "…" + name[-(keep // 2) :]
+    return name
+
+
+def blank(run: Run, what: str, why: str) -> Figure:
+    """Returns a sheet that says why there is nothing to see."""
+    sheet = Sheet(run, what, [], [1.2], legend=0, timed=False)
+    sheet.panels[0].axis("off")
+    sheet.panels[0].text(0.5, 0.5, why, ha="center", va="center", fontsize=HEAD, color=GREY)
+    return sheet.figure
+
+
+def save(figure: Figure, path: Path) -> None:
+    """Writes a figure as the suffix of `path` says, with nothing in it that differs between runs.
+
+    Raises:
+        OSError: the file cannot be written.
+    """
+    kind = path.suffix[1:]
+    options: dict[str, Any] = {"metadata": {"Date": None}}
+    if kind == "png":
+        options = {"metadata": {"Software": None}, "pil_kwargs": {"compress_level": 4}}
+    figure.savefig(path, format=kind, **options)

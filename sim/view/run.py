@@ -1,0 +1,185 @@
+"""What every picture needs to know of a run before it draws: extent, hosts, lives, faults, counts.
+
+The trace is read as a stream, twice: once for this overview, once by the picture itself. So a
+picture's memory depends on what it shows and not on how long the trace is.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+from msgspec import Struct
+
+from protos.trace import ClockSample, FaultEvent, HostEvent, Log, Lost, Message, Note, Span
+from sim.trace.faults import Period, Periods
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from protos.history import Operation
+    from protos.trace import TraceEvent
+
+SECOND = 1_000_000_000  # ns
+
+
+class ViewError(Exception):
+    """A picture that cannot be drawn; the text is one line that says why."""
+
+
+class Stretch(Struct):
+    """A part of a host's life: "up", "paused" or "down" from `start` to `end` (ns)."""
+
+    state: str
+    start: int
+    end: int
+
+
+class Run:
+    """A run to be drawn: its events, and the window of time to look at.
+
+    Args:
+        events: the trace; it is iterated more than once (a list, or `sim.trace.read.read_trace`).
+        history: the operations, where there are any.
+        name: what heads the picture ("basics/ping, seed 7").
+        start, end: ns; None for the start and the end of the trace.
+
+    Attributes:
+        start, end: the window in ns; never empty.
+        hosts: in the order in which pictures show them, of the whole trace.
+        messages, lost, spans, notes, clocks, operations: how many there are in the window.
+        faults: those that held in the window, clipped to it.
+        lives: the stretches of each host's life within the window.
+        empty: there is nothing in the window.
+
+    Raises:
+        ViewError: the window is empty or lies outside the trace.
+    """
+
+    def __init__(
+        self,
+        events: Iterable[TraceEvent],
+        history: Iterable[Operation] = (),
+        *,
+        name: str = "",
+        start: int | None = None,
+        end: int | None = None,
+    ) -> None:
+        self.events = events
+        self.history = history
+        self.name = name
+        self.messages = self.lost = self.spans = self.notes = self.clocks = self.operations = 0
+        hosts: dict[str, None] = {}
+        steps: dict[str, list[HostEvent]] = {}
+        periods = Periods()
+        first: int | None = None
+        last = 0
+        low = start if start is not None else -(1 << 62)
+        high = end if end is not None else 1 << 62
+        for event in events:
+            time = event.time
+            last = max(last, time)
+            began = time
+            match event:
+                case Message():
+                    began = event.sent
+                    hosts[event.source] = hosts[event.host] = None
+                    self.messages += began <= high and time >= low
+                case Lost():
+                    began = event.sent
+                    hosts[event.source] = hosts[event.host] = None
+                    self.lost += low <= began <= high
+                case Span():
+                    began = event.start
+                    hosts[event.host] = None
+                    self.spans += began <= high and time >= low
+                case Note() | Log():
+                    hosts[event.host] = None
+                    self.notes += low <= time <= high
+                case HostEvent():
+                    hosts[event.host] = None
+                    steps.setdefault(event.host, []).append(event)
+                case FaultEvent():
+                    periods.see(event)
+                case ClockSample():
+                    hosts[event.host] = None
+                    self.clocks += low <= time <= high
+            first = began if first is None else min(first, began)
+        for operation in history:
+            last = max(last, operation.time)
+            first = operation.time if first is None else min(first, operation.time)
+            self.operations += low <= operation.time <= high
+        self.empty = first is None
+        self.hosts = sorted(hosts, key=_natural)
+        self.start, self.end = self._window(first or 0, last, start, end)
+        self.faults = [self._clip(one) for one in periods.all if self._shows(one)]
+        self.lives = {host: self._life(steps.get(host, [])) for host in self.hosts}
+        self.steps = {
+            host: [step for step in told if self.start <= step.time <= self.end]
+            for host, told in steps.items()
+        }
+
+    def _window(self, first: int, last: int, start: int | None, end: int | None) -> tuple[int, int]:
+        if start is not None and end is not None and start >= end:
+            raise ViewError(f"--from ({start / SECOND:g} s) must be before --to ({end / SECOND:g} s)")
+        if not self.empty and start is not None and start >= last:
+            raise ViewError(f"--from {start / SECOND:g} s is after the end of the run ({last / SECOND:g} s)")
+        origin = 0 if 0 <= first < 1 << 60 else first  # a single real node counts from the Unix epoch
+        if not self.empty and end is not None and end <= origin:
+            raise ViewError(f"--to {end / SECOND:g} s is before the start of the run ({origin / SECOND:g} s)")
+        low = start if start is not None else origin
+        high = end if end is not None else last
+        return low, max(high, low + 1)
+
+    def _shows(self, period: Period) -> bool:
+        return period.start <= self.end and (period.end is None or period.end >= self.start)
+
+    def _clip(self, period: Period) -> Period:
+        end = self.end if period.end is None else min(period.end, self.end)
+        return Period(period.id, period.name, period.hosts, max(period.start, self.start), end, period.fields)
+
+    def _life(self, steps: list[HostEvent]) -> list[Stretch]:
+        """Turns boots, crashes and pauses into stretches; a host that nothing is told of was up."""
+        found: list[Stretch] = []
+        born = bool(steps) and steps[0].name in ("boot", "restart")
+        state, since = ("", 0) if born else ("up", self.start)
+        for step in steps:
+            if state:
+                found.append(Stretch(state, since, step.time))
+            state, since = STATES.get(step.name, state), step.time
+        if state:
+            found.append(Stretch(state, since, self.end))
+        return [
+            Stretch(one.state, max(one.start, self.start), min(one.end, self.end))
+            for one in found
+            if one.start < self.end and one.end > self.start
+        ]
+
+    def title(self, what: str) -> str:
+        """Returns the heading of a picture."""
+        return f"{self.name}: {what}" if self.name else what[:1].upper() + what[1:]
+
+    @property
+    def traffic(self) -> int:
+        """Messages in the window, lost ones included."""
+        return self.messages + self.lost
+
+    @property
+    def traffic_or_operations(self) -> int:
+        """Messages and operations in the window."""
+        return self.traffic + self.operations
+
+
+STATES = {
+    "boot": "up",
+    "restart": "up",
+    "resume": "up",
+    "pause": "paused",
+    "crash": "down",
+    "exit": "",
+}
+
+
+def _natural(name: str) -> list[tuple[int, str]]:
+    """Sorts "worker10" after "worker9"."""
+    return [(int(part), "") if part.isdecimal() else (-1, part) for part in re.split(r"(\d+)", name)]
