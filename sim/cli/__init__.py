@@ -1,1 +1,65 @@
-"""The command `dsim`."""
+"""The command `dsim`.
+
+Nothing is imported here but what `dsim --help` needs: each command imports its own work.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import TYPE_CHECKING, NoReturn
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+UNUSABLE = 2  # exit status: arguments or input that cannot be used
+INTERRUPTED = 130  # exit status: Ctrl-C
+
+
+def main(arguments: Sequence[str] | None = None) -> NoReturn:
+    """Runs `dsim` and ends the process with its exit status.
+
+    Args:
+        arguments: what follows `dsim` on the command line; None for the process's own.
+    """
+    try:
+        status = command(arguments)
+        sys.stdout.flush()
+    except KeyboardInterrupt:
+        _say("interrupted")
+        status = INTERRUPTED
+    except BrokenPipeError:  # the reader has seen enough: `dsim list | head -1`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        status = 0
+    sys.exit(status)
+
+
+def command(arguments: Sequence[str] | None = None) -> int:
+    """Runs `dsim` and returns its exit status; unusable input becomes one line on stderr."""
+    from typer.exceptions import TyperException
+    from typer.main import get_command
+
+    from sim.cli.app import app, unusable
+
+    try:
+        status = get_command(app).main(
+            args=None if arguments is None else list(arguments), prog_name="dsim", standalone_mode=False
+        )
+    except TyperException as exc:
+        _say(f"{exc.format_message()}{_try_help(exc)}")
+        return UNUSABLE
+    except unusable() as exc:
+        _say(str(exc))
+        return UNUSABLE
+    if status == INTERRUPTED:
+        raise KeyboardInterrupt
+    return status or 0
+
+
+def _try_help(exc: Exception) -> str:
+    context = getattr(exc, "ctx", None)
+    return f" (see: {context.command_path} --help)" if context is not None else ""
+
+
+def _say(what: str) -> None:
+    print(f"dsim: {what}", file=sys.stderr)

@@ -7,7 +7,7 @@ the story that it tells: start hosts, drive clients, let faults happen, check.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
 from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeAlias
 
 if TYPE_CHECKING:
@@ -55,6 +55,10 @@ class World(Protocol):
     seed: int
     rng: random.Random
 
+    def stream(self, purpose: str) -> random.Random:
+        """Returns the seed's stream of chance for a purpose: a draw from one does not shift another."""
+        ...
+
     def now(self) -> float:
         """Returns seconds since the start of the run (virtual or wall)."""
         ...
@@ -64,6 +68,10 @@ class World(Protocol):
 
         Returns when the program has been started; clients use `wait_for_ready`, or `serving`.
         `parameters` must be JSON values: the real world passes them on a command line.
+
+        Raises:
+            ValueError: the name is taken, or cannot be a name.
+            TypeError: a parameter is not a JSON value.
         """
         ...
 
@@ -111,7 +119,7 @@ class World(Protocol):
         """Carries out a schedule of faults, then returns with those lifted that had a duration.
 
         Times count from now. The list is kept in the run folder as `schedule.json`; `replay`, an edited
-        copy and `shrink` put another in its place.
+        copy and `shrink` put another in its place. A story plays one schedule.
         """
         ...
 
@@ -120,18 +128,28 @@ class World(Protocol):
     ) -> AbstractAsyncContextManager[OpenOperation]:
         """Records a client's operation in the history: `async with world.operation(...) as op`.
 
-        Left without a word, or by an exception, it is recorded as `info`.
+        Left without a word, or by an exception, it is recorded as `info`. After that the client goes
+        on under a new name ("c1", then "c1.2"), for the operation may still take effect at any time.
+
+        Raises:
+            RuntimeError: the client has an operation open already.
         """
         ...
 
     def check(self, name: str, ok: bool, detail: str = "") -> None:
-        """Reports the verdict of one of the checks that the scenario names in its decorator."""
+        """Reports one of the checks that the scenario names in its decorator.
+
+        Reported several times, it must hold each time. `detail` says in words what it rests on.
+        """
         ...
 
     def note(self, name: str, **fields: Any) -> None:
         """Writes an annotation into the trace, on the line of the scenario itself."""
         ...
 
-    def spawn(self, work: Awaitable[Any], *, name: str | None = None) -> asyncio.Task[Any]:
-        """Starts a task of the scenario's own; one that fails, fails the scenario."""
+    def spawn(self, work: Coroutine[Any, Any, Any], *, name: str | None = None) -> asyncio.Task[Any]:
+        """Starts a task of the scenario's own.
+
+        One that fails, fails the scenario at once; what still runs when the story ends is cancelled.
+        """
         ...

@@ -1,0 +1,128 @@
+"""The folder that a run leaves behind, and how a half-written one is told from a whole.
+
+A run folder carries the mark `incomplete` from its first moment; `summary.json` is written last,
+in one step, and only then does the mark go. So a folder with a summary is whole, whatever happened
+to the machine meanwhile, and one without keeps what was recorded.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+from pathlib import Path
+
+import msgspec
+
+from sim.faults import Action, read_schedule
+from sim.scenario.errors import InvalidInput
+from sim.scenario.summary import Summary, decode, encode
+
+SUMMARY = "summary.json"
+TRACE = "trace.jsonl"
+HISTORY = "history.jsonl"
+SCHEDULE = "schedule.json"
+INCOMPLETE = "incomplete"
+
+
+def default_folder(scenario: str, world: str, seed: int, below: Path = Path("runs")) -> Path:
+    """Returns `runs/<scenario>/<world>-seed<N>`, with `-2`, `-3`, ... when that exists already."""
+    first = below / scenario / f"{world}-seed{seed}"
+    folder, number = first, 1
+    while folder.exists():
+        number += 1
+        folder = first.with_name(f"{first.name}-{number}")
+    return folder
+
+
+class RunFolder:
+    """A run folder being written.
+
+    Args:
+        path: must not exist, or be an empty folder.
+
+    Raises:
+        InvalidInput: it is not empty, not a folder, or cannot be written.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        try:
+            path.mkdir(parents=True, exist_ok=True)
+            if any(path.iterdir()):
+                raise InvalidInput(
+                    f"output folder {path} is not empty: choose a new one with --out, or empty it"
+                )
+            self.mark("the run has not ended")
+        except OSError as exc:
+            raise unwritable(path, exc) from None
+
+    def mark(self, why: str) -> None:
+        """Says why the run is incomplete."""
+        (self.path / INCOMPLETE).write_text(why + "\n")
+
+    def discard(self) -> None:
+        """Takes away what a run left that never began: its input could not be used."""
+        for name in (INCOMPLETE, TRACE, HISTORY, SCHEDULE):
+            (self.path / name).unlink(missing_ok=True)
+        with contextlib.suppress(OSError):  # somebody else has put something there
+            self.path.rmdir()
+
+    def finish(self, summary: Summary) -> None:
+        """Writes the summary, which makes the folder whole.
+
+        Raises:
+            InvalidInput: the disk does not take it.
+        """
+        draft = self.path / (SUMMARY + ".draft")
+        try:
+            draft.write_bytes(encode(summary))
+            os.replace(draft, self.path / SUMMARY)
+            (self.path / INCOMPLETE).unlink(missing_ok=True)
+        except OSError as exc:
+            raise unwritable(self.path, exc) from None
+
+
+def unwritable(path: Path, exc: OSError) -> InvalidInput:
+    """Returns what to tell a user whose disk refused to take what a run records."""
+    if exc.errno in (errno.ENOSPC, errno.EDQUOT):
+        return InvalidInput(f"cannot write {path}: the disk is full; free some space or choose another --out")
+    return InvalidInput(f"cannot write {path}: {exc.strerror or exc}")
+
+
+def read_summary(folder: Path) -> Summary:
+    """Reads the summary of a run folder.
+
+    Raises:
+        InvalidInput: there is no such folder, it is not a run, it is incomplete, or damaged.
+    """
+    try:
+        if not folder.exists():
+            raise InvalidInput(f"there is no run folder {folder}")
+        if not folder.is_dir():
+            raise InvalidInput(f"{folder} is not a run folder but a file")
+        path = folder / SUMMARY
+        if not path.exists():
+            if (folder / INCOMPLETE).exists():
+                why = (folder / INCOMPLETE).read_text(errors="replace").strip()
+                raise InvalidInput(f"the run in {folder} is incomplete ({why}): run it again")
+            raise InvalidInput(f"{folder} is not a run: it holds no {SUMMARY}")
+        return decode(path.read_bytes(), folder)
+    except msgspec.DecodeError as exc:
+        raise InvalidInput(f"{folder / SUMMARY} is damaged: {exc}") from None
+    except OSError as exc:
+        raise InvalidInput(f"cannot read {folder}: {exc.strerror or exc}") from None
+
+
+def load_schedule(path: Path) -> list[Action]:
+    """Reads a schedule of faults.
+
+    Raises:
+        InvalidInput: the file cannot be read, or is no schedule.
+    """
+    try:
+        return read_schedule(path.read_bytes())
+    except OSError as exc:
+        raise InvalidInput(f"cannot read schedule {path}: {exc.strerror or exc}") from None
+    except msgspec.DecodeError as exc:
+        raise InvalidInput(f"{path} is not a schedule of faults: {exc}") from None

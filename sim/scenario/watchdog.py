@@ -1,0 +1,137 @@
+"""The watchdog: ends a simulated run that takes too much real time, and says what it was doing.
+
+Virtual time cannot end a step that never returns (`while True: pass`), for nothing else runs
+meanwhile. So a thread looks at the loop from outside. What it raises in the loop's thread is a
+`KeyboardInterrupt`, because only that passes through every task and callback to whoever runs the
+loop; `Watchdog.verdict` then tells it from a person's Ctrl-C.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ctypes
+import os
+import sys
+import threading
+import time
+from typing import TYPE_CHECKING, Any
+
+import simpy
+
+from sim.world import stuck
+from sim.world.stuck import RealTimeLimit, report, short
+
+if TYPE_CHECKING:
+    from types import FrameType
+
+    from sim.world.loop import Loop
+
+REAL_LIMIT_S = 600.0  # real seconds that a run may take
+STEP_LIMIT_S = 10.0  # real seconds that one step of it may take
+_TICK_S = 0.1
+_DEBUGGERS = ("pdb.py", "bdb.py", "ipdb", "pudb")
+_MACHINERY = tuple(
+    os.path.dirname(file) + os.sep for file in (asyncio.__file__, simpy.__file__, stuck.__file__)
+)
+
+
+class Watchdog:
+    """Watches a loop that runs in the thread that enters the block.
+
+    Args:
+        loop: the loop.
+        limit_s: real seconds that the run may take.
+        step_s: real seconds that may pass without the loop getting anywhere.
+
+    Attributes:
+        verdict: why it ended the run; None while it has not.
+    """
+
+    def __init__(self, loop: Loop, limit_s: float = REAL_LIMIT_S, step_s: float = STEP_LIMIT_S) -> None:
+        self._loop = loop
+        self._limit_s = limit_s
+        self._step_s = step_s
+        self._over = threading.Event()
+        self._thread = threading.Thread(target=self._watch, name="dsim-watchdog", daemon=True)
+        self._watched = 0
+        self.verdict: RealTimeLimit | None = None
+
+    def __enter__(self) -> Watchdog:
+        self._watched = threading.get_ident()
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._over.set()
+        self._thread.join()
+        if self.verdict is not None:  # what was raised too late to be seen must not hit somebody else
+            _raise_in(self._watched, None)
+
+    def _watch(self) -> None:
+        total = step = 0.0
+        last: tuple[int, int] | None = None
+        before = time.monotonic()
+        while not self._over.wait(_TICK_S):
+            now = time.monotonic()
+            passed, before = now - before, now
+            frame = sys._current_frames().get(self._watched)
+            if frame is None or _debugging(frame):
+                continue  # time under a debugger is a person's, not the run's
+            seen = (self._loop.turns, self._loop.env._now)
+            total += passed
+            step = step + passed if seen == last else 0.0
+            last = seen
+            if total > self._limit_s or step > self._step_s:
+                if self.verdict is None:
+                    self.verdict = self._judge(frame, total, step)
+                if not self._over.is_set():
+                    _raise_in(self._watched, KeyboardInterrupt)
+                total = step = 0.0  # code that swallows even KeyboardInterrupt is told again
+
+    def _judge(self, frame: FrameType, total: float, step: float) -> RealTimeLimit:
+        task = asyncio.current_task(self._loop)
+        if step > self._step_s:
+            headline = f"one step has been running for {step:.0f} s of real time and does not return:"
+            return RealTimeLimit(f"{headline}\n  {_doing(task, frame)}")
+        headline = f"the limit of {self._limit_s:g} s of real time is reached"
+        if task is not None:
+            headline += f"; it was running\n  {_doing(task, frame)}\n  and these waited:"
+        try:
+            return RealTimeLimit(report(self._loop, headline))
+        except RuntimeError:  # the set of tasks changed while it was read
+            return RealTimeLimit(headline)
+
+
+def _doing(task: asyncio.Task[Any] | None, frame: FrameType) -> str:
+    process = getattr(task, "process", None)
+    host = process.name if process is not None else "-"
+    name = task.get_name() if task is not None else "no task"
+    coroutine = getattr(task.get_coro(), "__qualname__", "?") if task is not None else "a callback"
+    return f"{host}: {name} ({coroutine}) runs at {_place(frame)}"
+
+
+def _place(frame: FrameType) -> str:
+    """Returns the innermost line that is not the simulator's or asyncio's own."""
+    inner: FrameType | None = frame
+    while inner is not None:
+        code = inner.f_code
+        if not code.co_filename.startswith(_MACHINERY):
+            return f"{short(code.co_filename)}:{inner.f_lineno} in {code.co_qualname}"
+        inner = inner.f_back
+    return f"{short(frame.f_code.co_filename)}:{frame.f_lineno} in {frame.f_code.co_qualname}"
+
+
+def _debugging(frame: FrameType) -> bool:
+    if "pydevd" in sys.modules or "debugpy" in sys.modules:
+        return True
+    inner: FrameType | None = frame
+    while inner is not None:
+        if inner.f_code.co_filename.endswith(_DEBUGGERS):
+            return True
+        inner = inner.f_back
+    return False
+
+
+def _raise_in(thread: int, exception: type[BaseException] | None) -> None:
+    what = ctypes.py_object(exception) if exception is not None else None
+    ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(thread), what)
