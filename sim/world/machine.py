@@ -165,6 +165,7 @@ class Machine:
         process = Process(loop, self.name, self.incarnation, adopted=self._adopt, host=self)
         self.process, self.failure, self._task = process, None, None
         self._host = SimHost(self, process)
+        self.simulation.network.add(process)
         self._event(how)
         if self._program is not None:
             self._task = loop.create_task(self._life(), name=self.name, context=process.context.copy())

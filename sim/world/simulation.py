@@ -8,13 +8,15 @@ from sim.world import process as processes
 from sim.world.chance import Chance
 from sim.world.clock import EPOCH, HostClock
 from sim.world.cpu import ComputeCost, Cpu, RpcCost
-from sim.world.disk import SimDisk
+from sim.world.disk import SSD, DiskModel, SimDisk
 from sim.world.loop import SECOND, Loop
 from sim.world.machine import Machine
 from sim.world.network import Network
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Coroutine, Mapping
+
+    import networkx as nx
 
     from services.recorder import Recorder
     from sim.world.host import SimHost
@@ -32,6 +34,7 @@ class Simulation:
         recorder: where the trace goes; None writes none.
         interleave: the seed also decides which ready task runs first.
         limit_s: virtual seconds after which the run is ended.
+        topology: of the network (see `sim.world.network.topology`); a LAN when None.
 
     Attributes:
         loop, network, chance, machines, trace: its parts; `trace` is None when tracing is off.
@@ -46,6 +49,7 @@ class Simulation:
         recorder: Recorder | None = None,
         interleave: bool = False,
         limit_s: float | None = None,
+        topology: nx.Graph[Any] | None = None,
     ) -> None:
         self.chance = Chance(seed)
         self.trace = recorder
@@ -54,7 +58,7 @@ class Simulation:
             limit=round(limit_s * SECOND) if limit_s is not None else None,
         )
         self.loop.world = self
-        self.network = Network(self.loop.env)
+        self.network = Network(self.loop.env, self.chance.stream("network"), topology)
         self.machines: dict[str, Machine] = {}
         self.failures: list[tuple[str, BaseException]] = []
         self.on_failure: Callable[[str, BaseException], None] | None = None
@@ -67,7 +71,9 @@ class Simulation:
         self,
         name: str,
         *,
+        at: str | None = None,
         cores: int = 4,
+        disk: DiskModel = SSD,
         rpc_cost: RpcCost | None = None,
         compute_cost: ComputeCost | None = None,
     ) -> Machine:
@@ -75,12 +81,14 @@ class Simulation:
 
         Args:
             name: by which others connect to it.
+            at: the node of the topology that it is attached to; None leaves that to the topology.
             cores: of its processor.
+            disk: what its disk can do.
             rpc_cost: what a message of an RPC costs its processor; None: nothing.
             compute_cost: what `Host.compute` costs where the call does not say.
 
         Raises:
-            ValueError: the name is taken, empty or holds a ":" or "/".
+            ValueError: the name is taken, empty or holds a ":" or "/"; there is no such node.
         """
         if not name or ":" in name or "/" in name:
             raise ValueError(f"{name!r} cannot be the name of a host: it must have letters and no ':' or '/'")
@@ -91,10 +99,10 @@ class Simulation:
             self,
             name,
             Cpu(env, cores, rpc_cost, compute_cost),
-            SimDisk(env, self.chance.stream(f"disk/{name}")),
+            SimDisk(env, self.chance.stream(f"disk/{name}"), disk),
             HostClock(env, name, self.trace),
         )
-        self.network.hosts[name] = None
+        self.network.attach(name, at)
         self.machines[name] = machine
         return machine
 
@@ -144,6 +152,7 @@ class Simulation:
             return
         for machine in self.machines.values():
             machine.clock.sample()
+        self.network.end()
         processes.end_all(self.loop, [m.process for m in self.machines.values() if m.process is not None])
         self.loop.close()
 

@@ -1,0 +1,163 @@
+"""Links, and the paths over them from host to host: what a message is delayed by on its way."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+from sim.world.loop import SECOND
+
+if TYPE_CHECKING:
+    import random
+
+PACKET = 1460  # bytes of data in a TCP segment over Ethernet
+RTO = 200_000_000  # ns: Linux's smallest retransmission timeout, on top of the round trip
+RTO_MAX = 120 * SECOND
+RETRIES = 15  # Linux's tcp_retries2: then the connection is given up, after some 15 minutes
+
+
+class Link:
+    """One direction of a cable.
+
+    Attributes:
+        source, target: the nodes of the topology that it joins.
+        latency, jitter: ns.
+        loss: share of packets lost.
+        bandwidth: bytes a second; infinite when there is no limit.
+        ns_per_byte: what a small message is served at, given the flows on the link now.
+        free_at: when all small messages sent so far have been served.
+    """
+
+    __slots__ = (
+        "bandwidth",
+        "free_at",
+        "jitter",
+        "latency",
+        "loss",
+        "ns_per_byte",
+        "source",
+        "target",
+    )
+
+    def __init__(
+        self, source: str, target: str, latency: int, bandwidth: float, jitter: int, loss: float
+    ) -> None:
+        self.source = source
+        self.target = target
+        self.latency = latency
+        self.bandwidth = bandwidth
+        self.jitter = jitter
+        self.loss = loss
+        self.ns_per_byte = SECOND / bandwidth
+        self.free_at = 0
+
+    def __repr__(self) -> str:
+        return f"<link {self.source} -> {self.target}>"
+
+
+class Path:
+    """The way from one host to another, and what is wrong with it now.
+
+    Small messages (below `flows.BULK`) are served by each link of limited bandwidth at `ns_per_byte`,
+    first come first served in the order in which they are *sent*. A message is transmitted by every
+    link on its way, and waits for the one with the longest queue: the bottleneck's queue is where a
+    packet spends its time. (Reserving each link at the moment when the message would get there
+    would let one from far away hold up one from near by that arrives long before it.)
+
+    Attributes:
+        source, target: hosts.
+        links: in order; empty within a host.
+        limited: those of limited bandwidth.
+        latency, jitter: ns, with the delays in force.
+        loss: share of packets lost, with the losses in force.
+        blocked: nothing gets through.
+        plain: there is nothing but latency, so the fast way of sending will do.
+        messages, bytes: sent so far.
+    """
+
+    __slots__ = (
+        "_rng",
+        "blocked",
+        "bytes",
+        "jitter",
+        "latency",
+        "limited",
+        "links",
+        "loss",
+        "messages",
+        "plain",
+        "source",
+        "target",
+    )
+
+    def __init__(
+        self, source: str, target: str, links: tuple[Link, ...], loopback: int, rng: random.Random
+    ) -> None:
+        self.source = source
+        self.target = target
+        self.links = links
+        self.limited = tuple(link for link in links if link.bandwidth != math.inf)
+        self.messages = 0
+        self.bytes = 0
+        self._rng = rng
+        self.latency = loopback
+        self.set_state(False, 0 if links else loopback, 0, 0.0)
+
+    def set_state(self, blocked: bool, delay: int, jitter: int, loss: float) -> None:
+        """Takes note of the faults in force: `delay` and `jitter` in ns are added, `loss` compounds."""
+        passed = 1.0 - loss
+        for link in self.links:
+            delay += link.latency
+            jitter += link.jitter
+            passed *= 1.0 - link.loss
+        self.latency = delay
+        self.jitter = jitter
+        self.loss = 1.0 - passed if passed < 1.0 else 0.0
+        self.blocked = blocked or self.loss >= 1.0
+        self.plain = not (self.blocked or self.limited or self.jitter or self.loss)
+
+    @property
+    def rto(self) -> int:
+        """The retransmission timeout in ns, before it doubles."""
+        return RTO + 2 * self.latency
+
+    @property
+    def cap(self) -> float:
+        """Bytes a second at most that TCP gets through the losses (Mathis et al. 1997); inf without."""
+        if not self.loss:
+            return math.inf
+        round_trip = max(1, 2 * self.latency) / SECOND
+        return float(PACKET / round_trip * math.sqrt(1.5 / self.loss))
+
+    def delay(self, size: int, now: int) -> int:
+        """Returns how many ns a small message sent now takes, and has the links serve it."""
+        delay = self.latency
+        longest = 0
+        for link in self.limited:
+            transmission = int(size * link.ns_per_byte)
+            wait = link.free_at - now
+            if wait > longest:
+                longest = wait
+            link.free_at = now + transmission + (wait if wait > 0 else 0)
+            delay += transmission
+        delay += longest
+        if self.jitter:
+            delay += int(self._rng.random() * self.jitter)
+        if self.loss:
+            delay += self._retransmissions(size)
+        return delay
+
+    def _retransmissions(self, size: int) -> int:
+        """Returns what TCP adds: a timeout a loss, doubling each time."""
+        rng, timeout, added = self._rng, self.rto, 0
+        lost = 1.0 - (1.0 - self.loss) ** max(1, math.ceil(size / PACKET))
+        for _ in range(RETRIES):
+            if rng.random() >= lost:
+                break
+            added += timeout
+            timeout = min(2 * timeout, RTO_MAX)
+            lost = self.loss  # of one packet, from now on
+        return added
+
+    def __repr__(self) -> str:
+        return f"<path {self.source} -> {self.target}{' blocked' if self.blocked else ''}>"
