@@ -8,15 +8,16 @@ Colours are Okabe and Ito's, which colour-blind readers can tell apart.
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.collections import LineCollection, PolyCollection
+from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
-from matplotlib.font_manager import FontProperties
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
 from sim.trace.faults import Period, describe
+from sim.view.text import HEAD, INK, SMALL, TEXT, Labeller, Measure, shorten
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -35,7 +36,8 @@ BLUE, ORANGE, GREEN, PINK, SKY, RED, YELLOW = (
     "#D55E00",
     "#F0E442",
 )
-INK, GREY, PALE = "#222222", "#767676", "#D9D9D9"
+SHADES = LinearSegmentedColormap.from_list("shades", ["#FFFFFF", "#9CC9E6", BLUE, "#002F4D"])
+GREY, PALE = "#767676", "#D9D9D9"
 SERIES = (BLUE, ORANGE, GREEN, PINK, SKY, "#8C6D31", "#5B4FA2", "#444444")
 
 FAULT_COLOURS = {
@@ -65,7 +67,6 @@ STYLE: Any = {
     "svg.hashsalt": "dsim",  # else the ids in an SVG are random
     "svg.fonttype": "none",  # text stays text
 }
-SMALL, TEXT, HEAD = 7.5, 9.0, 11.5  # points
 
 
 def fault_colour(name: str) -> str:
@@ -129,7 +130,7 @@ class Sheet:
     ) -> None:
         self.run = run
         self.time = TimeAxis(run.start, run.end)
-        self._measure = _Measure()
+        self._measure = Measure()
         self.left = max([0.75, *(self._measure.width(label, TEXT) + 0.25 for label in labels)])
         self.width = WIDTH - self.left - right
         placed, lanes = self._place_faults() if timed else ([], 0)
@@ -169,18 +170,35 @@ class Sheet:
         panel.tick_params(axis="y", length=0)
         return {host: row for row, host in enumerate(hosts)}
 
-    def shade(self, panel: Axes, rows: dict[str, int] | None = None) -> None:
-        """Shades the time in which each fault held: in the rows of its hosts, or from top to bottom."""
+    @staticmethod
+    def bands(rows: dict[str, int]) -> dict[str, tuple[float, float]]:
+        """Returns what `shade` needs to shade rows."""
+        return {host: (row - 0.48, row + 0.48) for host, row in rows.items()}
+
+    def shade(
+        self, panel: Axes, bands: dict[str, tuple[float, float]] | None = None, *, above: bool = False
+    ) -> None:
+        """Shades the time in which each fault held.
+
+        Args:
+            panel: where; its vertical limits must be set.
+            bands: from where to where to shade for each host that a fault acts on, where that is high
+                enough to be seen; None shades from top to bottom.
+            above: over what is drawn there, not below.
+        """
         areas: dict[str, list[list[tuple[float, float]]]] = {}
         lines: dict[str, list[list[tuple[float, float]]]] = {}
         low, high = panel.get_ylim()
+        if bands and panel.get_position().height * self.height / len(bands) < 0.1:
+            bands = None
+        order = 2.5 if above else 0.5
         for period in self.run.faults:
             left, right = self.time.x(period.start), self.time.x(period.end or period.start)
-            bands = [(low, high)]
-            if rows and period.hosts:
-                bands = [(rows[host] - 0.48, rows[host] + 0.48) for host in period.hosts if host in rows]
+            where = [(low, high)]
+            if bands and period.hosts:
+                where = [bands[host] for host in period.hosts if host in bands]
             colour = fault_colour(period.name)
-            for bottom, top in bands:
+            for bottom, top in where:
                 if period.instant:
                     lines.setdefault(colour, []).append([(left, bottom), (left, top)])
                 else:
@@ -189,14 +207,45 @@ class Sheet:
                     )
         for colour, shapes in areas.items():
             panel.add_collection(
-                PolyCollection(shapes, facecolors=colour, alpha=0.16, linewidths=0, zorder=0.5),
+                PolyCollection(shapes, facecolors=colour, alpha=0.16, linewidths=0, zorder=order),
                 autolim=False,
             )
         for colour, segments in lines.items():
             panel.add_collection(
-                LineCollection(segments, colors=colour, linewidths=1.4, linestyles=":", zorder=0.6),
+                LineCollection(segments, colors=colour, linewidths=1.4, linestyles=":", zorder=order),
                 autolim=False,
             )
+
+    def heat(self, panel: Axes, values: Any, share: int, unit: str) -> None:
+        """Fills a panel of rows with a picture of numbers, and puts their scale to the right of it.
+
+        Args:
+            panel: has the rows of all hosts.
+            values: an array, one line for `share` hosts, over the whole window.
+            share: hosts that a line stands for.
+            unit: what the numbers are.
+        """
+        limits = panel.get_ylim()
+        image = panel.imshow(
+            values,
+            extent=(
+                self.time.x(self.run.start),
+                self.time.x(self.run.end),
+                share * len(values) - 0.5,
+                -0.5,
+            ),
+            aspect="auto",
+            cmap=SHADES,
+            interpolation="nearest",
+            vmin=0,
+            zorder=1,
+        )
+        panel.set_ylim(limits)
+        box = panel.get_position()
+        bar = self.figure.add_axes((box.x1 + 0.02, box.y0, 0.012, box.height))
+        self.figure.colorbar(image, cax=bar)
+        bar.tick_params(labelsize=SMALL)
+        bar.set_ylabel(unit, fontsize=TEXT)
 
     def legend(self, handles: Sequence[Any], names: Sequence[str], rows: int = 1) -> None:
         """Puts a legend at the foot of the sheet."""
@@ -216,7 +265,7 @@ class Sheet:
 
     def labeller(self, panel: Axes) -> Labeller:
         """Returns what puts text into a panel so that no two texts overlap."""
-        return Labeller(self, panel, self._measure)
+        return Labeller((WIDTH, self.height), panel, self._measure)
 
     def _panel(self, top: float, height: float) -> Axes:
         panel = self.figure.add_axes(
@@ -236,7 +285,7 @@ class Sheet:
 
     def _time_axis(self, panel: Axes) -> None:
         panel.set_xlim(self.time.x(self.run.start), self.time.x(self.run.end))
-        panel.xaxis.set_major_locator(MaxNLocator(10))
+        panel.xaxis.set_major_locator(MaxNLocator(10, steps=[1, 2, 2.5, 5, 10]))
         panel.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.10g}"))
 
     def _place_faults(self) -> tuple[list[tuple[Period, int, str, float]], int]:
@@ -319,82 +368,6 @@ class Sheet:
             else:
                 lines[-1] = longer
         return [line for line in lines if line]
-
-
-class Labeller:
-    """Puts texts into a panel, each only where it overlaps none of those before."""
-
-    def __init__(self, sheet: Sheet, panel: Axes, measure: _Measure) -> None:
-        self._panel = panel
-        self._measure = measure
-        self._taken: dict[int, list[tuple[float, float, float, float]]] = {}
-        box = panel.get_position()
-        left, right = panel.get_xlim()
-        bottom, top = panel.get_ylim()
-        self._left, self._bottom = left, bottom
-        self._x = box.width * WIDTH / (right - left)
-        self._y = box.height * sheet.height / (top - bottom)
-        self._width, self._height = box.width * WIDTH, box.height * sheet.height
-
-    def put(
-        self,
-        x: float,
-        y: float,
-        text: str,
-        *,
-        dx: float = 0.0,
-        dy: float = 0.0,
-        colour: str = INK,
-        align: Literal["left", "center"] = "left",
-    ) -> bool:
-        """Writes `text` at a point moved by `dx`, `dy` inches; returns False when there is no room."""
-        wide, high = self._measure.width(text, SMALL) + 0.04, 0.13
-        left = (x - self._left) * self._x + dx - (wide / 2 if align == "center" else 0)
-        low = (y - self._bottom) * self._y + dy - high / 2
-        box = (left, low, left + wide, low + high)
-        if box[0] < -0.02 or box[2] > self._width + RIGHT or box[1] < 0 or box[3] > self._height:
-            return False
-        column = range(int(box[0]) - 1, int(box[2]) + 2)
-        for key in column:
-            for other in self._taken.get(key, ()):
-                if box[0] < other[2] and other[0] < box[2] and box[1] < other[3] and other[1] < box[3]:
-                    return False
-        for key in range(int(box[0]), int(box[2]) + 1):
-            self._taken.setdefault(key, []).append(box)
-        self._panel.text(
-            self._left + (left + 0.02) / self._x,
-            self._bottom + (low + high / 2) / self._y,
-            text,
-            fontsize=SMALL,
-            color=colour,
-            va="center",
-            ha="left",
-            zorder=5,
-            bbox={"facecolor": "white", "alpha": 0.75, "linewidth": 0, "pad": 0.4},
-        )
-        return True
-
-
-class _Measure:
-    """Widths of texts in inches."""
-
-    def __init__(self) -> None:
-        self._renderer = FigureCanvasAgg(Figure(figsize=(1, 1), dpi=72)).get_renderer()
-        self._fonts: dict[tuple[float, bool], FontProperties] = {}
-
-    def width(self, text: str, size: float, *, bold: bool = False) -> float:
-        font = self._fonts.get((size, bold))
-        if font is None:
-            font = self._fonts[size, bold] = FontProperties(size=size, weight="bold" if bold else "normal")
-        return float(self._renderer.get_text_width_height_descent(text, font, ismath=False)[0]) / 72 * 1.04
-
-
-def shorten(name: str, limit: int = 30) -> str:
-    """Cuts the middle out of a long name."""
-    if len(name) > limit:
-        keep = limit - 1
-        name = name[: keep - keep // 2] + "…" + name[-(keep // 2) :]
-    return name
 
 
 def blank(run: Run, what: str, why: str) -> Figure:

@@ -12,12 +12,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 from matplotlib.collections import LineCollection, PolyCollection
-from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
 from protos.trace import Log, Lost, Message, Note
-from sim.view.paper import BLUE, GREEN, GREY, INK, RED, SKY, Sheet, duration, shorten
+from sim.view.paper import BLUE, GREEN, GREY, RED, SKY, Sheet, duration
+from sim.view.text import INK, shorten
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -25,14 +25,14 @@ if TYPE_CHECKING:
 
     from sim.view.run import Run
 
-ARROWS = 1500  # messages drawn one by one
-BUNDLES = 1200  # bundles of messages drawn one by one
+ARROWS = 600  # messages drawn one by one
+BUNDLES = 480  # bundles of messages drawn one by one
 ROWS = 40  # hosts that arrows are drawn between
 MARKS = 400  # notes drawn one by one
+MARKED = 160  # hosts whose crashes and losses are marked
 LABELLED = 60  # messages and notes that are labelled, where there is room
 BINS = 240  # bins of time of a strip
-
-SHADES = LinearSegmentedColormap.from_list("shades", ["#FFFFFF", "#9CC9E6", BLUE, "#002F4D"])
+STRIPS = 250  # strips; more hosts than that share
 
 
 def spacetime(run: Run) -> Figure:
@@ -46,7 +46,7 @@ def spacetime(run: Run) -> Figure:
         for event in run.events:
             if isinstance(event, (Message, Lost)):
                 pairs[event.source, event.host] = 0
-    bins = min(80, BUNDLES // max(1, len(pairs)))
+    bins = min(60, BUNDLES // max(1, len(pairs)))
     if few_hosts and bins >= 12:
         return _bundles(run, bins, total)
     return _strips(run, total)
@@ -69,7 +69,8 @@ def _arrows(run: Run) -> Figure:
                 dots.append((right, source))
                 continue
             arrows[_colour(event)].append((left, source, right, target))
-            labels.append(((left + right) / 2, (source + target) / 2, _says(event)))
+            part = 0.5 / abs(target - source)  # of the way: between the sender's line and the next
+            labels.append((left + part * (right - left), source + part * (target - source), _says(event)))
         elif isinstance(event, Lost):
             if run.start <= event.sent <= run.end:
                 source, target = rows[event.source], rows[event.host]
@@ -81,7 +82,7 @@ def _arrows(run: Run) -> Figure:
                 (x(event.time), rows[event.host], event.name if isinstance(event, Note) else event.level)
             )
     for colour, found in arrows.items():
-        _draw_arrows(panel, found, colour, 0.014)
+        _draw_arrows(panel, found, colour, 0.014 if run.messages < ARROWS / 4 else 0.008)
     _draw_lost(panel, lost)
     if dots:
         panel.plot(*zip(*dots, strict=True), ".", color=BLUE, markersize=3, zorder=3)
@@ -131,11 +132,16 @@ def _bundles(run: Run, bins: int, total: int) -> Figure:
             noted += 1
             if noted <= MARKS:
                 notes.append((x(event.time), rows[event.host]))
+    pairs = {pair: number for number, pair in enumerate(dict.fromkeys((a, b) for a, b, _ in bundles))}
+    aside = {pair: (number / len(pairs) - 0.5) * 0.8 * wide for pair, number in pairs.items()}
     most = max((sums[0] for sums in bundles.values()), default=1)
     steps: dict[float, list[tuple[float, int, float, int]]] = {}
     for (source, target, _), (count, sent, arrived) in bundles.items():
         thick = 0.006 + 0.006 * round(4 * (count / most) ** 0.5)
-        steps.setdefault(thick, []).append((x(sent / count), rows[source], x(arrived / count), rows[target]))
+        shift = aside[source, target]
+        steps.setdefault(thick, []).append(
+            (x(sent / count + shift), rows[source], x(arrived / count + shift), rows[target])
+        )
     for thick, found in sorted(steps.items()):
         _draw_arrows(panel, found, BLUE, thick, alpha=0.35 + 15 * thick)
     lean = 0.012 * (x(run.end) - x(run.start))
@@ -164,9 +170,10 @@ def _bundles(run: Run, bins: int, total: int) -> Figure:
 
 def _strips(run: Run, total: int) -> Figure:
     wide = (run.end - run.start) / BINS
-    number = {host: row for row, host in enumerate(run.hosts)}
-    counts = np.zeros((len(run.hosts), BINS))
-    lost = np.zeros((len(run.hosts), BINS), dtype=bool)
+    share = -(-len(run.hosts) // STRIPS)
+    number = {host: row // share for row, host in enumerate(run.hosts)}
+    counts = np.zeros((-(-len(run.hosts) // share), BINS))
+    lost = np.zeros(counts.shape, dtype=bool)
     for event in run.events:
         if isinstance(event, Message):
             if run.start <= event.sent <= run.end:
@@ -175,39 +182,29 @@ def _strips(run: Run, total: int) -> Figure:
                 counts[number[event.host], min(int((event.time - run.start) / wide), BINS - 1)] += 1
         elif isinstance(event, Lost) and run.start <= event.sent <= run.end:
             lost[number[event.source], min(int((event.sent - run.start) / wide), BINS - 1)] = True
+    who = "the host" if share == 1 else f"the {share} hosts of the row"
     sheet, panel, rows = _sheet(
         run,
         [
             f"{total:,} messages between {len(run.hosts):,} hosts, too many for arrows: darker means more "
-            f"messages sent and received by the host within {duration(wide)}."
+            f"messages sent and received by {who} within {duration(wide)}."
         ],
         right=1.35,
         lines=False,
     )
     x = sheet.time.x
-    image = panel.imshow(
-        counts,
-        extent=(x(run.start), x(run.end), len(run.hosts) - 0.5, -0.5),
-        aspect="auto",
-        cmap=SHADES,
-        interpolation="nearest",
-        vmin=0,
-        zorder=1,
-    )
-    box = panel.get_position()
-    bar = sheet.figure.add_axes((box.x1 + 0.02, box.y0, 0.012, box.height))
-    sheet.figure.colorbar(image, cax=bar)
-    bar.tick_params(labelsize=8)
-    bar.set_ylabel(f"messages per {duration(wide)}", fontsize=9)
+    sheet.heat(panel, counts, share, f"messages per {duration(wide)}")
+    sheet.shade(panel, sheet.bands(rows), above=True)
     where = np.argwhere(lost)
-    handles = []
-    if len(where) and len(run.hosts) <= 4 * ROWS:
+    handles, names = _life_handles(run)
+    if len(rows) > MARKED:
+        return sheet.figure
+    if len(where):
         at = [x(run.start + (column + 0.5) * wide) for _, column in where]
         panel.plot(at, where[:, 0], "x", color=RED, markersize=3, markeredgewidth=0.8, zorder=3)
         handles.append(Line2D([], [], color=RED, marker="x", markersize=4, linestyle=""))
-    sheet.legend([*handles, *_life_handles(run)[0]], [*(["lost"] * len(handles)), *_life_handles(run)[1]])
-    panel.set_ylim(len(rows) - 0.4, -0.6)
-    sheet.shade(panel, rows)
+        names.append("lost")
+    sheet.legend(handles, names)
     return sheet.figure
 
 
@@ -229,7 +226,7 @@ def _sheet(
     rows = sheet.rows(run.hosts, panel)
     panel.spines["left"].set_visible(False)
     if lines:
-        sheet.shade(panel, rows)
+        sheet.shade(panel, sheet.bands(rows))
     _draw_lives(run, sheet, panel, rows, lines=lines)
     return sheet, panel, rows
 
@@ -260,7 +257,7 @@ def _draw_lives(run: Run, sheet: Sheet, panel: Axes, rows: dict[str, int], *, li
     )
     for name, mark, colour in (("crash", "X", RED), ("boot", "|", INK), ("restart", "|", INK)):
         at = [(x(s.time), rows[host]) for host in rows for s in run.steps.get(host, []) if s.name == name]
-        if at and len(rows) <= 4 * ROWS:
+        if at and len(rows) <= MARKED:
             panel.plot(
                 *zip(*at, strict=True),
                 mark,

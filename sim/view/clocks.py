@@ -1,0 +1,128 @@
+"""Wall clocks: how far each host's clock is from true time, and how far it claims to be at most.
+
+The shaded band around a line is the uncertainty that the host claims; where zero lies outside it,
+the host was wrong about how wrong it was.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+from matplotlib.lines import Line2D
+from matplotlib.patches import Patch
+from matplotlib.ticker import FuncFormatter, MaxNLocator
+
+from protos.trace import ClockSample
+from sim.view.paper import BLUE, GREY, RED, SERIES, SKY, UNITS, Sheet
+from sim.view.text import INK, TEXT
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+    from sim.view.run import Run
+
+LINES = len(SERIES)  # hosts drawn one by one
+BINS = 300
+
+
+def clocks(run: Run) -> Figure:
+    """Draws each host's clock offset over time, with the bound that the host claims."""
+    samples: dict[str, list[tuple[int, int, int]]] = {}
+    wide = max(1, (run.end - run.start) // BINS)
+    lowest: dict[str, dict[int, tuple[int, int, int]]] = {}
+    highest: dict[str, dict[int, tuple[int, int, int]]] = {}
+    for event in run.events:
+        if isinstance(event, ClockSample) and run.start <= event.time <= run.end:
+            # Only the extremes of each bin of time are kept; a line cannot show more.
+            number = (event.time - run.start) // wide
+            sample = (event.time, event.offset, event.bound)
+            low = lowest.setdefault(event.host, {})
+            high = highest.setdefault(event.host, {})
+            if number not in low or event.offset < low[number][1]:
+                low[number] = sample
+            if number not in high or event.offset > high[number][1]:
+                high[number] = sample
+    for host in run.hosts:
+        if host in lowest:
+            samples[host] = sorted({*lowest[host].values(), *highest[host].values()})
+    few = len(samples) <= LINES
+    says = (
+        []
+        if few
+        else [
+            f"{len(samples):,} hosts, too many for a line each: the range of their offsets, and the "
+            f"three that were furthest off."
+        ]
+    )
+    sheet = Sheet(run, "wall clocks against true time", says, [3.6], labels=["100,000 ms     "])
+    panel = sheet.panels[0]
+    panel.axhline(0, color=INK, linewidth=0.8, zorder=1)
+    shown = list(samples) if few else sorted(samples, key=lambda host: -_worst(samples[host]))[:3]
+    handles: list[Line2D | Patch] = []
+    names = []
+    if not few:
+        _range(sheet, panel, samples, wide)
+        handles += [Patch(color=SKY, alpha=0.35), Line2D([], [], color=GREY)]
+        names += ["lowest to highest", "median"]
+    colours = SERIES if few else (BLUE, RED, SERIES[1])
+    bounded = False
+    for host, colour in zip(shown, colours, strict=False):
+        time, offset, bound = np.array(samples[host], dtype=float).T
+        at = np.array([sheet.time.x(one) for one in time])
+        panel.plot(
+            at, offset, "-" if len(at) > 60 else ".-", color=colour, linewidth=1.2, markersize=4, zorder=3
+        )
+        known = bound >= 0
+        if known.any():
+            bounded = True
+            edge = np.where(known, bound, np.nan)
+            panel.fill_between(
+                at, offset - edge, offset + edge, color=colour, alpha=0.13, linewidth=0, zorder=1.2
+            )
+        handles.append(Line2D([], [], color=colour))
+        names.append(host)
+    if bounded:
+        handles.append(Patch(color=GREY, alpha=0.25))
+        names.append("claimed bound")
+    _offset_axis(panel)
+    sheet.shade(panel)
+    sheet.legend(handles, names, rows=1)
+    return sheet.figure
+
+
+def _worst(samples: list[tuple[int, int, int]]) -> int:
+    return max(abs(offset) for _, offset, _ in samples)
+
+
+def _range(sheet: Sheet, panel: Axes, samples: dict[str, list[tuple[int, int, int]]], wide: int) -> None:
+    bins: dict[int, list[int]] = {}
+    for found in samples.values():
+        for time, offset, _ in found:
+            bins.setdefault((time - sheet.run.start) // wide, []).append(offset)
+    order = sorted(bins)
+    at = [sheet.time.x(sheet.run.start + (number + 0.5) * wide) for number in order]
+    panel.fill_between(
+        at,
+        [min(bins[number]) for number in order],
+        [max(bins[number]) for number in order],
+        color=SKY,
+        alpha=0.35,
+        linewidth=0,
+    )
+    panel.plot(at, [float(np.median(bins[number])) for number in order], color=GREY, linewidth=1.2, zorder=2)
+
+
+def _offset_axis(panel: Axes) -> None:
+    low, high = panel.get_ylim()
+    most = max(abs(low), abs(high))
+    unit, size = next((unit, size) for unit, size in UNITS if most >= size or size == 1)
+    panel.set_ylim(low, high)
+    ticks = MaxNLocator(8, steps=[1, 2, 2.5, 5, 10]).tick_values(low / size, high / size)
+    panel.set_yticks([tick * size for tick in ticks])
+    panel.set_ylim(low, high)
+    panel.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value / size:,.6g}"))
+    panel.set_ylabel(f"clock minus true time ({unit})", fontsize=TEXT)
+    panel.grid(axis="y", color="#EEEEEE", linewidth=0.6, zorder=0)
+    panel.set_axisbelow(True)
