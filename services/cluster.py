@@ -1,0 +1,465 @@
+"""A local cluster of real processes: one for each node, in its own folder, talking on loopback.
+
+A cluster is a folder (`services/real/folder.py` says what lies in it); any process that opens the folder
+can ask it, hurt it and take it down. While a cluster is owned, its nodes die with their owner, whatever
+that dies of; a detached one lives until it is taken down.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import os
+import secrets
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import grpc
+from google.protobuf import json_format
+from msgspec import Struct
+
+from protos import control_pb2, control_pb2_grpc
+from protos.trace import HostEvent
+from services.host import DEFAULT_PORT
+from services.real.channel import TOKEN_KEY
+from services.real.client import ClientHost
+from services.real.folder import (
+    ClusterError,
+    ClusterFile,
+    ClusterFolder,
+    NodeFile,
+    read_struct,
+    write_struct,
+    write_whole,
+)
+from services.real.names import NAME, Names, reached_at
+from services.real.processes import Process
+from services.real.programs import program_name
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+    from types import TracebackType
+
+__all__ = ["Cluster", "ClusterError", "NodeStatus"]
+
+_STARTS_WITHIN = 20.0  # seconds
+_STOPS_WITHIN = 5.0  # seconds between SIGTERM and SIGKILL
+_ANSWERS_WITHIN = 3.0  # seconds that a control service is given
+_POLL = 0.01
+
+
+class NodeStatus(Struct):
+    """How a node is.
+
+    Attributes:
+        state: "running", "paused", "dead", or "hung" when its control service does not answer.
+        ports: where its servers are reached: (port in the cluster, real address).
+        sent, received: messages of this life.
+    """
+
+    name: str
+    state: str
+    program: str
+    incarnation: int
+    pid: int = 0
+    uptime_s: float = 0.0
+    resident_bytes: int = 0
+    ports: list[tuple[int, str]] = []
+    sent: int = 0
+    received: int = 0
+    log: str = ""
+
+
+class Cluster:
+    """The nodes of one folder. Use `create` or `open`.
+
+    Attributes:
+        folder: its files.
+    """
+
+    def __init__(self, folder: ClusterFolder, about: ClusterFile, *, owned: bool) -> None:
+        self.folder = folder
+        self.about = about
+        self._owned = owned
+        self._token = folder.token.read_text()
+        self._names = Names(folder.names, reached_at(about.listen))
+        self._children: dict[str, subprocess.Popen[bytes]] = {}
+        self._clients: dict[str, ClientHost] = {}
+
+    @classmethod
+    def create(cls, folder: Path | str, listen: str = "127.0.0.1", *, system: str = "") -> Cluster:
+        """Makes a new cluster, without nodes yet. They die with this process, until `detach`.
+
+        Args:
+            folder: made when missing; the remains of a cluster that is down are replaced.
+            listen: the network address its nodes listen on. Whoever reaches it still needs the token.
+            system: what is to run on it, for `status`.
+
+        Raises:
+            ClusterError: a cluster is running there, or the folder holds something else.
+        """
+        files = ClusterFolder(Path(folder).resolve())
+        if files.cluster.exists():
+            running = [status for status in cls.open(folder)._processes().values() if status.alive()]
+            if running:
+                raise ClusterError(f'a cluster is running in "{folder}": take it down first')
+            for entry in (files.names, files.nodes):
+                shutil.rmtree(entry, ignore_errors=True)
+            for entry in (files.faults, files.events, files.token, files.cluster):
+                entry.unlink(missing_ok=True)
+        try:
+            files.path.mkdir(parents=True, exist_ok=True, mode=0o700)
+            if any(files.path.iterdir()):
+                raise ClusterError(f'"{folder}" holds something that is not a cluster: choose another folder')
+            files.path.chmod(0o700)
+            files.names.mkdir()
+            files.nodes.mkdir()
+            about = ClusterFile(listen, time.time(), system)
+            write_whole(files.token, secrets.token_hex(32).encode(), mode=0o600)
+            write_struct(files.cluster, about)
+        except OSError as exc:
+            raise ClusterError(f'cannot make a cluster in "{folder}": {exc.strerror or exc}') from None
+        return cls(files, about, owned=True)
+
+    @classmethod
+    def open(cls, folder: Path | str) -> Cluster:
+        """Attaches to the cluster in a folder. Nodes started from here live on when this process ends.
+
+        Raises:
+            ClusterError: there is none.
+        """
+        files = ClusterFolder(Path(folder).resolve())
+        about = read_struct(files.cluster, ClusterFile)
+        if about is None or not files.token.exists():
+            raise ClusterError(f'there is no cluster in "{folder}"')
+        return cls(files, about, owned=False)
+
+    async def __aenter__(self) -> Cluster:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        await self.down()
+
+    # Starting
+
+    async def start(
+        self,
+        name: str,
+        program: Callable[..., Awaitable[Any]] | str,
+        parameters: dict[str, Any] | None = None,
+        adopt: bool = False,
+    ) -> None:
+        """Starts a node, and returns when its program runs.
+
+        Args:
+            name: of the host.
+            program: a module-level function, or its name: "package.module:function" or
+                "path/to/file.py:function". It is called as `program(host, **parameters)`.
+            parameters: JSON values.
+            adopt: the program knows no `Host`; it is called as `program(**parameters)`.
+
+        Raises:
+            ClusterError: the name is taken or cannot be one, or the program does not start; nothing of
+                it is left running.
+        """
+        if not NAME.fullmatch(name):
+            raise ClusterError(f'"{name}" cannot name a host: use letters, digits, "-", "_" and "."')
+        if self.folder.node(name).node.exists():
+            raise ClusterError(f"there is a host {name} already: restart it, or choose another name")
+        parameters = parameters or {}
+        try:
+            if json.loads(json.dumps(parameters, allow_nan=False)) != parameters:
+                raise ValueError("they would not arrive as they are")
+            named = program_name(program)
+        except (TypeError, ValueError) as exc:
+            what = "the parameters are no JSON values: " if not str(exc).count("process of its own") else ""
+            raise ClusterError(f"{name} cannot be started: {what}{exc}") from None
+        node = NodeFile(name, named, parameters, adopt, 0, time.time(), _search_path(), os.getcwd())
+        self.folder.node(name).data.mkdir(parents=True, exist_ok=True)
+        await self._launch(node)
+
+    async def restart(self, name: str) -> None:
+        """Starts a node again on its folder, as its next incarnation; one that runs is stopped first.
+
+        Raises:
+            ClusterError: there is no such node, or it does not start.
+        """
+        node = self._node(name)
+        await self.stop(name)
+        node.incarnation += 1
+        await self._launch(node)
+
+    async def _launch(self, node: NodeFile) -> None:
+        folder = self.folder.node(node.name)
+        folder.control.unlink(missing_ok=True)
+        write_struct(folder.node, node)
+        command = [sys.executable, "-m", "services.node", str(self.folder.path), node.name]
+        if self._owned:
+            command += ["--owner", str(os.getpid())]
+        root = str(Path(__file__).resolve().parent.parent)
+        path = os.pathsep.join(entry for entry in (root, os.environ.get("PYTHONPATH")) if entry)
+        with folder.log.open("ab") as log:
+            child = subprocess.Popen(
+                command,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                cwd=node.cwd if Path(node.cwd).is_dir() else None,
+                env={**os.environ, "PYTHONPATH": path, "PYTHONUNBUFFERED": "1"},
+                start_new_session=True,
+            )
+        self._children[node.name] = child
+        try:
+            process = Process.of(child.pid)
+            write_struct(folder.process, process)
+            deadline = time.monotonic() + _STARTS_WITHIN
+            while not folder.control.exists():
+                if child.poll() is not None:
+                    raise ClusterError(f"{node.name} did not start: {self._last_words(node.name)}")
+                if time.monotonic() > deadline:
+                    raise ClusterError(
+                        f"{node.name} did not start within {_STARTS_WITHIN:g} s; see {folder.log}"
+                    )
+                await asyncio.sleep(_POLL)
+        except BaseException:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(child.pid, signal.SIGKILL)  # not waited for yet, so the number is still its own
+            child.wait()
+            raise
+
+    async def serving(
+        self, names: Iterable[str] = (), within: float = 10.0, port: int = DEFAULT_PORT
+    ) -> None:
+        """Returns when each of these nodes serves on the port (all nodes when none is named).
+
+        Raises:
+            TimeoutError: naming those that do not.
+            ClusterError: one of them is dead.
+        """
+        waiting = list(names) or self.hosts()
+        for name in waiting:
+            self._node(name)
+        deadline = time.monotonic() + within
+        while waiting:
+            waiting = [name for name in waiting if not await self._serves(name, port)]
+            if waiting and time.monotonic() > deadline:
+                raise TimeoutError(f"not serving on port {port} within {within:g} s: {', '.join(waiting)}")
+            await asyncio.sleep(_POLL if waiting else 0)
+
+    async def _serves(self, name: str, port: int) -> bool:
+        status = await self._node_status(name)
+        if status.state == "dead":
+            raise ClusterError(f"{name} is dead: {self._last_words(name)}")
+        return any(number == port for number, _ in status.ports)
+
+    async def detach(self) -> None:
+        """Lets the nodes live on when this process ends."""
+        for name in self.hosts():
+            async with self._control(name) as control:
+                await control.Disown(control_pb2.DisownRequest(), timeout=_ANSWERS_WITHIN)
+        self._owned = False
+
+    # Ending
+
+    async def stop(self, name: str) -> None:
+        """Ends a node in an orderly way (SIGTERM), or by force when it takes too long."""
+        self._node(name)
+        process = self._process(name)
+        if process is None or not process.alive():
+            self._reap(name)
+            return
+        process.signal_group(signal.SIGCONT)
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(process.pid, signal.SIGTERM)  # the node tells its workers
+        await self._gone(name, process, _STOPS_WITHIN)
+        process.signal_group(signal.SIGKILL)
+        await self._gone(name, process, _STOPS_WITHIN)
+
+    async def kill(self, name: str) -> None:
+        """Ends a node at once (SIGKILL), its worker processes with it."""
+        node = self._node(name)
+        process = self._process(name)
+        if process is None or not process.alive():
+            return
+        process.signal_group(signal.SIGKILL)
+        self._event(name, "crash", node.incarnation)
+        await self._gone(name, process, _STOPS_WITHIN)
+
+    async def down(self) -> None:
+        """Ends all nodes, and closes the clients of this process. What they left stays in the folder."""
+        for client in self._clients.values():
+            client.close()
+        self._clients.clear()
+        await asyncio.gather(*(self.stop(name) for name in self.hosts()))
+
+    async def _gone(self, name: str, process: Process, within: float) -> None:
+        deadline = time.monotonic() + within
+        while process.alive() and time.monotonic() < deadline:
+            self._reap(name)
+            await asyncio.sleep(_POLL / 4)
+        if not process.alive():
+            self._reap(name)
+
+    def _reap(self, name: str) -> None:
+        child = self._children.get(name)
+        if child is not None and child.poll() is not None:
+            del self._children[name]
+
+    # What is done to nodes
+
+    async def pause(self, name: str) -> None:
+        """Stops a node where it stands (SIGSTOP)."""
+        self._signal(name, signal.SIGSTOP)
+        self._event(name, "pause", self._node(name).incarnation)
+
+    async def resume(self, name: str) -> None:
+        """Lets a paused node go on (SIGCONT), with the rules that were set meanwhile."""
+        self._signal(name, signal.SIGCONT)
+        self._event(name, "resume", self._node(name).incarnation)
+        await self._push(name)
+
+    async def configure(self, name: str, rules: control_pb2.Rules) -> None:
+        """Puts rules in place at the door of a host, in the place of those before; also for its next lives.
+
+        Raises:
+            ClusterError: the node lives but does not answer.
+        """
+        folder = self.folder.node(name)
+        folder.path.mkdir(parents=True, exist_ok=True)
+        write_whole(folder.rules, json_format.MessageToJson(rules).encode())
+        await self._push(name)
+
+    async def _push(self, name: str) -> None:
+        folder = self.folder.node(name)
+        if name in self._clients:
+            self._clients[name].read_rules()
+        process = self._process(name)
+        if process is None or process.state() != "running" or not folder.rules.exists():
+            return  # it reads them itself when it starts, and is told when it goes on
+        rules = json_format.Parse(folder.rules.read_text(), control_pb2.Rules())
+        try:
+            async with self._control(name) as control:
+                await control.SetRules(rules, timeout=_ANSWERS_WITHIN, wait_for_ready=True)
+        except grpc.aio.AioRpcError as exc:
+            if process.alive():
+                raise ClusterError(f"{name} does not answer its control service: {exc.code().name}") from None
+
+    def _signal(self, name: str, number: signal.Signals) -> None:
+        self._node(name)
+        process = self._process(name)
+        if process is None or not process.alive():
+            raise ClusterError(f"{name} is dead")
+        process.signal_group(number)
+
+    def _event(self, name: str, what: str, incarnation: int) -> None:
+        self.folder.record(HostEvent(time.time_ns(), name, what, incarnation))
+
+    # Asking
+
+    def hosts(self) -> list[str]:
+        """Returns the names of the nodes, in the order in which they were first started."""
+        return self.folder.hosts()
+
+    async def status(self) -> list[NodeStatus]:
+        """Returns how each node is."""
+        return list(await asyncio.gather(*(self._node_status(name) for name in self.hosts())))
+
+    async def _node_status(self, name: str) -> NodeStatus:
+        node = self._node(name)
+        process = self._process(name)
+        self._reap(name)
+        log = str(self.folder.node(name).log)
+        status = NodeStatus(name, "dead", node.program, node.incarnation, log=log)
+        if process is None or not process.alive():
+            return status
+        status.pid, status.state = process.pid, process.state()
+        if status.state == "paused":
+            return status
+        try:
+            async with self._control(name) as control:
+                reply = await control.Status(control_pb2.StatusRequest(), timeout=_ANSWERS_WITHIN)
+        except (grpc.aio.AioRpcError, ClusterError):
+            status.state = "hung" if process.alive() else "dead"
+            return status
+        status.uptime_s, status.resident_bytes = reply.uptime_s, reply.resident_bytes
+        status.ports = [(port.port, port.address) for port in reply.ports]
+        status.sent, status.received = reply.sent, reply.received
+        return status
+
+    def client(self, name: str) -> ClientHost:
+        """Returns the door of a host that is this very process; faults act on it as on any other.
+
+        Needs a running event loop.
+
+        Raises:
+            ClusterError: a node has that name.
+        """
+        if not NAME.fullmatch(name):
+            raise ClusterError(f'"{name}" cannot name a host: use letters, digits, "-", "_" and "."')
+        if self.folder.node(name).node.exists():
+            raise ClusterError(f"{name} is a node; a client needs another name")
+        client = self._clients.get(name)
+        if client is None:
+            client = self._clients[name] = ClientHost(
+                name, self.folder.node(name), self._names, self._token, self.about.listen
+            )
+        return client
+
+    def _node(self, name: str) -> NodeFile:
+        node = read_struct(self.folder.node(name).node, NodeFile) if NAME.fullmatch(name) else None
+        if node is None:
+            known = ", ".join(self.hosts()) or "none yet"
+            raise ClusterError(f'there is no node "{name}" in this cluster (there are: {known})')
+        return node
+
+    def _process(self, name: str) -> Process | None:
+        return read_struct(self.folder.node(name).process, Process)
+
+    def _processes(self) -> dict[str, Process]:
+        found = {name: self._process(name) for name in self.hosts()}
+        return {name: process for name, process in found.items() if process is not None}
+
+    @asynccontextmanager
+    async def _control(self, name: str) -> AsyncIterator[control_pb2_grpc.ControlAsyncStub]:
+        try:
+            address = self.folder.node(name).control.read_text()
+        except FileNotFoundError:
+            raise ClusterError(f"{name} has no control service") from None
+        async with grpc.aio.insecure_channel(
+            address, options=(("grpc.enable_http_proxy", 0),), interceptors=(_Token(self._token),)
+        ) as channel:
+            yield control_pb2_grpc.ControlStub(channel)
+
+    def _last_words(self, name: str) -> str:
+        """Returns the last line of a node's log."""
+        log = self.folder.node(name).log
+        lines = log.read_text(errors="replace").split("\n") if log.exists() else []
+        said = next((line.strip() for line in reversed(lines) if line.strip()), "it said nothing")
+        return f"{said} ({log})"
+
+
+class _Token(grpc.aio.UnaryUnaryClientInterceptor):
+    """Puts the cluster's token into each call of a control service."""
+
+    def __init__(self, token: str) -> None:
+        self._token = token
+
+    async def intercept_unary_unary(self, continuation: Any, client_call_details: Any, request: Any) -> Any:
+        """Adds it."""
+        metadata = client_call_details.metadata or grpc.aio.Metadata()
+        metadata.add(TOKEN_KEY, self._token)
+        return await continuation(client_call_details._replace(metadata=metadata), request)
+
+
+def _search_path() -> list[str]:
+    """Returns where this process finds modules, for a node to find the same."""
+    return [str(Path(entry or ".").resolve()) for entry in sys.path]

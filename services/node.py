@@ -1,0 +1,201 @@
+"""The process of one node: `python -m services.node CLUSTER_FOLDER NAME [--owner PID]`.
+
+`services.cluster` starts it, with what to run in the node's folder. It gives the program its `Host`, and
+the operator its control service (`protos/control.proto`), which only who knows the cluster's token may call.
+It ends when the program returns or fails, at SIGTERM, and, with `--owner`, together with its owner.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import contextlib
+import logging
+import os
+import signal
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import grpc
+from google.protobuf import json_format
+
+from protos import control_pb2, control_pb2_grpc
+from services.real.adopt import adopt
+from services.real.folder import ClusterFile, ClusterFolder, NodeFile, NodeFolder, read_struct, write_whole
+from services.real.host import RealHost
+from services.real.names import Names, reached_at
+from services.real.processes import die_with_parent, outlive_parent, resident_bytes
+from services.real.programs import load_program
+from services.real.server import Authentication
+from services.real.tracing import TraceLog
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+_GRACE = 3.0  # seconds that a cancelled program may take to end
+
+log = logging.getLogger("node")
+
+
+class Control(control_pb2_grpc.ControlServicer):
+    """What an operator may ask of a node."""
+
+    def __init__(self, host: RealHost, stop: asyncio.Event) -> None:
+        self._host = host
+        self._stop = stop
+        self._started = time.monotonic()
+
+    async def Ping(self, request: control_pb2.PingRequest, context: Any) -> control_pb2.PingReply:
+        """Answers."""
+        return control_pb2.PingReply(name=self._host.name, incarnation=self._host.incarnation)
+
+    async def SetRules(self, request: control_pb2.Rules, context: Any) -> control_pb2.RulesReply:
+        """Puts a state of the door in place."""
+        self._host.set_rules(request)
+        return control_pb2.RulesReply()
+
+    async def Status(self, request: control_pb2.StatusRequest, context: Any) -> control_pb2.StatusReply:
+        """Says how the node is."""
+        host = self._host
+        return control_pb2.StatusReply(
+            name=host.name,
+            incarnation=host.incarnation,
+            pid=os.getpid(),
+            uptime_s=time.monotonic() - self._started,
+            resident_bytes=resident_bytes(),
+            ports=[
+                control_pb2.Port(port=port, address=host.names.resolve(host.name, port))
+                for port in host.serving
+            ],
+            sent=host.door.sent,
+            received=host.door.received,
+        )
+
+    async def Shutdown(
+        self,
+        request: control_pb2.ShutdownRequest,
+        context: Any,
+    ) -> control_pb2.ShutdownReply:
+        """Ends the program."""
+        self._stop.set()
+        return control_pb2.ShutdownReply()
+
+    async def Disown(self, request: control_pb2.DisownRequest, context: Any) -> control_pb2.DisownReply:
+        """Lets the node live on without its starter."""
+        outlive_parent()
+        return control_pb2.DisownReply()
+
+
+async def run(cluster: ClusterFolder, folder: NodeFolder) -> int:
+    """Runs the node to its end and returns its exit status."""
+    about = read_struct(cluster.cluster, ClusterFile)
+    node = read_struct(folder.node, NodeFile)
+    if about is None or node is None:
+        log.error("%s is not the folder of a node", folder.path)
+        return 2
+    stop = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    host = open_host(cluster, folder, about, node)
+    server, address = await serve_control(host, stop, about.listen)
+    host.tracing.event("boot" if node.incarnation == 0 else "restart", node.incarnation)
+    host.tracing.flush()
+    try:
+        work = start_program(host, node)
+        if work is None:
+            return 2
+        await asyncio.sleep(0)  # its first step: what fails there, failed to start
+        if not work.done():
+            write_whole(folder.control, address.encode())
+        return await watch_program(work, node.program, stop)
+    finally:
+        host.tracing.event("exit", node.incarnation)
+        folder.control.unlink(missing_ok=True)
+        await server.stop(None)
+        host.close()
+
+
+def open_host(cluster: ClusterFolder, folder: NodeFolder, about: ClusterFile, node: NodeFile) -> RealHost:
+    """Returns the node's host, with the rules that hold at its door, recording."""
+    sys.path[:0] = [entry for entry in node.path if entry not in sys.path]
+    is_file = node.program.rpartition(":")[0].endswith(".py")
+    host = RealHost(
+        node.name,
+        folder.path,
+        Names(cluster.names, reached_at(about.listen)),
+        cluster.token.read_text(),
+        incarnation=node.incarnation,
+        listen=about.listen,
+        programs=(node.program,) if is_file else (),
+    )
+    logging.getLogger().addHandler(TraceLog(node.name, host.tracing))
+    if folder.rules.exists():
+        host.set_rules(json_format.Parse(folder.rules.read_text(), control_pb2.Rules()))
+    host.tracing.start()
+    return host
+
+
+def start_program(host: RealHost, node: NodeFile) -> asyncio.Future[Any] | None:
+    """Starts the program; None, and a line in the log, when it cannot be."""
+    try:
+        program = load_program(node.program)
+        if node.adopt:
+            adopt(host)
+            return asyncio.ensure_future(program(**node.parameters))
+        return asyncio.ensure_future(program(host, **node.parameters))
+    except ValueError as exc:
+        log.error("%s", exc)
+    except Exception as exc:
+        log.exception("%s cannot be started: %s", node.program, exc)
+    return None
+
+
+async def watch_program(work: asyncio.Future[Any], name: str, stop: asyncio.Event) -> int:
+    """Waits until the program ends or is to, and returns the exit status."""
+    stopping = asyncio.ensure_future(stop.wait())
+    await asyncio.wait([work, stopping], return_when=asyncio.FIRST_COMPLETED)
+    stopping.cancel()
+    if not work.done():
+        work.cancel()
+        await asyncio.wait([work], timeout=_GRACE)
+    if not work.done():
+        log.error("%s did not end within %g s of being cancelled", name, _GRACE)
+        return 1
+    if not work.cancelled() and (failure := work.exception()) is not None:
+        log.error("%s failed: %s: %s", name, type(failure).__name__, failure, exc_info=failure)
+        return 1
+    return 0
+
+
+async def serve_control(host: RealHost, stop: asyncio.Event, listen: str) -> tuple[grpc.aio.Server, str]:
+    """Starts the control service; returns it and where it is reached."""
+    server = grpc.aio.server(interceptors=(Authentication(host.token),), options=(("grpc.so_reuseport", 0),))
+    control_pb2_grpc.add_ControlServicer_to_server(Control(host, stop), server)
+    port = server.add_insecure_port(f"{listen}:0")
+    await server.start()
+    return server, f"{reached_at(listen)}:{port}"
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """The process, start to end."""
+    parser = argparse.ArgumentParser(prog="python -m services.node", description=__doc__)
+    parser.add_argument("cluster", type=Path)
+    parser.add_argument("name")
+    parser.add_argument("--owner", type=int, help="die with this process, the parent")
+    given = parser.parse_args(arguments)
+    if given.owner is not None:
+        die_with_parent(given.owner)
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    cluster = ClusterFolder(given.cluster)
+    status = 1
+    with contextlib.suppress(KeyboardInterrupt):
+        status = asyncio.run(run(cluster, cluster.node(given.name)))
+    logging.shutdown()
+    sys.stdout.flush()
+    os._exit(status)  # what threads or servers a program has left do not keep the process
+
+
+if __name__ == "__main__":
+    main()

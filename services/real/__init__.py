@@ -1,0 +1,9 @@
+"""The real implementation of the door: `Host` on real gRPC, files, clocks and processes.
+
+Start with `host.py`; `door.py` holds what faults do to it.
+"""
+
+import os
+
+# Where nodes come and go, what gRPC's core has to say of it on stderr is no news. (Read when it starts.)
+os.environ.setdefault("GRPC_VERBOSITY", "ERROR")

@@ -1,0 +1,260 @@
+"""Channels through the door: real `grpc.aio` channels whose calls carry who calls, and wait at the rules.
+
+`grpc.aio` builds every call, intercepted or not, on the call object of its core (`cygrpc._AioCall`), by
+name from the channel's core (`cygrpc.AioChannel`). Both are extended here, so what stubs return are
+grpc.aio's own call objects, and the door sees each message once, as bytes. These two are internals
+of grpcio, whose version is pinned; `tests/real` fails should they change.
+"""
+
+from __future__ import annotations
+
+from time import time_ns
+from typing import TYPE_CHECKING, Any
+
+import grpc
+from grpc._cython import cygrpc
+from grpc.aio import _channel as _aio
+
+from protos.trace import Message
+from services.real.tracing import Sent, task_name
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from services.real.door import Link
+    from services.real.host import RealHost
+
+TOKEN_KEY = "dsim-token"
+CALL_KEY = "dsim-call"
+
+_OPTIONS = (
+    ("grpc.initial_reconnect_backoff_ms", 100),  # a restarted peer is found within a second
+    ("grpc.max_reconnect_backoff_ms", 500),
+    ("grpc.enable_http_proxy", 0),  # the machine's proxy has no say between hosts of a cluster
+)
+
+# Status codes that the caller's own core may have made up: no message of the peer's.
+_LOCAL = (
+    grpc.StatusCode.UNAVAILABLE.value[0],
+    grpc.StatusCode.DEADLINE_EXCEEDED.value[0],
+    grpc.StatusCode.CANCELLED.value[0],
+)
+_NAMES = {code.value[0]: code.name for code in grpc.StatusCode}
+
+
+class Channel(_aio.Channel):
+    """A `grpc.aio.Channel` to a host of the cluster.
+
+    Args:
+        host: the calling host.
+        peer: the name of the called one.
+        address: where its port is.
+        options, compression, interceptors: as `grpc.aio.insecure_channel` takes them; the options
+            go before those that make reconnecting fast.
+    """
+
+    def __init__(
+        self,
+        host: RealHost,
+        peer: str,
+        address: str,
+        options: Sequence[tuple[str, Any]] = (),
+        interceptors: Sequence[grpc.aio.ClientInterceptor] = (),
+        compression: grpc.Compression | None = None,
+    ) -> None:
+        given = {key for key, _ in options}
+        options = (*options, *(option for option in _OPTIONS if option[0] not in given))
+        super().__init__(address, options, None, compression, list(interceptors))  # type: ignore[arg-type]
+        self._link = host.door.link(peer)
+        self._channel = _Core(
+            address.encode(), _aio._augment_channel_arguments(options, compression), None, self._loop
+        )
+        self._channel.host = host
+        self._channel.link = self._link
+        self._channel.token = (TOKEN_KEY, host.token)
+
+    async def channel_ready(self) -> None:
+        """Waits until calls would leave: the peer serves, and no cut is between."""
+        if self._link.rule is not None:
+            await self._link.carried_out()
+        await super().channel_ready()
+
+
+class _Core(cygrpc.AioChannel):  # type: ignore[misc]
+    """The core of a channel; makes the calls."""
+
+    host: RealHost
+    link: Link
+    token: tuple[str, str]
+    shut = False
+
+    def call(
+        self,
+        method: bytes,
+        deadline: float | None,
+        credentials: Any,
+        wait_for_ready: bool | None,
+        registered_call_handle: int,
+    ) -> Any:
+        """Returns the core of a new call."""
+        if self.shut:
+            raise cygrpc.UsageError("Channel is closed.")
+        call = _Call(self, deadline, method, credentials, wait_for_ready, registered_call_handle)
+        call.host = self.host
+        call.link = self.link
+        call.token = self.token
+        call.method = method.decode()
+        return call
+
+    def closing(self) -> None:
+        """Takes no new calls."""
+        self.shut = True
+        super().closing()
+
+    def close(self) -> None:
+        """Ends the connection."""
+        self.shut = True
+        super().close()
+
+
+class _Call(cygrpc._AioCall):  # type: ignore[misc]
+    """The core of a call: adds the metadata, waits at the rules, records."""
+
+    host: RealHost
+    link: Link
+    token: tuple[str, str]
+    method: str
+    number = 0
+    writes = 0
+    reads = 0
+    watched = False
+
+    # What grpc.aio calls: one method for each way to begin, then those of streams
+
+    async def unary_unary(self, request: bytes, metadata: tuple[Any, ...], context: Any = None) -> Any:
+        """Sends the request and waits for the response."""
+        metadata = self._begin(metadata, len(request))
+        if self.link.rule is not None:
+            await self._carry()
+        response = await super().unary_unary(request, metadata, context)
+        if self.link.rule is not None:
+            await self._receive()
+        self._ended(response)
+        return response
+
+    async def initiate_unary_stream(
+        self, request: bytes, metadata: tuple[Any, ...], context: Any = None
+    ) -> None:
+        """Sends the request."""
+        metadata = self._begin(metadata, len(request))
+        if self.link.rule is not None:
+            await self._carry()
+        await super().initiate_unary_stream(request, metadata, context)
+
+    async def stream_unary(self, metadata: tuple[Any, ...], sent: Any, context: Any = None) -> Any:
+        """Opens the call and waits for the response."""
+        metadata = self._begin(metadata, None)
+        if self.link.rule is not None:
+            await self._carry()
+        response = await super().stream_unary(metadata, sent, context)
+        if self.link.rule is not None:
+            await self._receive()
+        self._ended(response)
+        return response
+
+    async def initiate_stream_stream(self, metadata: tuple[Any, ...], sent: Any, context: Any = None) -> None:
+        """Opens the call."""
+        metadata = self._begin(metadata, None)
+        if self.link.rule is not None:
+            await self._carry()
+        await super().initiate_stream_stream(metadata, sent, context)
+
+    async def send_serialized_message(self, message: bytes) -> None:
+        """Sends one message of a stream."""
+        self._sent(len(message), time_ns())
+        if self.link.rule is not None:
+            await self._carry()
+        await super().send_serialized_message(message)
+
+    async def send_receive_close(self) -> None:
+        """Ends the stream to the server."""
+        if self.link.rule is not None:
+            await self._carry()
+        await super().send_receive_close()
+
+    async def receive_serialized_message(self) -> Any:
+        """Receives one message of a stream, or EOF."""
+        message = await super().receive_serialized_message()
+        if self.link.rule is not None:
+            await self._receive()
+        if message is cygrpc.EOF:
+            self._ended(None)
+        else:
+            self._received(len(message))
+        return message
+
+    # The door
+
+    def _begin(self, metadata: tuple[Any, ...], size: int | None) -> tuple[Any, ...]:
+        host = self.host
+        self.number = number = next(host.call_numbers)
+        now = time_ns()
+        if size is not None:
+            self._sent(size, now)
+        return (*metadata, self.token, (CALL_KEY, f"{host.name} {number} {now} {size or 0}"))
+
+    async def _carry(self) -> None:
+        self._watch()
+        await self.link.carried_out(self.time_remaining(), self.done)
+
+    async def _receive(self) -> None:
+        self._watch()
+        await self.link.carried_in(self.time_remaining(), self.cancelled)
+
+    def _watch(self) -> None:
+        """Has the end of the call end its waiting."""
+        if not self.watched:
+            self.watched = True
+            self.add_done_callback(self.link.wake)
+
+    # The trace
+
+    def _sent(self, size: int, now: int) -> None:
+        host = self.host
+        host.door.sent += 1
+        if host.tracing.on:
+            host.tracing.sent(
+                Sent(
+                    now, host.name, self.link.peer, self.number, self.method, "request", size, "", self.writes
+                )
+            )
+            self.writes += 1
+
+    def _received(self, size: int, code: str = "") -> None:
+        host = self.host
+        host.door.received += 1
+        if host.tracing.on:
+            now = time_ns()
+            host.tracing.write(
+                Message(
+                    now,
+                    host.name,
+                    self.link.peer,
+                    now,
+                    self.number,
+                    self.method,
+                    "response",
+                    size,
+                    code,
+                    task_name(),
+                    self.reads,
+                )
+            )
+            self.reads += 1
+
+    def _ended(self, response: bytes | None) -> None:
+        """Records how the call ended, if it was the peer that ended it."""
+        status = self._status
+        code = status.code() if status is not None else 0
+        if code not in _LOCAL:
+            self._received(len(response) if response else 0, _NAMES.get(code, str(code)))

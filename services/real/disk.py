@@ -1,0 +1,369 @@
+"""The disk of a real host: files below its folder, with what faults do to them.
+
+Every operation runs in a thread of the disk's own, one after the other, so that the loop never waits
+for the device and operations keep their order. `sync` is `fdatasync`, on a folder `fsync`.
+
+A SIGKILL does not take the page cache with it, so unsynced bytes survive the crash of a real process,
+as they do not that of a simulated machine. Only what faults ask for is lost: bytes whose sync failed,
+which are zeroed when the host starts next, and the rest of a torn write.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import os
+import time
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
+
+import msgspec
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from protos import control_pb2
+
+T = TypeVar("T")
+Ranges: TypeAlias = "list[tuple[int, int]]"
+Entries: TypeAlias = "list[str]"
+
+_FLAGS = {
+    "r": os.O_RDONLY,
+    "w": os.O_RDWR | os.O_CREAT | os.O_TRUNC,
+    "a": os.O_RDWR | os.O_CREAT,
+    "x": os.O_RDWR | os.O_CREAT | os.O_EXCL,
+}
+
+
+class FolderDisk:
+    """A folder as a disk; implements `services.host.Disk`.
+
+    Args:
+        folder: its root, made when missing.
+        lost: where byte ranges whose sync failed are remembered until the next start.
+    """
+
+    def __init__(self, folder: Path, lost: Path) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        self._root = folder.resolve()
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="disk")
+        self._lost = lost
+        self._dirty: dict[str, Ranges] = {}  # byte ranges written since the last sync
+        self._tails: dict[str, Tail] = {}
+        self.full = False
+        self.sync_fails = False
+        self.slow = 1.0
+        self.tear = False
+        self._lose()
+
+    def set(self, rule: control_pb2.Disk) -> None:
+        """Takes over what the rules of the door say of the disk."""
+        self.full = rule.full
+        self.sync_fails = rule.sync_fails
+        self.slow = max(1.0, rule.slow)
+        self.tear = rule.tear
+
+    async def open(self, path: str, mode: str = "r") -> RealFile:
+        """Opens a file; see `services.host.Disk.open`."""
+        if mode not in _FLAGS:
+            raise ValueError(f'mode "{mode}" of "{path}" is none of r, w, a, x')
+        return RealFile(self, path, await self.run(self._open, path, mode), writable=mode != "r")
+
+    async def rename(self, source: str, target: str) -> None:
+        """Renames a file, replacing `target` atomically."""
+        await self.run(self._rename, source, target)
+
+    async def remove(self, path: str) -> None:
+        """Removes a file."""
+        await self.run(self._remove, path)
+
+    async def list(self, folder: str = "") -> list[str]:
+        """Returns the sorted names in a folder ([] when it does not exist)."""
+        return await self.run(self._list, folder)
+
+    async def exists(self, path: str) -> bool:
+        """Says whether there is such a file or folder."""
+        return await self.run(lambda: self.path(path).exists())
+
+    async def sync(self, folder: str = "") -> None:
+        """Makes the entries of a folder durable."""
+        await self.run(self._sync_folder, folder)
+
+    def close(self) -> None:
+        """Lets operations under way finish, and takes no more."""
+        self._thread.shutdown(wait=True)
+
+    # What runs in the disk's thread
+
+    async def run(self, operation: Callable[..., T], *args: Any) -> T:
+        """Runs an operation in the disk's thread, stretched as the fault `slow` asks."""
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(self._thread, self._timed, operation, args)
+
+    def _timed(self, operation: Callable[..., T], args: tuple[Any, ...]) -> T:
+        if self.slow == 1.0:
+            return operation(*args)
+        start = time.perf_counter()
+        try:
+            return operation(*args)
+        finally:
+            time.sleep((time.perf_counter() - start) * (self.slow - 1))
+
+    def path(self, path: str) -> Path:
+        """Returns where a path of the host really is.
+
+        Raises:
+            ValueError: that would be outside of the host's folder.
+        """
+        parts = [part for part in path.split("/") if part not in ("", ".")]
+        real = self._root.joinpath(*parts)
+        if ".." in parts or "\0" in path or not real.resolve().is_relative_to(self._root):
+            raise ValueError(f'path "{path}" leads out of the host\'s folder')
+        return real
+
+    def _open(self, path: str, mode: str) -> int:
+        real = self.path(path)
+        if mode != "r":
+            if self.full and not real.exists():
+                raise _error(errno.ENOSPC, path)
+            real.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            descriptor = os.open(real, _FLAGS[mode] | os.O_CLOEXEC, 0o644)
+        except OSError as exc:
+            raise _error(exc.errno or errno.EIO, path) from None
+        if real.is_dir():
+            os.close(descriptor)
+            raise _error(errno.EISDIR, path)
+        if mode == "w":
+            self._dirty.pop(self.key(path), None)
+            self._tails.pop(self.key(path), None)
+        return descriptor
+
+    def _rename(self, source: str, target: str) -> None:
+        try:
+            self.path(source).replace(self._parent(target))
+        except OSError as exc:
+            raise _error(exc.errno or errno.EIO, source) from None
+        for kept in (self._dirty, self._tails):
+            kept.pop(self.key(target), None)
+            if (value := kept.pop(self.key(source), None)) is not None:
+                kept[self.key(target)] = value  # type: ignore[assignment]
+
+    def _remove(self, path: str) -> None:
+        try:
+            self.path(path).unlink()
+        except OSError as exc:
+            raise _error(exc.errno or errno.EIO, path) from None
+        self._dirty.pop(self.key(path), None)
+        self._tails.pop(self.key(path), None)
+
+    def _list(self, folder: str) -> Entries:
+        try:
+            return sorted(entry.name for entry in self.path(folder).iterdir())
+        except FileNotFoundError:
+            return []
+
+    def _sync_folder(self, folder: str) -> None:
+        if self.sync_fails:
+            raise _error(errno.EIO, folder)
+        try:
+            descriptor = os.open(self.path(folder), os.O_RDONLY | os.O_DIRECTORY)
+        except OSError as exc:
+            raise _error(exc.errno or errno.EIO, folder) from None
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+
+    def _parent(self, path: str) -> Path:
+        real = self.path(path)
+        real.parent.mkdir(parents=True, exist_ok=True)
+        return real
+
+    # Faults
+
+    def key(self, path: str) -> str:
+        """Returns a file's name in the books."""
+        return str(self.path(path).relative_to(self._root))
+
+    def tear_at(self, key: str, at: int, data: bytes) -> None:
+        """Keeps back the rest of an append, for a crash to lose."""
+        self._tails[key] = Tail(at, data)
+
+    def complete(self, key: str) -> None:
+        """Puts the rest of a torn append in its place: the crash did not come."""
+        tail = self._tails.pop(key, None)
+        if tail is not None:
+            with (self._root / key).open("r+b") as file:
+                file.seek(tail.at)
+                file.write(tail.data)
+
+    def kept_back(self, key: str) -> int:
+        """Returns how many bytes of a file are not on the platter."""
+        tail = self._tails.get(key)
+        return len(tail.data) if tail is not None else 0
+
+    def wrote(self, key: str, start: int, end: int) -> None:
+        """Notes a range of bytes that is not synced."""
+        ranges = self._dirty.setdefault(key, [])
+        if ranges and ranges[-1][1] == start:
+            ranges[-1] = (ranges[-1][0], end)
+        else:
+            ranges.append((start, end))
+
+    def synced(self, key: str) -> None:
+        """Notes that a file is durable as it is."""
+        self._dirty.pop(key, None)
+
+    def lose_later(self, key: str) -> None:
+        """Writes down that what is unsynced of a file is lost."""
+        lost = self._remembered()
+        lost.setdefault(key, []).extend(self._dirty.pop(key, []))
+        self._lost.write_bytes(msgspec.json.encode(lost))
+
+    def _lose(self) -> None:
+        """Zeroes what was lost before this start; what reaches to the end of the file is cut off."""
+        for key, ranges in self._remembered().items():
+            path = self._root / key
+            if not path.is_file():
+                continue
+            with path.open("r+b") as file:
+                size = path.stat().st_size
+                for start, end in sorted(ranges, reverse=True):
+                    if start < size <= end:
+                        file.truncate(start)
+                        size = start
+                    elif end < size:
+                        file.seek(start)
+                        file.write(bytes(end - start))
+        self._lost.unlink(missing_ok=True)
+
+    def _remembered(self) -> dict[str, Ranges]:
+        if not self._lost.exists():
+            return {}
+        return msgspec.json.decode(self._lost.read_bytes(), type=dict[str, list[tuple[int, int]]])
+
+
+class Tail:
+    """The part of a torn append that is not on the platter yet."""
+
+    def __init__(self, at: int, data: bytes) -> None:
+        self.at = at
+        self.data = data
+
+
+class RealFile:
+    """An open file; implements `services.host.File`."""
+
+    def __init__(self, disk: FolderDisk, path: str, descriptor: int, *, writable: bool) -> None:
+        self._disk = disk
+        self._path = path
+        self._key = disk.key(path)
+        self._fd: int | None = descriptor
+        self._writable = writable
+
+    async def read(self, size: int = -1, offset: int = 0) -> bytes:
+        """Returns up to `size` bytes from `offset` (all to the end when negative)."""
+        return await self._disk.run(self._read, size, offset)
+
+    async def append(self, data: bytes) -> None:
+        """Adds `data` at the end."""
+        await self._disk.run(self._append, bytes(data))
+
+    async def write(self, data: bytes, offset: int) -> None:
+        """Overwrites from `offset`."""
+        await self._disk.run(self._write, bytes(data), offset)
+
+    async def truncate(self, size: int) -> None:
+        """Cuts the file to `size` bytes."""
+        await self._disk.run(self._truncate, size)
+
+    async def sync(self) -> None:
+        """Makes the file's bytes durable."""
+        await self._disk.run(self._sync)
+
+    async def size(self) -> int:
+        """Returns the present size."""
+        return await self._disk.run(self._size)
+
+    async def close(self) -> None:
+        """Closes the file, without syncing it; a second call does nothing."""
+        await self._disk.run(self._close)
+
+    # What runs in the disk's thread
+
+    def _open(self, *, to_write: bool = False) -> int:
+        if self._fd is None:
+            raise ValueError(f'file "{self._path}" is closed')
+        if to_write and not self._writable:
+            raise _error(errno.EBADF, self._path)
+        if to_write and self._disk.full:
+            raise _error(errno.ENOSPC, self._path)
+        return self._fd
+
+    def _read(self, size: int, offset: int) -> bytes:
+        fd = self._open()
+        self._disk.complete(self._key)
+        left = os.fstat(fd).st_size - offset if size < 0 else size
+        chunks = []
+        while left > 0 and (chunk := os.pread(fd, left, offset)):
+            chunks.append(chunk)
+            offset += len(chunk)
+            left -= len(chunk)
+        return b"".join(chunks)
+
+    def _append(self, data: bytes) -> None:
+        fd = self._open(to_write=True)
+        self._disk.complete(self._key)
+        end = os.fstat(fd).st_size
+        now = data
+        if self._disk.tear and len(data) > 1:
+            now = data[: len(data) // 2]
+            self._disk.tear_at(self._key, end + len(now), data[len(now) :])
+        _write_all(fd, now, end)
+        self._disk.wrote(self._key, end, end + len(data))
+
+    def _write(self, data: bytes, offset: int) -> None:
+        fd = self._open(to_write=True)
+        self._disk.complete(self._key)
+        _write_all(fd, data, offset)
+        self._disk.wrote(self._key, offset, offset + len(data))
+
+    def _truncate(self, size: int) -> None:
+        fd = self._open()
+        if not self._writable:
+            raise _error(errno.EBADF, self._path)
+        self._disk.complete(self._key)
+        os.ftruncate(fd, size)
+
+    def _sync(self) -> None:
+        fd = self._open()
+        self._disk.complete(self._key)
+        if self._disk.sync_fails:
+            self._disk.lose_later(self._key)
+            raise _error(errno.EIO, self._path)
+        os.fdatasync(fd) if hasattr(os, "fdatasync") else os.fsync(fd)
+        self._disk.synced(self._key)
+
+    def _size(self) -> int:
+        return os.fstat(self._open()).st_size + self._disk.kept_back(self._key)
+
+    def _close(self) -> None:
+        if self._fd is not None:
+            self._disk.complete(self._key)
+            os.close(self._fd)
+            self._fd = None
+
+
+def _write_all(fd: int, data: bytes, offset: int) -> None:
+    view = memoryview(data)
+    while view:
+        written = os.pwrite(fd, view, offset)
+        offset += written
+        view = view[written:]
+
+
+def _error(number: int, path: str) -> OSError:
+    return OSError(number, os.strerror(number), path)

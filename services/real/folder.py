@@ -1,0 +1,131 @@
+"""What lies where in the folder of a cluster, and files that are written whole or not at all.
+
+cluster.json            what the cluster is
+token                   its secret, mode 0600
+names/kv1:50051         where a port of a host is
+nodes/kv1/node.json     what a host runs
+nodes/kv1/process.json  its process, while it runs
+nodes/kv1/control       where its control service listens
+nodes/kv1/rules.json    the rules of its door
+nodes/kv1/data/         its disk
+nodes/kv1/log.txt       what it said
+nodes/kv1/trace-0.jsonl, sent-0.jsonl   the trace of its first life, and so on
+faults.json, faults.jsonl               the faults that hold, and the trace of all
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import msgspec
+from msgspec import Struct
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+S = TypeVar("S", bound=Struct)
+
+
+class ClusterError(Exception):
+    """Something about a cluster that its user should know, in one line."""
+
+
+class ClusterFile(Struct):
+    """`cluster.json`."""
+
+    listen: str
+    created: float  # Unix time
+    system: str = ""
+
+
+class NodeFile(Struct):
+    """`node.json`: how to start a host again."""
+
+    name: str
+    program: str
+    parameters: dict[str, Any] = {}
+    adopt: bool = False
+    incarnation: int = 0
+    since: float = 0.0  # Unix time of its first start
+    path: list[str] = []  # sys.path of whoever started it
+    cwd: str = ""
+
+
+class ClusterFolder:
+    """The files of one cluster."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.cluster = path / "cluster.json"
+        self.token = path / "token"
+        self.names = path / "names"
+        self.nodes = path / "nodes"
+        self.faults = path / "faults.json"
+        self.events = path / "faults.jsonl"
+
+    def node(self, name: str) -> NodeFolder:
+        """Returns the folder of a host."""
+        return NodeFolder(self.nodes / name)
+
+    def record(self, event: Struct) -> None:
+        """Adds a line to the trace of what was done to the cluster from outside."""
+        with self.events.open("ab") as file:
+            file.write(msgspec.json.encode(event) + b"\n")
+
+    def hosts(self) -> list[str]:
+        """Returns the hosts that run programs, in the order in which they were first started."""
+        if not self.nodes.is_dir():
+            return []
+        found = [entry for entry in self.nodes.iterdir() if (entry / "node.json").exists()]
+        return [
+            entry.name for entry in sorted(found, key=lambda entry: (entry.stat().st_ctime_ns, entry.name))
+        ]
+
+
+class NodeFolder:
+    """The files of one host."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.node = path / "node.json"
+        self.process = path / "process.json"
+        self.control = path / "control"
+        self.rules = path / "rules.json"
+        self.data = path / "data"
+        self.log = path / "log.txt"
+
+
+def write_whole(path: Path, data: bytes, mode: int = 0o644) -> None:
+    """Writes a file so that a reader sees either the old or the new content."""
+    draft = path.with_name(f".{path.name}.{os.getpid()}.{secrets.token_hex(4)}")
+    descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
+    try:
+        with open(descriptor, "wb") as file:
+            file.write(data)
+        draft.replace(path)
+    except BaseException:
+        draft.unlink(missing_ok=True)
+        raise
+
+
+def write_struct(path: Path, value: Struct) -> None:
+    """Writes a record as JSON, whole."""
+    write_whole(path, msgspec.json.encode(value) + b"\n")
+
+
+def read_struct(path: Path, kind: type[S]) -> S | None:
+    """Reads a record; None when there is no such file.
+
+    Raises:
+        ClusterError: the file is damaged.
+    """
+    try:
+        data = path.read_bytes()
+    except FileNotFoundError:
+        return None
+    try:
+        return msgspec.json.decode(data, type=kind)
+    except msgspec.DecodeError as exc:
+        raise ClusterError(f"{path} is damaged: {exc}") from None

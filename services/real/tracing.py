@@ -1,0 +1,186 @@
+"""The trace of one real host: what it saw, by the machine's clock.
+
+Of a message a process sees one half. The receiver writes the `Message`, the sender writes to a second
+file that it was sent; `services.real.joined` puts the halves together, and what has no second half was
+lost. In the receiver's own file `sent` is exact for the first message of a call, whose metadata carries
+the time, and the time of arrival for the others.
+
+Times here are true ones (of the machine), whatever faults make of the host's clock; how far that one
+is off is recorded as `ClockSample`s.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import time
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+from msgspec import Struct
+
+from protos.trace import ClockSample, HostEvent, Log, Note, Span
+from services.recorder import Recorder
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from services.real.clock import SkewedClock
+
+LIMIT = 20_000_000
+"""Records after which a host stops recording, and says so in its log: a cluster may live for weeks."""
+
+_FLUSH_EVERY = 0.4  # seconds: what a SIGKILL may cost of the trace
+
+
+class Sent(Struct, tag_field="kind", tag="sent", omit_defaults=True, gc=False):
+    """The sender's half of a `Message`."""
+
+    time: int
+    host: str  # the sender
+    target: str
+    call: int
+    method: str
+    part: str
+    size: int = 0
+    code: str = ""
+    index: int = 0
+
+
+class HostTrace:
+    """Records what happens on a host.
+
+    Args:
+        name: the host.
+        folder: where `trace-<incarnation>.jsonl` and `sent-<incarnation>.jsonl` go; None records nothing.
+        incarnation: of the host.
+        clock: sampled while it is wrong.
+
+    Attributes:
+        on: whether anything is recorded.
+        write, sent: take a record for either file.
+    """
+
+    def __init__(self, name: str, folder: Path | None, incarnation: int, clock: SkewedClock) -> None:
+        self._name = name
+        self._clock = clock
+        self._flusher: asyncio.TimerHandle | None = None
+        self._sampled = 0
+        self.on = folder is not None
+        self._events = Recorder(folder / f"trace-{incarnation}.jsonl" if folder is not None else None)
+        self._halves = Recorder(folder / f"sent-{incarnation}.jsonl" if folder is not None else None)
+        self.write = self._events.write if self.on else _ignore
+        self.sent = self._halves.write if self.on else _ignore
+
+    def start(self) -> None:
+        """Starts flushing regularly; needs the running loop."""
+        if self.on and self._flusher is None:
+            self._flusher = asyncio.get_running_loop().call_later(_FLUSH_EVERY, self._tick)
+
+    def note(self, name: str, fields: dict[str, Any]) -> None:
+        """Writes a `Note`.
+
+        Raises:
+            TypeError: a field is no JSON value.
+        """
+        _check(fields)
+        self.write(Note(time.time_ns(), self._name, name, task_name(), fields))
+
+    def event(self, name: str, incarnation: int, **fields: Any) -> None:
+        """Writes a `HostEvent`."""
+        self.write(HostEvent(time.time_ns(), self._name, name, incarnation, fields))
+
+    @contextmanager
+    def span(self, name: str, fields: dict[str, Any]) -> Iterator[dict[str, Any]]:
+        """Writes a `Span` when the block ends."""
+        start, ok = time.time_ns(), False
+        try:
+            yield fields
+            ok = True
+        finally:
+            _check(fields)
+            self.write(Span(time.time_ns(), self._name, name, start, task_name(), ok, fields))
+
+    def sample_clock(self) -> None:
+        """Writes how far the host's wall clock is off, if it is or just was."""
+        offset = self._clock.offset_ns
+        if offset or self._sampled:
+            self.write(ClockSample(time.time_ns(), self._name, offset))
+        self._sampled = offset
+
+    def flush(self) -> None:
+        """Hands everything to the files."""
+        if not self.on:
+            return
+        try:
+            self._events.flush()
+            self._halves.flush()
+        except OSError as exc:
+            self._stop(str(exc))
+
+    def close(self) -> None:
+        """Flushes and closes the files."""
+        if self._flusher is not None:
+            self._flusher.cancel()
+        self.flush()
+        self._stop("closed")
+
+    def _tick(self) -> None:
+        self.sample_clock()
+        self.flush()
+        if self._events.count + self._halves.count > LIMIT:
+            self._stop(f"it holds {LIMIT:,} records")
+        self._flusher = asyncio.get_running_loop().call_later(_FLUSH_EVERY, self._tick) if self.on else None
+
+    def _stop(self, why: str) -> None:
+        self.on = False
+        self.write = self.sent = _ignore
+        if why != "closed":
+            logging.getLogger(__name__).error("the trace of %s ends here: %s", self._name, why)
+
+
+class TraceLog(logging.Handler):
+    """Puts the records of `logging` into the trace."""
+
+    def __init__(self, name: str, trace: HostTrace) -> None:
+        super().__init__()
+        self._host = name
+        self._trace = trace
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Writes a `Log`."""
+        try:
+            message = record.getMessage()
+        except Exception:
+            self.handleError(record)
+            return
+        self._trace.write(
+            Log(int(record.created * 1e9), self._host, record.levelname, record.name, message, task_name())
+        )
+
+
+def task_name() -> str:
+    """Returns the name of the running task, "" outside of one."""
+    try:
+        task = asyncio.current_task()
+    except RuntimeError:
+        return ""
+    return task.get_name() if task is not None else ""
+
+
+def first_call_number() -> int:
+    """Returns where a host starts counting its calls, so that no two hosts of a cluster meet."""
+    return int.from_bytes(os.urandom(4), "big") << 24
+
+
+def _check(fields: dict[str, Any]) -> None:
+    """Has what cannot be recorded fail where it was said, not when it is written."""
+    if fields:
+        msgspec.json.encode(fields)
+
+
+def _ignore(record: Any) -> None:
+    """Takes a record when nothing is recorded."""
