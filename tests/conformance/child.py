@@ -1,0 +1,23 @@
+"""The process behind `RealRig.spawn`: runs one program of `programs.py` until it is killed or its parent is gone."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import sys
+
+from tests.conformance import programs
+from tests.conformance.real import RealRig
+
+
+async def main(name: str, parameters: str) -> None:
+    """Runs the program; its parent's end is the end of standard input."""
+    asyncio.get_running_loop().add_reader(0, os._exit, 0)
+    rig = RealRig()
+    await getattr(programs, name)(rig, **json.loads(parameters))
+    await asyncio.get_running_loop().create_future()
+
+
+if __name__ == "__main__":
+    asyncio.run(main(*sys.argv[1:]))

@@ -1,0 +1,624 @@
+"""Servers and channels that start, stop, die, vanish behind a partition and come back."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Any
+
+import grpc
+import pytest
+
+from protos.echo_pb2_grpc import EchoStub
+from tests.conformance import programs
+from tests.conformance.programs import ECHO
+from tests.conformance.rig import drain, forever, outcome, plain, until, words
+
+if TYPE_CHECKING:
+    from tests.conformance.rig import Rig
+
+IDLE, CONNECTING, READY = (
+    grpc.ChannelConnectivity.IDLE,
+    grpc.ChannelConnectivity.CONNECTING,
+    grpc.ChannelConnectivity.READY,
+)
+FAILING, SHUTDOWN = grpc.ChannelConnectivity.TRANSIENT_FAILURE, grpc.ChannelConnectivity.SHUTDOWN
+
+
+async def code_of(call: Any) -> Any:
+    """Returns the code of what came of a call; for errors whose details name addresses or errnos."""
+    result = await outcome(call)
+    return result[0] if isinstance(result, tuple) else result
+
+
+# Death of a peer
+
+
+async def test_a_server_killed_during_a_unary_call(rig: Rig) -> None:
+    """The caller learns at once that the connection is gone."""
+    at = rig.address()
+    server = await rig.spawn(programs.stalling_server, at=at)
+    call = EchoStub(rig.connect(at)).Say(words("hello"), wait_for_ready=True)
+    await until(lambda: ("say", "hello") in server.events)
+    await server.kill()
+    assert await code_of(call) == "UNAVAILABLE"
+    assert server.events == ["serving", ("say", "hello")]
+
+
+async def test_a_server_killed_in_mid_stream(rig: Rig) -> None:
+    """What was sent was received; then the stream fails."""
+    at = rig.address()
+    server = await rig.spawn(programs.stalling_server, at=at)
+    call = EchoStub(rig.connect(at)).Repeat(words("hello"), wait_for_ready=True)
+    assert plain(await call.read()) == "first"
+    await until(lambda: ("repeat", "hello") in server.events)
+    await server.kill()
+    assert await code_of(call.read()) == "UNAVAILABLE"
+
+
+async def test_a_server_killed_while_it_is_written_to(rig: Rig) -> None:
+    """Writing fails once the client knows."""
+    at = rig.address()
+    server = await rig.spawn(programs.stalling_server, at=at)
+    call = EchoStub(rig.connect(at)).Gather(wait_for_ready=True)
+    await call.write(words("one"))
+    await until(lambda: ("gather", "one") in server.events)
+    await server.kill()
+    await until(call.done)
+    assert await outcome(call.write(words("two"))) == ("InvalidStateError", "RPC already finished.")
+    assert await code_of(call) == "UNAVAILABLE"
+
+
+async def test_a_client_killed_during_a_unary_call(rig: Rig) -> None:
+    """The handler is cancelled."""
+    seen: list[Any] = []
+
+    async def say(request: Any, context: Any) -> Any:
+        seen.append(request.text)
+        try:
+            await forever()
+        except BaseException as error:
+            seen.append(type(error).__name__)
+            raise
+
+    served = await rig.serve(say=say)
+    client = await rig.spawn(programs.unary_client, target=served.target)
+    await until(lambda: seen)
+    await client.kill()
+    await until(lambda: len(seen) == 2)
+    assert seen == ["hello", "CancelledError"]
+
+
+async def test_a_client_killed_while_it_reads(rig: Rig) -> None:
+    """The handler of its stream is cancelled."""
+    seen: list[Any] = []
+
+    async def repeat(request: Any, context: Any) -> Any:
+        try:
+            yield words("first")
+            await forever()
+        except BaseException as error:
+            seen.append(type(error).__name__)
+            raise
+
+    served = await rig.serve(repeat=repeat)
+    client = await rig.spawn(programs.reading_client, target=served.target)
+    await until(lambda: client.events)
+    await client.kill()
+    await until(lambda: seen)
+    assert (seen, client.events) == (["CancelledError"], [("read", "first")])
+
+
+async def test_a_client_killed_while_it_writes(rig: Rig) -> None:
+    """To the handler its requests seem to end; then it is cancelled."""
+    seen: list[Any] = []
+
+    async def chat(requests: Any, context: Any) -> Any:
+        try:
+            async for request in requests:
+                seen.append(request.text)
+                yield request
+            seen.append("end")
+            await forever()
+        except BaseException as error:
+            seen.append(type(error).__name__)
+            raise
+
+    served = await rig.serve(chat=chat)
+    client = await rig.spawn(programs.writing_client, target=served.target)
+    await until(lambda: "heard" in client.events)
+    await client.kill()
+    await until(lambda: "CancelledError" in seen)
+    assert seen == ["one", "two", "end", "CancelledError"]
+
+
+async def test_a_server_that_comes_back(rig: Rig) -> None:
+    """A channel finds a restarted server by itself."""
+    at = rig.address()
+    server = await rig.spawn(programs.echo_server, at=at)
+    echo = EchoStub(rig.connect(at))
+    assert await outcome(echo.Say(words("before"), wait_for_ready=True)) == "before"
+    await server.kill()
+    assert await code_of(echo.Say(words("meanwhile"))) == "UNAVAILABLE"
+    await rig.spawn(programs.echo_server, at=at)
+    assert await outcome(echo.Say(words("after"), wait_for_ready=True, timeout=5)) == "after"
+
+
+async def test_waiting_for_ready_does_not_save_a_call_under_way(rig: Rig) -> None:
+    """`wait_for_ready` is about calls not yet sent: one that has reached a server dies with it."""
+    at = rig.address()
+    server = await rig.spawn(programs.stalling_server, at=at)
+    echo = EchoStub(rig.connect(at))
+    lost = echo.Say(words("one"), wait_for_ready=True)
+    await until(lambda: ("say", "one") in server.events)
+    await server.kill()
+    waiting = echo.Say(words("two"), wait_for_ready=True)
+    assert await code_of(lost) == "UNAVAILABLE"
+    await rig.spawn(programs.echo_server, at=at)
+    assert await outcome(waiting) == "two"
+
+
+async def test_a_paused_server(rig: Rig) -> None:
+    """A stopped process answers nothing and breaks nothing; when it goes on, so does everything."""
+    at = rig.address()
+    server = await rig.spawn(programs.echo_server, at=at)
+    echo = EchoStub(rig.connect(at))
+    assert await outcome(echo.Say(words("before"), wait_for_ready=True)) == "before"
+    server.pause()
+    patient = echo.Say(words("patient"))
+    assert await outcome(echo.Say(words("hasty"), timeout=0.2)) == ("DEADLINE_EXCEEDED", "Deadline Exceeded")
+    assert not patient.done()
+    server.resume()
+    assert await outcome(patient) == "patient"
+
+
+# Nobody there
+
+
+async def test_nobody_listens(rig: Rig) -> None:
+    """A call fails at once when its connection is refused, and the details begin in a known way."""
+    call = EchoStub(rig.connect(rig.address())).Say(words())
+    code, details = await outcome(call)
+    assert (code, details[:34]) == ("UNAVAILABLE", "failed to connect to all addresses")
+    assert (await call.code(), call.cancelled()) == (grpc.StatusCode.UNAVAILABLE, False)
+
+
+@pytest.mark.parametrize("shape", ["Repeat", "Gather", "Chat"])
+async def test_nobody_listens_to_a_stream(rig: Rig, shape: str) -> None:
+    """The other shapes fail alike, wherever they wait."""
+    echo = EchoStub(rig.connect(rig.address()))
+    if shape == "Repeat":
+        assert await code_of(echo.Repeat(words()).read()) == "UNAVAILABLE"
+    elif shape == "Gather":
+        assert await code_of(echo.Gather(iter([words()]))) == "UNAVAILABLE"
+    else:
+        call = echo.Chat()
+        assert await code_of(call.write(words())) == "UNAVAILABLE"
+        assert await code_of(call.read()) == "UNAVAILABLE"
+
+
+async def test_a_server_that_starts_later(rig: Rig) -> None:
+    """`wait_for_ready` waits for it; an impatient call of the same channel fails meanwhile."""
+    at = rig.address()
+    echo = EchoStub(rig.connect(at))
+    patient = echo.Say(words("patient"), wait_for_ready=True)
+    assert await code_of(echo.Say(words("hasty"))) == "UNAVAILABLE"
+    await asyncio.sleep(0.1)
+    assert not patient.done()
+    await rig.serve(at=at, **ECHO)
+    assert await outcome(patient) == "patient"
+
+
+async def test_a_stream_that_waits_for_ready(rig: Rig) -> None:
+    """Streams wait too, and are written to when it is time."""
+    at = rig.address()
+    call = EchoStub(rig.connect(at)).Chat(wait_for_ready=True)
+    writing = asyncio.create_task(call.write(words("hello")))  # type: ignore[arg-type]
+    await asyncio.sleep(0.1)
+    assert not writing.done()
+    await rig.serve(at=at, **ECHO)
+    await writing
+    await call.done_writing()
+    assert await drain(call) == ["hello"]
+
+
+# A network that loses everything
+
+
+async def test_a_blackhole_and_a_deadline(rig: Rig) -> None:
+    """Nobody says that the peer is gone: only the deadline ends the call."""
+    served = await rig.serve(**ECHO)
+    link = await rig.link(served.target)
+    echo = EchoStub(rig.connect(link.target))
+    assert await outcome(echo.Say(words("before"))) == "before"
+    link.cut()
+    assert await outcome(echo.Say(words("lost"), timeout=0.3)) == ("DEADLINE_EXCEEDED", "Deadline Exceeded")
+
+
+async def test_a_blackhole_without_a_deadline(rig: Rig) -> None:
+    """A call without a deadline hangs, and comes through when the network is healed."""
+    seen: list[Any] = []
+
+    async def say(request: Any, context: Any) -> Any:
+        seen.append(request.text)
+        return request
+
+    served = await rig.serve(say=say)
+    link = await rig.link(served.target)
+    channel = rig.connect(link.target)
+    echo = EchoStub(channel)
+    await echo.Say(words("before"))
+    link.cut()
+    call = echo.Say(words("held"))
+    await asyncio.sleep(0.3)
+    assert (call.done(), seen, channel.get_state()) == (False, ["before"], READY)
+    link.heal()
+    assert (await outcome(call), seen) == ("held", ["before", "held"])
+
+
+async def test_a_blackhole_in_mid_stream(rig: Rig) -> None:
+    """A conversation stands still and goes on, in order and without loss."""
+    served = await rig.serve(**ECHO)
+    link = await rig.link(served.target)
+    call = EchoStub(rig.connect(link.target)).Chat()
+    await call.write(words("one"))
+    assert plain(await call.read()) == "one"
+    link.cut()
+    await call.write(words("two"))
+    await call.write(words("three"))
+    await call.done_writing()
+    reading = asyncio.create_task(call.read())  # type: ignore[arg-type]
+    await asyncio.sleep(0.2)
+    assert not reading.done()
+    link.heal()
+    assert (plain(await reading), plain(await call.read())) == ("two", "three")
+    assert await call.read() is grpc.aio.EOF
+
+
+async def test_a_cancellation_that_a_blackhole_holds_back(rig: Rig) -> None:
+    """The caller is free at once; the handler learns of it when the network is healed."""
+    seen: list[Any] = []
+
+    async def say(request: Any, context: Any) -> Any:
+        seen.append("started")
+        try:
+            await forever()
+        except asyncio.CancelledError:
+            seen.append("cancelled")
+            raise
+
+    served = await rig.serve(say=say)
+    link = await rig.link(served.target)
+    call = EchoStub(rig.connect(link.target)).Say(words())
+    await until(lambda: seen)
+    link.cut()
+    call.cancel()
+    assert await outcome(call) == "CancelledError"
+    await asyncio.sleep(0.1)
+    assert seen == ["started"]
+    link.heal()
+    await until(lambda: len(seen) == 2)
+    assert seen == ["started", "cancelled"]
+
+
+async def test_a_deadline_on_both_sides_of_a_blackhole(rig: Rig) -> None:
+    """The server keeps the time itself: it cancels the handler although no word gets through."""
+    seen: list[Any] = []
+
+    async def say(request: Any, context: Any) -> Any:
+        seen.append("started")
+        try:
+            await forever()
+        except asyncio.CancelledError:
+            seen.append("cancelled")
+            raise
+
+    served = await rig.serve(say=say)
+    link = await rig.link(served.target)
+    call = EchoStub(rig.connect(link.target)).Say(words(), timeout=0.3)
+    await until(lambda: seen)
+    link.cut()
+    assert await outcome(call) == ("DEADLINE_EXCEEDED", "Deadline Exceeded")
+    await until(lambda: len(seen) == 2)
+    assert seen == ["started", "cancelled"]
+
+
+async def test_connecting_through_a_blackhole(rig: Rig) -> None:
+    """A connection that is never answered is neither refused nor made."""
+    served = await rig.serve(**ECHO)
+    link = await rig.link(served.target)
+    link.cut()
+    channel = rig.connect(link.target)
+    call = EchoStub(channel).Say(words("hello"))
+    await asyncio.sleep(0.2)
+    assert (call.done(), channel.get_state()) == (False, CONNECTING)
+    assert await code_of(EchoStub(channel).Say(words(), timeout=0.1)) == "DEADLINE_EXCEEDED"
+    link.heal()
+    assert await outcome(call) == "hello"
+
+
+async def test_giving_up_on_a_connection(rig: Rig) -> None:
+    """An attempt to connect ends after `grpc.min_reconnect_backoff_ms`; then calls fail."""
+    served = await rig.serve(**ECHO)
+    link = await rig.link(served.target)
+    link.cut()
+    channel = rig.connect(link.target, options=[("grpc.min_reconnect_backoff_ms", 300)])
+    code, details = await outcome(EchoStub(channel).Say(words(), timeout=5))
+    assert (code, details[:34]) == ("UNAVAILABLE", "failed to connect to all addresses")
+
+
+# Channels
+
+
+async def test_the_states_of_a_channel(rig: Rig) -> None:
+    """Idle until asked, connecting, ready; failing when the server is gone; ready when it is back."""
+    at = rig.address()
+    server = await rig.spawn(programs.echo_server, at=at)
+    await until(lambda: server.events)
+    channel = rig.connect(at)
+    seen = [channel.get_state()]
+    assert channel.get_state(try_to_connect=True) is IDLE
+    while seen[-1] is not READY:
+        await channel.wait_for_state_change(seen[-1])
+        seen.append(channel.get_state())
+    assert seen == [IDLE, CONNECTING, READY]
+    await server.kill()
+    await asyncio.wait_for(channel.wait_for_state_change(READY), 5)
+    assert channel.get_state(try_to_connect=True) is IDLE
+    while channel.get_state() is not FAILING:
+        await asyncio.wait_for(channel.wait_for_state_change(channel.get_state()), 5)
+    await rig.spawn(programs.echo_server, at=at)
+    await asyncio.wait_for(channel.channel_ready(), 10)
+    assert channel.get_state() is READY
+
+
+async def test_an_idle_channel(rig: Rig) -> None:
+    """Opening a channel connects to nobody; `channel_ready` does."""
+    served = await rig.serve(**ECHO)
+    channel = rig.connect(served.target)
+    await asyncio.sleep(0.1)
+    assert channel.get_state() is IDLE
+    await channel.channel_ready()
+    assert channel.get_state() is READY
+
+
+async def test_channel_ready_without_a_server(rig: Rig) -> None:
+    """`channel_ready` waits as long as one lets it."""
+    at = rig.address()
+    channel = rig.connect(at)
+    assert await outcome(asyncio.wait_for(channel.channel_ready(), 0.2)) == ("TimeoutError", "")
+    await rig.serve(at=at, **ECHO)
+    await asyncio.wait_for(channel.channel_ready(), 5)
+    assert channel.get_state() is READY
+
+
+async def test_a_closed_channel(rig: Rig) -> None:
+    """No call on it can be made; closing it again does no harm."""
+    served = await rig.serve(**ECHO)
+    channel = rig.connect(served.target)
+    echo = EchoStub(channel)
+    await echo.Say(words())
+    await channel.close()
+    await channel.close()
+    seen = []
+    for call in (echo.Say, echo.Repeat, echo.Gather, echo.Chat):
+        with pytest.raises(grpc.aio.UsageError) as caught:
+            await outcome(call(words() if call in (echo.Say, echo.Repeat) else None))
+        seen.append(str(caught.value))
+    assert seen == ["Channel is closed."] * 4
+    assert channel.get_state() is SHUTDOWN
+
+
+async def test_closing_a_channel_with_calls_in_flight(rig: Rig) -> None:
+    """Without grace its calls are cancelled at once, and their handlers."""
+    seen: list[Any] = []
+
+    async def say(request: Any, context: Any) -> Any:
+        seen.append("started")
+        try:
+            await forever()
+        except asyncio.CancelledError:
+            seen.append("cancelled")
+            raise
+
+    served = await rig.serve(say=say)
+    channel = rig.connect(served.target)
+    call = EchoStub(channel).Say(words())
+    await until(lambda: seen)
+    await channel.close()
+    assert await outcome(call) == "CancelledError"
+    assert await call.code() == grpc.StatusCode.CANCELLED
+    await until(lambda: len(seen) == 2)
+    assert seen == ["started", "cancelled"]
+
+
+@pytest.mark.parametrize(("needs", "result"), [(0.1, "hello"), (5.0, "CancelledError")])
+async def test_closing_a_channel_with_grace(rig: Rig, needs: float, result: Any) -> None:
+    """Calls that end within the grace end well; the rest are cancelled."""
+    started = asyncio.Event()
+
+    async def say(request: Any, context: Any) -> Any:
+        started.set()
+        await asyncio.sleep(needs)
+        return request
+
+    served = await rig.serve(say=say)
+    channel = rig.connect(served.target)
+    call = EchoStub(channel).Say(words("hello"))
+    waiting = asyncio.create_task(outcome(call))
+    await started.wait()
+    await channel.close(0.4)
+    assert await waiting == result
+
+
+async def test_a_channel_as_a_context(rig: Rig) -> None:
+    """`async with` closes it."""
+    served = await rig.serve(**ECHO)
+    async with rig.connect(served.target) as channel:
+        echo = EchoStub(channel)
+        assert await outcome(echo.Say(words("hello"))) == "hello"
+    with pytest.raises(grpc.aio.UsageError, match=r"Channel is closed\."):
+        echo.Say(words())
+
+
+async def test_two_channels(rig: Rig) -> None:
+    """Closing one leaves the other."""
+    served = await rig.serve(**ECHO)
+    one, two = rig.connect(served.target), rig.connect(served.target)
+    await EchoStub(one).Say(words())
+    assert await outcome(EchoStub(two).Say(words("two"))) == "two"
+    await one.close()
+    assert await outcome(EchoStub(two).Say(words("still"))) == "still"
+
+
+# Servers
+
+
+async def test_stopping_an_idle_server(rig: Rig) -> None:
+    """It is gone for its clients at once; it may be stopped again."""
+    served = await rig.serve(**ECHO)
+    channel = rig.connect(served.target)
+    await EchoStub(channel).Say(words())
+    await served.stop()
+    await served.stop()
+    assert await code_of(EchoStub(channel).Say(words())) == "UNAVAILABLE"
+
+
+async def test_stopping_without_grace(rig: Rig) -> None:
+    """Handlers are cancelled and their callers told."""
+    seen: list[Any] = []
+
+    async def say(request: Any, context: Any) -> Any:
+        seen.append("started")
+        try:
+            await forever()
+        except asyncio.CancelledError:
+            seen.append("cancelled")
+            raise
+
+    served = await rig.serve(say=say)
+    call = EchoStub(rig.connect(served.target)).Say(words())
+    await until(lambda: seen)
+    await served.stop(None)
+    assert await code_of(call) == "UNAVAILABLE"
+    await until(lambda: len(seen) == 2)
+    assert seen == ["started", "cancelled"]
+
+
+async def test_stopping_with_grace_enough(rig: Rig) -> None:
+    """Calls in flight finish, new ones are refused, and `stop` returns when the last is done."""
+    seen: list[Any] = []
+
+    async def say(request: Any, context: Any) -> Any:
+        seen.append("started")
+        await asyncio.sleep(0.3)
+        seen.append("finished")
+        return request
+
+    served = await rig.serve(say=say)
+    echo = EchoStub(rig.connect(served.target))
+    call = echo.Say(words("hello"))
+    await until(lambda: seen)
+
+    async def stop() -> None:
+        await served.stop(5)
+        seen.append("stopped")
+
+    stopping = asyncio.create_task(stop())
+    await asyncio.sleep(0.1)
+    assert await code_of(echo.Say(words("new"))) == "UNAVAILABLE"
+    assert await outcome(call) == "hello"
+    await asyncio.wait_for(stopping, 2)
+    assert seen == ["started", "finished", "stopped"]
+
+
+async def test_stopping_with_too_little_grace(rig: Rig) -> None:
+    """What is not done by the end of the grace is cancelled."""
+    seen: list[Any] = []
+
+    async def say(request: Any, context: Any) -> Any:
+        seen.append("started")
+        try:
+            await forever()
+        except asyncio.CancelledError:
+            seen.append("cancelled")
+            raise
+
+    served = await rig.serve(say=say)
+    call = EchoStub(rig.connect(served.target)).Say(words())
+    await until(lambda: seen)
+    loop = asyncio.get_running_loop()
+    before = loop.time()
+    await served.stop(0.3)
+    assert 0.25 < loop.time() - before < 2
+    assert await code_of(call) == "UNAVAILABLE"
+    await until(lambda: len(seen) == 2)
+    assert seen == ["started", "cancelled"]
+
+
+async def test_stopping_in_mid_stream(rig: Rig) -> None:
+    """A stream is cut off where it is."""
+    served = await rig.serve(repeat=stalled)
+    call = EchoStub(rig.connect(served.target)).Repeat(words())
+    assert plain(await call.read()) == "first"
+    await served.stop(None)
+    assert await code_of(call.read()) == "UNAVAILABLE"
+
+
+async def stalled(request: Any, context: Any) -> Any:
+    yield words("first")
+    await forever()
+
+
+async def test_waiting_for_termination(rig: Rig) -> None:
+    """`wait_for_termination` says whether the timeout came first."""
+    served = await rig.serve(**ECHO)
+    assert await served.server.wait_for_termination(0.05) is True
+    waiting = asyncio.create_task(served.server.wait_for_termination())
+    await asyncio.sleep(0.02)
+    assert not waiting.done()
+    await served.stop()
+    assert await waiting is False
+    assert await served.server.wait_for_termination() is False
+
+
+async def test_starting_twice(rig: Rig) -> None:
+    """Starting a server again does nothing; one that was stopped stays stopped."""
+    served = await rig.serve(**ECHO)
+    echo = EchoStub(rig.connect(served.target))
+    await served.server.start()
+    assert await outcome(echo.Say(words("hello"))) == "hello"
+    await served.stop()
+    assert await outcome(served.server.start()) == ("UsageError", "Server not in ready state")
+    assert await code_of(echo.Say(words())) == "UNAVAILABLE"
+
+
+async def test_a_server_not_started(rig: Rig) -> None:
+    """It answers nobody until it is started."""
+    served = await rig.serve(start=False, **ECHO)
+    call = EchoStub(rig.connect(served.target)).Say(words("hello"), wait_for_ready=True)
+    await asyncio.sleep(0.1)
+    assert not call.done()
+    await served.server.start()
+    assert await outcome(call) == "hello"
+
+
+async def test_a_port_in_use(rig: Rig) -> None:
+    """A second server on the same port cannot be made (unless sockets may share it, as Linux lets them)."""
+    alone = [("grpc.so_reuseport", 0)]
+    served = await rig.serve(options=alone, **ECHO)
+    with pytest.raises(RuntimeError, match="Failed to bind to address"):
+        await rig.serve(at=served.target, options=alone, **ECHO)
+
+
+async def test_a_port_used_again(rig: Rig) -> None:
+    """A port is free once its server has stopped, and channels find the next one."""
+    served = await rig.serve(**ECHO)
+    echo = EchoStub(rig.connect(served.target))
+    assert await outcome(echo.Say(words("one"))) == "one"
+    await served.stop()
+
+    async def say(request: Any, context: Any) -> Any:
+        return words("another")
+
+    await rig.serve(at=served.target, say=say)
+    assert await outcome(echo.Say(words("two"), wait_for_ready=True)) == "another"

@@ -1,0 +1,547 @@
+"""Streams: their four ends, both styles, their order, what breaks them, and what holds a writer back."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Any
+
+import grpc
+import pytest
+
+from protos.echo_pb2_grpc import EchoStub
+from tests.conformance.programs import ECHO
+from tests.conformance.rig import drain, forever, outcome, plain, until, words
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Iterator
+
+    from tests.conformance.rig import Rig
+
+
+async def each(*texts: str) -> AsyncIterator[Any]:
+    for text in texts:
+        yield words(text)
+
+
+# The shapes, in both styles
+
+
+async def test_a_stream_of_responses_by_iterator(rig: Rig) -> None:
+    """`async for` gives each response in order, then ends."""
+    served = await rig.serve(**ECHO)
+    call = EchoStub(rig.connect(served.target)).Repeat(words("w", 3))
+    assert await drain(call) == ["w0", "w1", "w2"]
+    assert (await call.code(), await call.details()) == (grpc.StatusCode.OK, "")
+
+
+async def test_a_stream_of_responses_by_read(rig: Rig) -> None:
+    """`read` gives each response, then EOF as often as one asks."""
+    served = await rig.serve(**ECHO)
+    call = EchoStub(rig.connect(served.target)).Repeat(words("w", 2))
+    seen = [plain(await call.read()) for _ in range(4)]
+    assert seen == ["w0", "w1", grpc.aio.EOF, grpc.aio.EOF]
+
+
+@pytest.mark.parametrize("style", ["async iterator", "iterator", "list"])
+async def test_a_stream_of_requests_by_iterator(rig: Rig, style: str) -> None:
+    """Requests come from any iterable, async or not."""
+    served = await rig.serve(**ECHO)
+    texts = [words("one"), words("two")]
+    requests: Any = {"async iterator": each("one", "two"), "iterator": iter(texts), "list": texts}[style]
+    answer = await EchoStub(rig.connect(served.target)).Gather(requests)
+    assert (answer.text, answer.number) == ("one two", 2)
+
+
+async def test_a_stream_of_requests_by_write(rig: Rig) -> None:
+    """`write` as one likes, `done_writing` (twice does no harm), await."""
+    served = await rig.serve(**ECHO)
+    call = EchoStub(rig.connect(served.target)).Gather()
+    for text in ("one", "two", "three"):
+        await call.write(words(text))
+    await call.done_writing()
+    await call.done_writing()
+    assert await outcome(call) == "one two three"
+
+
+async def test_both_streams_by_iterator(rig: Rig) -> None:
+    """Responses come while requests go."""
+    served = await rig.serve(**ECHO)
+    assert await drain(EchoStub(rig.connect(served.target)).Chat(each("a", "b", "c"))) == ["a", "b", "c"]
+
+
+async def test_both_streams_hand_in_hand(rig: Rig) -> None:
+    """Each message is answered before the next is written: the order of events on both sides is fixed."""
+    seen: list[Any] = []
+
+    async def chat(requests: Any, context: Any) -> Any:
+        async for request in requests:
+            seen.append(("server", request.text))
+            yield words(request.text.upper())
+        seen.append(("server", "end"))
+
+    served = await rig.serve(chat=chat)
+    call = EchoStub(rig.connect(served.target)).Chat()
+    for text in ("a", "b"):
+        await call.write(words(text))
+        seen.append(("client", plain(await call.read())))
+    await call.done_writing()
+    assert await call.read() is grpc.aio.EOF
+    assert seen == [("server", "a"), ("client", "A"), ("server", "b"), ("client", "B"), ("server", "end")]
+
+
+async def test_a_handler_that_reads_and_writes(rig: Rig) -> None:
+    """A handler may use `context.read` and `context.write` instead of iterating and yielding."""
+    seen: list[Any] = []
+
+    async def chat(_: Any, context: Any) -> None:
+        while (request := await context.read()) is not grpc.aio.EOF:
+            await context.write(words(request.text * 2))
+        seen.append(await context.read() is grpc.aio.EOF)
+
+    served = await rig.serve(chat=chat)
+    assert await drain(EchoStub(rig.connect(served.target)).Chat(each("a", "b"))) == ["aa", "bb"]
+    assert seen == [True]
+
+
+async def test_a_handler_that_mixes_iterating_and_reading(rig: Rig) -> None:
+    """A handler may iterate and read by turns."""
+
+    async def gather(requests: Any, context: Any) -> Any:
+        seen = [plain(await context.read())]
+        async for request in requests:
+            seen.append(request.text)
+            break
+        seen.append(plain(await context.read()))
+        return words(" ".join(seen))
+
+    served = await rig.serve(gather=gather)
+    assert await outcome(EchoStub(rig.connect(served.target)).Gather(each("a", "b", "c"))) == "a b c"
+
+
+async def test_a_handler_that_mixes_writing_and_yielding(rig: Rig) -> None:
+    """A generator may call `context.write` as well."""
+
+    async def repeat(request: Any, context: Any) -> Any:
+        await context.write(words("written"))
+        yield words("yielded")
+
+    served = await rig.serve(repeat=repeat)
+    assert await drain(EchoStub(rig.connect(served.target)).Repeat(words())) == ["written", "yielded"]
+
+
+async def test_a_handler_of_a_stream_that_is_not_async(rig: Rig) -> None:
+    """Plain generators serve streams as well."""
+
+    def chat(requests: Iterator[Any], context: Any) -> Iterator[Any]:
+        for request in requests:
+            yield words(request.text.upper())
+
+    served = await rig.serve(chat=chat)
+    assert await drain(EchoStub(rig.connect(served.target)).Chat(each("a", "b"))) == ["A", "B"]
+
+
+async def test_empty_streams(rig: Rig) -> None:
+    """A stream of no messages, either way."""
+    served = await rig.serve(**ECHO)
+    echo = EchoStub(rig.connect(served.target))
+    assert await drain(echo.Repeat(words("w", 0))) == []
+    assert await echo.Gather(each()) == words("", 0)
+    assert await drain(echo.Chat(each())) == []
+    call = echo.Chat()
+    await call.done_writing()
+    assert await call.read() is grpc.aio.EOF
+
+
+async def test_ten_thousand_messages_in_order(rig: Rig) -> None:
+    """Order holds, in both directions at once."""
+    served = await rig.serve(**ECHO)
+    echo = EchoStub(rig.connect(served.target))
+    assert [m.number async for m in echo.Repeat(words("w", 10_000))] == list(range(10_000))
+    numbered = [words(number=number) for number in range(2_000)]
+    assert [m.number async for m in echo.Chat(numbered)] == list(range(2_000))
+
+
+# Half-closed streams and early ends
+
+
+async def test_the_server_speaks_after_the_client_is_done(rig: Rig) -> None:
+    """Half-closed: the client has said all, the server has not."""
+
+    async def chat(requests: Any, context: Any) -> Any:
+        heard = [request.text async for request in requests]
+        yield words(f"heard {len(heard)}")
+        await asyncio.sleep(0.02)
+        yield words("and thought about it")
+
+    served = await rig.serve(chat=chat)
+    call = EchoStub(rig.connect(served.target)).Chat()
+    await call.write(words("a"))
+    await call.done_writing()
+    assert [plain(await call.read()) for _ in range(3)] == ["heard 1", "and thought about it", grpc.aio.EOF]
+
+
+async def test_the_server_is_done_before_the_client(rig: Rig) -> None:
+    """A handler need not read everything: its answer ends the call, and writing on fails."""
+
+    async def gather(requests: Any, context: Any) -> Any:
+        first = await anext(aiter(requests))
+        return words(f"only {first.text}")
+
+    served = await rig.serve(gather=gather)
+    call = EchoStub(rig.connect(served.target)).Gather()
+    await call.write(words("one"))
+    assert await outcome(call) == "only one"
+    assert await outcome(call.write(words("two"))) == ("InvalidStateError", "RPC already finished.")
+    assert await outcome(call.done_writing()) is None
+
+
+async def test_a_stream_that_the_server_ends_early(rig: Rig) -> None:
+    """A handler that returns while the client still writes: EOF for the reader, code OK."""
+
+    async def chat(requests: Any, context: Any) -> Any:
+        yield await anext(aiter(requests))
+
+    served = await rig.serve(chat=chat)
+    call = EchoStub(rig.connect(served.target)).Chat()
+    await call.write(words("one"))
+    assert [plain(await call.read()) for _ in range(2)] == ["one", grpc.aio.EOF]
+    assert await call.code() == grpc.StatusCode.OK
+    assert await outcome(call.write(words("two"))) == ("InvalidStateError", "RPC already finished.")
+
+
+async def test_an_endless_iterator_of_requests(rig: Rig) -> None:
+    """When the server ends the call, requests are no longer taken from the iterator."""
+    taken = 0
+
+    async def endless() -> AsyncIterator[Any]:
+        nonlocal taken
+        while True:
+            taken += 1
+            yield words("more")
+            await asyncio.sleep(0.005)
+
+    async def gather(requests: Any, context: Any) -> Any:
+        await anext(aiter(requests))
+        return words("enough")
+
+    served = await rig.serve(gather=gather)
+    assert await outcome(EchoStub(rig.connect(served.target)).Gather(endless())) == "enough"
+    await asyncio.sleep(0.05)
+    before = taken
+    await asyncio.sleep(0.05)
+    assert taken == before
+
+
+async def test_write_after_done_writing(rig: Rig) -> None:
+    """What is closed stays closed."""
+    served = await rig.serve(**ECHO)
+    call = EchoStub(rig.connect(served.target)).Chat()
+    await call.write(words("one"))
+    await call.done_writing()
+    assert await outcome(call.write(words("two"))) == (
+        "InvalidStateError",
+        'RPC is half closed after calling "done_writing".',
+    )
+    assert await drain(call) == ["one"]
+
+
+# Misuse
+
+
+async def test_mixing_iterating_and_reading(rig: Rig) -> None:
+    """A client keeps to one style for the responses of a call."""
+    served = await rig.serve(**ECHO)
+    call = EchoStub(rig.connect(served.target)).Repeat(words("w", 3))
+    assert plain(await call.read()) == "w0"
+    assert await drain(call) == [
+        ("UsageError", "The iterator and read/write APIs may not be mixed on a single RPC.")
+    ]
+    other = EchoStub(rig.connect(served.target)).Repeat(words("w", 3))
+    async for _ in other:
+        break
+    assert await outcome(other.read()) == (
+        "UsageError",
+        "The iterator and read/write APIs may not be mixed on a single RPC.",
+    )
+
+
+async def test_writing_beside_an_iterator(rig: Rig) -> None:
+    """A call that was given its requests cannot be written to."""
+    served = await rig.serve(**ECHO)
+    call = EchoStub(rig.connect(served.target)).Gather(each("a"))
+    mixed = ("UsageError", "The iterator and read/write APIs may not be mixed on a single RPC.")
+    assert await outcome(call.write(words("b"))) == mixed
+    assert await outcome(call.done_writing()) == mixed
+    assert await outcome(call) == "a"
+
+
+async def test_iterating_twice(rig: Rig) -> None:
+    """A second `async for` goes on where the first stopped."""
+    served = await rig.serve(**ECHO)
+    call = EchoStub(rig.connect(served.target)).Repeat(words("w", 3))
+    seen = []
+    async for message in call:
+        seen.append(plain(message))
+        break
+    async for message in call:
+        seen.append(plain(message))
+    assert (seen, await drain(call)) == (["w0", "w1", "w2"], [])
+
+
+async def test_a_response_stream_cannot_be_awaited(rig: Rig) -> None:
+    """Only calls with one response can be awaited."""
+    served = await rig.serve(**ECHO)
+    call = EchoStub(rig.connect(served.target)).Repeat(words("w", 1))
+    assert not hasattr(call, "__await__")
+    assert await drain(call) == ["w0"]
+
+
+# Errors in mid-stream
+
+
+async def test_abort_after_part_of_a_stream(rig: Rig) -> None:
+    """What was sent before an abort arrives before its error."""
+
+    async def repeat(request: Any, context: Any) -> Any:
+        yield words("one")
+        yield words("two")
+        await context.abort(grpc.StatusCode.ABORTED, "enough", (("sent", "2"),))
+
+    served = await rig.serve(repeat=repeat)
+    call = EchoStub(rig.connect(served.target)).Repeat(words())
+    assert await drain(call) == ["one", "two", ("ABORTED", "enough")]
+    assert tuple(await call.trailing_metadata()) == (("sent", "2"),)
+
+
+async def test_an_exception_in_mid_stream(rig: Rig) -> None:
+    """As in a unary handler, after what was sent."""
+
+    async def repeat(request: Any, context: Any) -> Any:
+        yield words("one")
+        raise ValueError("no more words")
+
+    served = await rig.serve(repeat=repeat)
+    echo = EchoStub(rig.connect(served.target))
+    error = ("UNKNOWN", "Unexpected <class 'ValueError'>: no more words")
+    assert await drain(echo.Repeat(words())) == ["one", error]
+    call = echo.Repeat(words())
+    assert [await outcome(call.read()) for _ in range(3)] == ["one", error, error]
+
+
+async def test_a_code_set_in_mid_stream(rig: Rig) -> None:
+    """A code that was set takes effect when the handler returns."""
+
+    async def repeat(request: Any, context: Any) -> Any:
+        yield words("one")
+        context.set_code(grpc.StatusCode.OUT_OF_RANGE)
+        context.set_details("there is no two")
+        yield words("still")
+
+    served = await rig.serve(repeat=repeat)
+    assert await drain(EchoStub(rig.connect(served.target)).Repeat(words())) == [
+        "one",
+        "still",
+        ("OUT_OF_RANGE", "there is no two"),
+    ]
+
+
+async def test_an_error_before_the_first_message(rig: Rig) -> None:
+    """A response of trailers only: no initial metadata, no message, an error."""
+
+    async def chat(requests: Any, context: Any) -> Any:
+        await context.abort(grpc.StatusCode.PERMISSION_DENIED, "not you")
+        yield
+
+    served = await rig.serve(chat=chat)
+    call = EchoStub(rig.connect(served.target)).Chat()
+    assert await outcome(call.read()) == ("PERMISSION_DENIED", "not you")
+    assert tuple(await call.initial_metadata()) == ()
+    assert await call.code() == grpc.StatusCode.PERMISSION_DENIED
+    assert await outcome(call.write(words())) == ("InvalidStateError", "RPC already finished.")
+
+
+async def test_a_stream_that_yields_no_message(rig: Rig) -> None:
+    """What cannot be serialized ends the stream."""
+
+    async def repeat(request: Any, context: Any) -> Any:
+        yield words("one")
+        yield None
+
+    served = await rig.serve(repeat=repeat)
+    seen = await drain(EchoStub(rig.connect(served.target)).Repeat(words()))
+    assert (seen[0], seen[1][0], seen[1][1][:31]) == ("one", "UNKNOWN", "Unexpected <class 'TypeError'>:")
+
+
+async def test_an_iterator_of_requests_that_raises(rig: Rig) -> None:
+    """The call is cancelled and the exception itself is swallowed. To the handler the requests seem to end; then
+    it is cancelled too.
+    """
+    seen: list[Any] = []
+
+    async def gather(requests: Any, context: Any) -> Any:
+        try:
+            async for request in requests:
+                seen.append(request.text)
+            seen.append("end")
+            await forever()
+        except asyncio.CancelledError:
+            seen.append("CancelledError")
+            raise
+
+    async def failing() -> AsyncIterator[Any]:
+        yield words("one")
+        await until(lambda: seen)
+        raise ValueError("no more words")
+
+    served = await rig.serve(gather=gather)
+    call = EchoStub(rig.connect(served.target)).Gather(failing())
+    assert await outcome(call) == "CancelledError"
+    assert (await call.code(), await call.details()) == (
+        grpc.StatusCode.CANCELLED,
+        "Locally cancelled by application!",
+    )
+    await until(lambda: "CancelledError" in seen)
+    assert seen == ["one", "end", "CancelledError"]
+
+
+async def test_a_stream_of_requests_that_the_server_refuses(rig: Rig) -> None:
+    """An error ends the call under the writer; whatever it writes then, fails."""
+
+    async def gather(requests: Any, context: Any) -> Any:
+        await anext(aiter(requests))
+        await context.abort(grpc.StatusCode.RESOURCE_EXHAUSTED, "one is enough")
+
+    served = await rig.serve(gather=gather)
+    call = EchoStub(rig.connect(served.target)).Gather()
+    await call.write(words("one"))
+    await until(call.done)
+    assert await outcome(call.write(words("two"))) == ("InvalidStateError", "RPC already finished.")
+    assert await outcome(call) == ("RESOURCE_EXHAUSTED", "one is enough")
+
+
+# What holds a writer back
+
+CHUNK = 100_000  # bytes
+MANY = 100  # chunks: 10 MB, far more than any window
+
+
+async def test_a_server_waits_for_its_reader(rig: Rig) -> None:
+    """A handler that streams faster than its client reads is held back, and loses nothing."""
+    sent = 0
+
+    async def repeat(request: Any, context: Any) -> Any:
+        nonlocal sent
+        for number in range(MANY):
+            yield words(number=number, payload=bytes(CHUNK))
+            sent += 1
+
+    served = await rig.serve(repeat=repeat)
+    call = EchoStub(rig.connect(served.target)).Repeat(words())
+    first = await call.read()
+    await asyncio.sleep(0.3)
+    stuck = sent
+    await asyncio.sleep(0.1)
+    assert 1 <= stuck == sent < MANY
+    rest = [(await call.read()).number for _ in range(MANY - 1)]
+    assert ([first.number, *rest], await call.read()) == (list(range(MANY)), grpc.aio.EOF)
+
+
+async def test_a_client_waits_for_its_reader(rig: Rig) -> None:
+    """A client that streams faster than the handler reads is held back, and loses nothing."""
+    gate = asyncio.Event()
+    sent = 0
+
+    async def gather(requests: Any, context: Any) -> Any:
+        iterator = aiter(requests)
+        await anext(iterator)
+        await gate.wait()
+        return words(number=1 + len([request async for request in iterator]))
+
+    served = await rig.serve(gather=gather)
+    call = EchoStub(rig.connect(served.target)).Gather()
+
+    async def write() -> None:
+        nonlocal sent
+        for number in range(MANY):
+            await call.write(words(number=number, payload=bytes(CHUNK)))
+            sent += 1
+        await call.done_writing()
+
+    writing = asyncio.create_task(write())
+    await asyncio.sleep(0.3)
+    stuck = sent
+    await asyncio.sleep(0.1)
+    assert 1 <= stuck == sent < MANY
+    gate.set()
+    await writing
+    assert ((await call).number, sent) == (MANY, MANY)
+
+
+async def test_a_held_back_stream_holds_back_no_other(rig: Rig) -> None:
+    """A stream that nobody reads does not keep other calls of the same channel from going through."""
+
+    async def repeat(request: Any, context: Any) -> Any:
+        for _ in range(MANY):
+            yield words(payload=bytes(CHUNK))
+
+    served = await rig.serve(**{**ECHO, "repeat": repeat})
+    echo = EchoStub(rig.connect(served.target))
+    unread = echo.Repeat(words())
+    await unread.read()
+    await asyncio.sleep(0.1)
+    assert await outcome(echo.Say(words("hello", 0, bytes(CHUNK)), timeout=2)) == "hello"
+    unread.cancel()
+
+
+# A reader or writer that gives up
+
+
+async def test_a_reader_that_breaks_off(rig: Rig) -> None:
+    """Leaving the loop does not end the call; cancelling it does, and the handler learns of it."""
+    seen: list[Any] = []
+
+    async def repeat(request: Any, context: Any) -> Any:
+        try:
+            yield words("one")
+            await forever()
+        except BaseException as error:
+            seen.append(type(error).__name__)
+            raise
+
+    served = await rig.serve(repeat=repeat)
+    call = EchoStub(rig.connect(served.target)).Repeat(words())
+    async for _ in call:
+        break
+    await asyncio.sleep(0.05)
+    assert (seen, call.done()) == ([], False)
+    assert (call.cancel(), call.cancel()) == (True, False)
+    await until(lambda: seen)
+    assert (seen, call.cancelled(), await call.code()) == (
+        ["CancelledError"],
+        True,
+        grpc.StatusCode.CANCELLED,
+    )
+
+
+async def test_cancelling_a_pending_read(rig: Rig) -> None:
+    """Cancelling the task that reads cancels the call."""
+    seen: list[Any] = []
+
+    async def repeat(request: Any, context: Any) -> Any:
+        try:
+            yield words("one")
+            await forever()
+        except asyncio.CancelledError:
+            seen.append("CancelledError")
+            raise
+
+    served = await rig.serve(repeat=repeat)
+    call = EchoStub(rig.connect(served.target)).Repeat(words())
+    assert plain(await call.read()) == "one"
+    reading = asyncio.create_task(call.read())  # type: ignore[arg-type]
+    await asyncio.sleep(0.02)
+    reading.cancel()
+    assert await outcome(reading) == "CancelledError"
+    await until(lambda: seen)
+    assert (await call.code(), call.cancelled()) == (grpc.StatusCode.CANCELLED, True)
+    assert await outcome(call.read()) == "CancelledError"

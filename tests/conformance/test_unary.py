@@ -1,0 +1,491 @@
+"""Unary calls: what comes back, and what goes wrong in a handler or around it."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Any
+
+import grpc
+import pytest
+
+from protos.echo_pb2 import Words
+from protos.echo_pb2_grpc import EchoStub
+from tests.conformance.programs import ECHO
+from tests.conformance.rig import outcome, plain, until, words
+
+if TYPE_CHECKING:
+    from tests.conformance.rig import Rig
+
+SAY = "/dsim.echo.Echo/Say"
+
+
+async def test_an_answer(rig: Rig) -> None:
+    """A unary call returns the response, and its call object the rest."""
+    served = await rig.serve(**ECHO)
+    call = EchoStub(rig.connect(served.target)).Say(words("hello", 7, b"\0\xff"))
+    assert await call == words("hello", 7, b"\0\xff")
+    assert (await call.code(), await call.details()) == (grpc.StatusCode.OK, "")
+    assert (tuple(await call.initial_metadata()), tuple(await call.trailing_metadata())) == ((), ())
+    assert (call.done(), call.cancelled(), call.cancel()) == (True, False, False)
+
+
+async def test_an_empty_message(rig: Rig) -> None:
+    """A message of no bytes is a message."""
+    served = await rig.serve(**ECHO)
+    assert await EchoStub(rig.connect(served.target)).Say(Words()) == Words()
+
+
+async def test_bytes_without_generated_code(rig: Rig) -> None:
+    """Without serializers a channel carries bytes, and any name of a method goes."""
+
+    async def reverse(request: bytes, context: Any) -> bytes:
+        return request[::-1]
+
+    def add(server: grpc.aio.Server) -> None:
+        handlers = {"Reverse": grpc.unary_unary_rpc_method_handler(reverse)}
+        server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler("any.Name", handlers),))
+
+    served = await rig.serve(add=add)
+    assert await rig.connect(served.target).unary_unary("/any.Name/Reverse")(b"abc\0") == b"\0cba"
+
+
+async def test_a_generic_handler(rig: Rig) -> None:
+    """A generic handler is asked about each method, with the metadata of the call."""
+
+    class Everything(grpc.GenericRpcHandler):
+        def service(self, details: grpc.HandlerCallDetails) -> grpc.RpcMethodHandler | None:
+            async def answer(request: bytes, context: Any) -> bytes:
+                return f"{details.method} {dict(details.invocation_metadata)['key']}".encode()
+
+            return None if "Nothing" in details.method else grpc.unary_unary_rpc_method_handler(answer)
+
+    served = await rig.serve(add=lambda server: server.add_generic_rpc_handlers((Everything(),)))
+    channel = rig.connect(served.target)
+    metadata = (("key", "value"),)
+    assert await outcome(channel.unary_unary("/a/b")(b"", metadata=metadata)) == b"/a/b value"
+    assert await outcome(channel.unary_unary("/a/Nothing")(b"", metadata=metadata)) == (
+        "UNIMPLEMENTED",
+        "Method not found!",
+    )
+
+
+async def test_several_services_on_one_server(rig: Rig) -> None:
+    """Services share a server; a method belongs to its service."""
+
+    async def other(request: bytes, context: Any) -> bytes:
+        return b"other"
+
+    def add(server: grpc.aio.Server) -> None:
+        handlers = {"Say": grpc.unary_unary_rpc_method_handler(other)}
+        server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler("other.Echo", handlers),))
+
+    served = await rig.serve(add=add, **ECHO)
+    channel = rig.connect(served.target)
+    assert await outcome(EchoStub(channel).Say(words("echo"))) == "echo"
+    assert await outcome(channel.unary_unary("/other.Echo/Say")(b"")) == b"other"
+
+
+@pytest.mark.parametrize("method", ["/dsim.echo.Echo/Shout", "/dsim.echo.Other/Say", "/nonsense"])
+async def test_unknown_method_or_service(rig: Rig, method: str) -> None:
+    """What nobody handles is UNIMPLEMENTED."""
+    served = await rig.serve(**ECHO)
+    call = rig.connect(served.target).unary_unary(method)(b"")
+    assert await outcome(call) == ("UNIMPLEMENTED", "Method not found!")
+
+
+async def test_a_server_without_handlers(rig: Rig) -> None:
+    """A server to which nothing was added answers that it implements nothing."""
+    served = await rig.serve()
+    assert await outcome(EchoStub(rig.connect(served.target)).Say(words())) == (
+        "UNIMPLEMENTED",
+        "Method not found!",
+    )
+
+
+async def test_a_method_left_out(rig: Rig) -> None:
+    """The generated base class answers for methods that a servicer does not override."""
+    served = await rig.serve(say=ECHO["say"])
+    echo = EchoStub(rig.connect(served.target))
+    assert await outcome(echo.Gather(iter(()))) == (
+        "UNIMPLEMENTED",
+        "Unexpected <class 'NotImplementedError'>: Method not implemented!",
+    )
+
+
+async def test_a_handler_that_is_not_async(rig: Rig) -> None:
+    """A plain function serves as well."""
+
+    def say(request: Any, context: Any) -> Any:
+        context.set_trailing_metadata((("plain", "yes"),))
+        return words(request.text.upper())
+
+    served = await rig.serve(say=say)
+    call = EchoStub(rig.connect(served.target)).Say(words("hello"))
+    assert await outcome(call) == "HELLO"
+    assert tuple(await call.trailing_metadata()) == (("plain", "yes"),)
+
+
+async def test_an_exception_in_a_handler(rig: Rig) -> None:
+    """It is UNKNOWN, and its text is the details."""
+
+    async def say(request: Any, context: Any) -> Any:
+        raise ValueError("no such word")
+
+    served = await rig.serve(say=say)
+    assert await outcome(EchoStub(rig.connect(served.target)).Say(words())) == (
+        "UNKNOWN",
+        "Unexpected <class 'ValueError'>: no such word",
+    )
+
+
+async def test_an_exception_in_a_plain_handler(rig: Rig) -> None:
+    """A plain function's exception is reported as an async one's is."""
+
+    def say(request: Any, context: Any) -> Any:
+        raise KeyError("no such word")
+
+    served = await rig.serve(say=say)
+    assert await outcome(EchoStub(rig.connect(served.target)).Say(words())) == (
+        "UNKNOWN",
+        "Unexpected <class 'KeyError'>: 'no such word'",
+    )
+
+
+async def test_an_exception_after_set_code(rig: Rig) -> None:
+    """A code that was set before an exception stands; the details are the exception's."""
+
+    async def say(request: Any, context: Any) -> Any:
+        context.set_code(grpc.StatusCode.DATA_LOSS)
+        context.set_details("lost it")
+        raise ValueError("no such word")
+
+    served = await rig.serve(say=say)
+    assert await outcome(EchoStub(rig.connect(served.target)).Say(words())) == (
+        "DATA_LOSS",
+        "Unexpected <class 'ValueError'>: no such word",
+    )
+
+
+@pytest.mark.parametrize("answer", [None, "text", 7])
+async def test_a_handler_that_returns_what_is_no_message(rig: Rig, answer: Any) -> None:
+    """What cannot be serialized fails on the server."""
+
+    async def say(request: Any, context: Any) -> Any:
+        return answer
+
+    served = await rig.serve(say=say)
+    code, details = await outcome(EchoStub(rig.connect(served.target)).Say(words()))
+    assert (code, details[:35]) == ("UNKNOWN", "Unexpected <class 'TypeError'>: des")
+
+
+async def test_a_request_that_is_no_message(rig: Rig) -> None:
+    """What the client cannot serialize is logged, and an empty message is sent in its place."""
+    seen: list[Any] = []
+
+    async def say(request: Any, context: Any) -> Any:
+        seen.append(request)
+        return words("heard")
+
+    served = await rig.serve(say=say)
+    assert await outcome(EchoStub(rig.connect(served.target)).Say("text")) == "heard"  # type: ignore[arg-type]
+    assert seen == [Words()]
+
+
+async def test_bytes_that_the_server_cannot_parse(rig: Rig) -> None:
+    """A request that cannot be deserialized fails on the server, before the handler."""
+    served = await rig.serve(**ECHO)
+    code, details = await outcome(rig.connect(served.target).unary_unary(SAY)(b"\xff\xff\xff"))
+    assert (code, details[:62]) == (
+        "UNKNOWN",
+        "Unexpected <class 'google.protobuf.message.DecodeError'>: Erro",
+    )
+
+
+async def test_bytes_that_the_client_cannot_parse(rig: Rig) -> None:
+    """A response that cannot be deserialized is logged, and None is returned in its place."""
+    served = await rig.serve(**ECHO)
+
+    def parse(data: bytes) -> Any:
+        raise ValueError("not for me")
+
+    call = rig.connect(served.target).unary_unary(SAY, response_deserializer=parse)(b"")
+    assert await call is None
+    assert await call.code() == grpc.StatusCode.OK
+
+
+async def test_abort(rig: Rig) -> None:
+    """`abort` fixes code, details and trailing metadata, and ends the handler by an exception."""
+    seen: list[Any] = []
+
+    async def say(request: Any, context: Any) -> Any:
+        try:
+            await context.abort(
+                grpc.StatusCode.NOT_FOUND, "no such word", (("hint", "spell"), ("raw-bin", b"\0"))
+            )
+        except BaseException as error:
+            seen.append((type(error).__name__, isinstance(error, grpc.aio.AbortError)))
+            raise
+
+    served = await rig.serve(say=say)
+    call = EchoStub(rig.connect(served.target)).Say(words())
+    assert await outcome(call) == ("NOT_FOUND", "no such word")
+    assert tuple(await call.trailing_metadata()) == (("hint", "spell"), ("raw-bin", b"\0"))
+    assert seen == [("AbortError", True)]
+
+
+async def test_abort_without_details(rig: Rig) -> None:
+    """Details are empty unless given."""
+
+    async def say(request: Any, context: Any) -> Any:
+        await context.abort(grpc.StatusCode.UNAVAILABLE)
+
+    served = await rig.serve(say=say)
+    assert await outcome(EchoStub(rig.connect(served.target)).Say(words())) == ("UNAVAILABLE", "")
+
+
+async def test_abort_is_final(rig: Rig) -> None:
+    """A handler that swallows its abort has aborted nevertheless, and cannot abort again."""
+    seen: list[Any] = []
+
+    async def say(request: Any, context: Any) -> Any:
+        for code in (grpc.StatusCode.NOT_FOUND, grpc.StatusCode.ABORTED):
+            try:
+                await context.abort(code, "first" if not seen else "second")
+            except BaseException as error:
+                seen.append((type(error).__name__, str(error)))
+        return request
+
+    served = await rig.serve(say=say)
+    assert await outcome(EchoStub(rig.connect(served.target)).Say(words())) == ("NOT_FOUND", "first")
+    await until(lambda: len(seen) == 2)
+    assert seen == [("AbortError", "Locally aborted."), ("UsageError", "Abort already called!")]
+
+
+async def test_abort_with_ok(rig: Rig) -> None:
+    """Aborting with OK is a mistake that leaves the caller without an answer."""
+
+    async def say(request: Any, context: Any) -> Any:
+        await context.abort(grpc.StatusCode.OK, "fine")
+
+    served = await rig.serve(say=say)
+    assert await outcome(EchoStub(rig.connect(served.target)).Say(words(), timeout=0.3)) == (
+        "DEADLINE_EXCEEDED",
+        "Deadline Exceeded",
+    )
+
+
+async def test_set_code_without_abort(rig: Rig) -> None:
+    """A code set by a handler that returns makes the call fail; the response is dropped."""
+    seen: list[Any] = []
+
+    async def say(request: Any, context: Any) -> Any:
+        seen.append((context.code(), context.details()))
+        context.set_code(grpc.StatusCode.FAILED_PRECONDITION)
+        context.set_details("not yet")
+        seen.append((context.code(), context.details()))
+        return request
+
+    served = await rig.serve(say=say)
+    assert await outcome(EchoStub(rig.connect(served.target)).Say(words())) == (
+        "FAILED_PRECONDITION",
+        "not yet",
+    )
+    assert seen == [(None, ""), (grpc.StatusCode.FAILED_PRECONDITION, "not yet")]
+
+
+async def test_details_of_a_success(rig: Rig) -> None:
+    """Details do not accompany OK."""
+
+    async def say(request: Any, context: Any) -> Any:
+        context.set_details("and well")
+        return request
+
+    served = await rig.serve(say=say)
+    call = EchoStub(rig.connect(served.target)).Say(words("done"))
+    assert (await outcome(call), await call.details()) == ("done", "")
+
+
+async def test_details_beyond_ascii(rig: Rig) -> None:
+    """Details are Unicode."""
+
+    async def say(request: Any, context: Any) -> Any:
+        await context.abort(grpc.StatusCode.ABORTED, "größer als 5 % → 東京\n\ttail")
+
+    served = await rig.serve(say=say)
+    assert await outcome(EchoStub(rig.connect(served.target)).Say(words())) == (
+        "ABORTED",
+        "größer als 5 % → 東京\n\ttail",
+    )
+
+
+async def test_every_status_code(rig: Rig) -> None:
+    """Each code arrives as itself."""
+
+    async def say(request: Any, context: Any) -> Any:
+        await context.abort(grpc.StatusCode[request.text], request.text.lower())
+
+    served = await rig.serve(say=say)
+    echo = EchoStub(rig.connect(served.target))
+    names = [code.name for code in grpc.StatusCode if code is not grpc.StatusCode.OK]
+    seen = [await outcome(echo.Say(words(name))) for name in names]
+    assert seen == [(name, name.lower()) for name in names]
+
+
+async def test_the_error(rig: Rig) -> None:
+    """An `AioRpcError` carries everything that was known at the end."""
+
+    async def say(request: Any, context: Any) -> Any:
+        await context.send_initial_metadata((("early", "1"),))
+        await context.abort(grpc.StatusCode.NOT_FOUND, "no such word", (("late", "2"),))
+
+    served = await rig.serve(say=say)
+    with pytest.raises(grpc.RpcError) as caught:
+        await EchoStub(rig.connect(served.target)).Say(words())
+    error = caught.value
+    assert isinstance(error, grpc.aio.AioRpcError)
+    assert (error.code(), error.details()) == (grpc.StatusCode.NOT_FOUND, "no such word")
+    assert tuple(error.initial_metadata()) == (("early", "1"),)
+    assert tuple(error.trailing_metadata()) == (("late", "2"),)
+    assert str(error).startswith(
+        "<AioRpcError of RPC that terminated with:\n"
+        "\tstatus = StatusCode.NOT_FOUND\n"
+        '\tdetails = "no such word"\n'
+        '\tdebug_error_string = "'
+    )
+
+
+async def test_an_error_passed_on(rig: Rig) -> None:
+    """A handler whose own call fails, fails with UNKNOWN: codes are not passed on by themselves."""
+
+    async def missing(request: Any, context: Any) -> Any:
+        await context.abort(grpc.StatusCode.NOT_FOUND, "no such word")
+
+    behind = await rig.serve(say=missing)
+
+    async def say(request: Any, context: Any) -> Any:
+        return await EchoStub(rig.connect(behind.target)).Say(request)
+
+    served = await rig.serve(say=say)
+    code, details = await outcome(EchoStub(rig.connect(served.target)).Say(words()))
+    assert (code, details[:60]) == ("UNKNOWN", "Unexpected <class 'grpc.aio._call.AioRpcError'>: <AioRpcErro")
+
+
+async def test_awaiting_twice(rig: Rig) -> None:
+    """A call can be awaited again, by anybody: it gives the same again."""
+
+    async def say(request: Any, context: Any) -> Any:
+        if not request.text:
+            await context.abort(grpc.StatusCode.INVALID_ARGUMENT, "say something")
+        return request
+
+    served = await rig.serve(say=say)
+    echo = EchoStub(rig.connect(served.target))
+    good, bad = echo.Say(words("hello")), echo.Say(words())
+    first, second = await asyncio.gather(good, good)
+    assert first is second
+    assert (plain(await good), await outcome(bad), await outcome(bad)) == (
+        "hello",
+        ("INVALID_ARGUMENT", "say something"),
+        ("INVALID_ARGUMENT", "say something"),
+    )
+
+
+async def test_asking_before_the_end(rig: Rig) -> None:
+    """`code`, `details` and `trailing_metadata` wait for the end; nobody need await the call itself."""
+    gate = asyncio.Event()
+
+    async def say(request: Any, context: Any) -> Any:
+        await gate.wait()
+        await context.abort(grpc.StatusCode.ABORTED, "at last", (("late", "1"),))
+
+    served = await rig.serve(say=say)
+    call = EchoStub(rig.connect(served.target)).Say(words())
+    asked = [asyncio.ensure_future(c) for c in (call.code(), call.details(), call.trailing_metadata())]
+    await asyncio.sleep(0.1)
+    assert (call.done(), [question.done() for question in asked]) == (False, [False] * 3)
+    gate.set()
+    code, details, metadata = await asyncio.gather(*asked)
+    assert (code, details, tuple(metadata)) == (grpc.StatusCode.ABORTED, "at last", (("late", "1"),))
+    assert call.done()
+
+
+async def test_done_callbacks(rig: Rig) -> None:
+    """They are called once each, in order, with the call; late ones too."""
+    seen: list[Any] = []
+    served = await rig.serve(**ECHO)
+    call = EchoStub(rig.connect(served.target)).Say(words("hello"))
+    call.add_done_callback(lambda c: seen.append(("first", c is call, c.done())))
+    call.add_done_callback(lambda c: seen.append(("second", c is call, c.done())))
+    await call
+    await until(lambda: len(seen) == 2)
+    call.add_done_callback(lambda c: seen.append(("late", c is call, c.done())))
+    await until(lambda: len(seen) == 3)
+    assert seen == [("first", True, True), ("second", True, True), ("late", True, True)]
+
+
+async def test_what_calls_are(rig: Rig) -> None:
+    """Calls, channel, server and metadata are instances of the classes that grpc.aio publishes."""
+    served = await rig.serve(**ECHO)
+    channel = rig.connect(served.target)
+    echo = EchoStub(channel)
+    calls = [echo.Say(words()), echo.Repeat(words()), echo.Gather(iter(())), echo.Chat(iter(()))]
+    kinds = [
+        grpc.aio.UnaryUnaryCall,
+        grpc.aio.UnaryStreamCall,
+        grpc.aio.StreamUnaryCall,
+        grpc.aio.StreamStreamCall,
+    ]
+    assert [[isinstance(call, kind) for kind in kinds] for call in calls] == [
+        [True, False, False, False],
+        [False, True, False, False],
+        [False, False, True, False],
+        [False, False, False, True],
+    ]
+    assert all(isinstance(call, grpc.aio.Call) and isinstance(call, grpc.aio.RpcContext) for call in calls)
+    assert isinstance(channel, grpc.aio.Channel) and isinstance(served.server, grpc.aio.Server)
+    await calls[0]
+    assert isinstance(await calls[0].initial_metadata(), grpc.aio.Metadata)
+
+
+async def test_a_thousand_calls_at_once(rig: Rig) -> None:
+    """A thousand calls run side by side on one channel: the last to arrive lets all of them go."""
+    arrived = 0
+    everybody = asyncio.Event()
+
+    async def say(request: Any, context: Any) -> Any:
+        nonlocal arrived
+        arrived += 1
+        if arrived == 1000:
+            everybody.set()
+        await everybody.wait()
+        return request
+
+    served = await rig.serve(say=say)
+    echo = EchoStub(rig.connect(served.target))
+    answers = await asyncio.gather(*(echo.Say(words(number=number)) for number in range(1000)))
+    assert [answer.number for answer in answers] == list(range(1000))
+
+
+async def test_a_handler_that_cancels_itself(rig: Rig) -> None:
+    """A `CancelledError` that nobody asked for ends the handler, and nobody tells the caller."""
+
+    async def say(request: Any, context: Any) -> Any:
+        raise asyncio.CancelledError
+
+    served = await rig.serve(say=say)
+    assert await outcome(EchoStub(rig.connect(served.target)).Say(words(), timeout=0.3)) == (
+        "DEADLINE_EXCEEDED",
+        "Deadline Exceeded",
+    )
+
+
+async def test_a_handler_that_calls_another_server(rig: Rig) -> None:
+    """A handler is a client too; context variables of the caller do not travel."""
+    behind = await rig.serve(**ECHO)
+
+    async def say(request: Any, context: Any) -> Any:
+        answer = await EchoStub(rig.connect(behind.target)).Say(words(request.text + "!"))
+        return words(answer.text + "?")
+
+    served = await rig.serve(say=say)
+    assert await outcome(EchoStub(rig.connect(served.target)).Say(words("hello"))) == "hello!?"
