@@ -214,6 +214,8 @@ class Machine:
 
     def _event(self, name: str, **fields: Any) -> None:
         simulation = self.simulation
+        for watcher in simulation.watchers:
+            watcher(self.name, name)
         if simulation.trace is not None:
             simulation.trace.write(HostEvent(simulation.now(), self.name, name, self.incarnation, fields))
 

@@ -40,6 +40,7 @@ class Simulation:
         loop, network, chance, machines, trace: its parts; `trace` is None when tracing is off.
         failures: the programs that raised, in order: host and error.
         on_failure: called with the same at that moment, as hardware.
+        watchers: called with a host's name and what happens to it: boot, restart, crash, exit, pause, resume.
     """
 
     def __init__(
@@ -62,6 +63,7 @@ class Simulation:
         self.machines: dict[str, Machine] = {}
         self.failures: list[tuple[str, BaseException]] = []
         self.on_failure: Callable[[str, BaseException], None] | None = None
+        self.watchers: list[Callable[[str, str], None]] = []
 
     def now(self) -> int:
         """Returns virtual time in ns."""
