@@ -201,13 +201,23 @@ class BaseWorld(ABC):
         if task.cancelled():
             return
         failure = task.exception()
-        if failure is not None and self._failure is None:
-            self._failure = failure
+        if failure is not None:
+            self.give_up(failure)
+
+    def give_up(self, why: BaseException) -> None:
+        """Ends the story where it stands, with this error unless it has one already."""
+        if self._failure is None:
+            self._failure = why
             if self._main is not None:
                 self._main.cancel()
 
-    async def tell(self) -> None:
-        """Runs the story in the present task, to its end or to the failure of a task it spawned."""
+    def tell(self) -> Coroutine[Any, Any, None]:
+        """Returns the telling of the story: to its end, or to the failure of a task that it spawned."""
+        telling = self._tell()
+        telling.__qualname__ = self._plan.scenario.__name__  # for reports of who waits where
+        return telling
+
+    async def _tell(self) -> None:
         story = self._plan.scenario(self, **self._plan.arguments)
         self._main = asyncio.current_task()
         try:
@@ -216,12 +226,13 @@ class BaseWorld(ABC):
             if self._failure is None:
                 raise
             raise self._failure from None
+        except SystemExit as exc:  # from a task it would end the whole process
+            raise RunFailed(f"the scenario called exit({exc.code!r})") from exc
         finally:
             self._main = None
             tasks = list(self._tasks)
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
-            self.history.close()
         if self._failure is not None:
             raise self._failure

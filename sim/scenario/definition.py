@@ -10,7 +10,17 @@ import inspect
 import sys
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn, Protocol, TypeAlias, runtime_checkable
+from typing import (
+    TYPE_CHECKING,
+    Any,
+    Literal,
+    NoReturn,
+    Protocol,
+    TypeAlias,
+    get_args,
+    get_origin,
+    runtime_checkable,
+)
 
 import msgspec
 
@@ -70,6 +80,8 @@ class Parameter(msgspec.Struct, frozen=True):
             except msgspec.DecodeError:
                 pass
         problem = problem[:1].lower() + problem[1:].replace("`", "")
+        if get_origin(self.type) is Literal:
+            problem = f"expected {' or '.join(map(str, get_args(self.type)))}"
         raise InvalidInput(f"parameter {self.name}={value}: {problem}")
 
 

@@ -25,7 +25,7 @@ class RunFailed(RuntimeError):
 def near(word: str, known: Iterable[str]) -> str:
     """Returns "; did you mean x or y?" for the names closest to `word`, or "" when none is close."""
     names = list(known)
-    close = difflib.get_close_matches(word, names, n=3, cutoff=0.5)
+    close = difflib.get_close_matches(word, names, n=3, cutoff=0.7)
     if not close:  # "ping" means "basics/ping"
         close = [name for name in names if word and word in name][:3]
     return f"; did you mean {' or '.join(close)}?" if close else ""

@@ -7,6 +7,7 @@ import traceback
 from typing import TYPE_CHECKING
 
 import sim
+from sim.scenario.errors import RunFailed
 from sim.world.stuck import Stuck
 
 if TYPE_CHECKING:
@@ -27,6 +28,8 @@ def describe(exc: BaseException, file: Path) -> str:
     if isinstance(exc, Stuck):
         return str(exc)
     _trim(exc, str(file), set())
+    if isinstance(exc, RunFailed):  # it says itself what was wrong; where we noticed is of no interest
+        _end_at(exc.__traceback__, str(file))
     return "".join(traceback.format_exception(exc)).rstrip()
 
 
@@ -51,6 +54,17 @@ def _from(tb: TracebackType | None, file: str) -> TracebackType | None:
     while start is not None and _machinery(start.tb_frame.f_code.co_filename):
         start = start.tb_next
     return start
+
+
+def _end_at(tb: TracebackType | None, file: str) -> None:
+    """Cuts off what lies below the last frame in `file`."""
+    last = None
+    while tb is not None:
+        if tb.tb_frame.f_code.co_filename == file:
+            last = tb
+        tb = tb.tb_next
+    if last is not None:
+        last.tb_next = None
 
 
 def _machinery(filename: str) -> bool:

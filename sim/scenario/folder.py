@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
+import shutil
 from pathlib import Path
 
 import msgspec
@@ -53,20 +54,18 @@ class RunFolder:
                 raise InvalidInput(
                     f"output folder {path} is not empty: choose a new one with --out, or empty it"
                 )
-            self.mark("the run has not ended")
+            (path / INCOMPLETE).write_text("the run has not ended\n")
         except OSError as exc:
             raise unwritable(path, exc) from None
 
     def mark(self, why: str) -> None:
         """Says why the run is incomplete."""
-        (self.path / INCOMPLETE).write_text(why + "\n")
+        with contextlib.suppress(OSError):  # the mark is there already; only its reason is missing
+            (self.path / INCOMPLETE).write_text(why + "\n")
 
     def discard(self) -> None:
-        """Takes away what a run left that never began: its input could not be used."""
-        for name in (INCOMPLETE, TRACE, HISTORY, SCHEDULE):
-            (self.path / name).unlink(missing_ok=True)
-        with contextlib.suppress(OSError):  # somebody else has put something there
-            self.path.rmdir()
+        """Takes away what a run left whose input could not be used: all of it is the run's own."""
+        shutil.rmtree(self.path, ignore_errors=True)
 
     def finish(self, summary: Summary) -> None:
         """Writes the summary, which makes the folder whole.
@@ -83,11 +82,15 @@ class RunFolder:
             raise unwritable(self.path, exc) from None
 
 
-def unwritable(path: Path, exc: OSError) -> InvalidInput:
+class Unwritable(InvalidInput):
+    """The disk does not take what a run records; what it took is kept."""
+
+
+def unwritable(path: Path, exc: OSError) -> Unwritable:
     """Returns what to tell a user whose disk refused to take what a run records."""
     if exc.errno in (errno.ENOSPC, errno.EDQUOT):
-        return InvalidInput(f"cannot write {path}: the disk is full; free some space or choose another --out")
-    return InvalidInput(f"cannot write {path}: {exc.strerror or exc}")
+        return Unwritable(f"cannot write {path}: the disk is full; free some space or choose another --out")
+    return Unwritable(f"cannot write {path}: {exc.strerror or exc}")
 
 
 def read_summary(folder: Path) -> Summary:

@@ -17,7 +17,7 @@ from sim.scenario.discover import find
 from sim.scenario.draw import draw
 from sim.scenario.errors import InvalidInput, near
 from sim.scenario.failure import describe
-from sim.scenario.folder import HISTORY, SCHEDULE, TRACE, RunFolder, unwritable
+from sim.scenario.folder import HISTORY, SCHEDULE, TRACE, RunFolder, Unwritable, unwritable
 from sim.scenario.summary import CheckResult, Summary, Verdict
 
 if TYPE_CHECKING:
@@ -163,6 +163,10 @@ def run(
         if folder is not None:
             folder.mark("interrupted by Ctrl-C")
         raise
+    except Unwritable as exc:
+        if folder is not None:
+            folder.mark(str(exc))
+        raise
     except InvalidInput:
         if folder is not None:
             folder.discard()
@@ -216,9 +220,15 @@ def _run(plan: Plan, folder: RunFolder | None, plots: bool) -> Summary:
             error = describe(exc, plan.scenario.file)
     finally:
         wall_s = time.monotonic() - started
+        world.history.close()
         records.close()
     if plan.schedule is not None and not records.has_played and not error:
         raise InvalidInput(f"{plan.scenario.name} plays no schedule of faults: none can be put in its place")
+    if error:
+        error += "".join(
+            f"\n\nThe program on {host} had failed:\n{describe(exc, plan.scenario.file)}"
+            for host, exc in world.failures()
+        )
     checks, error = _judge(plan.scenario, world, records.operations, error)
     verdict: Verdict = "error" if error else "pass" if all(check.ok for check in checks) else "fail"
     summary = Summary(
@@ -240,6 +250,7 @@ def _run(plan: Plan, folder: RunFolder | None, plots: bool) -> Summary:
         interleave=plan.interleave,
         limit_s=plan.limit_s,
         error=error,
+        failures=[f"{host}: {type(exc).__name__}: {exc}" for host, exc in world.failures()],
     )
     if folder is not None:
         if plots:

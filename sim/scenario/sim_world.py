@@ -64,6 +64,8 @@ class SimWorld(BaseWorld):
             with watchdog:
                 self.simulation.run(self.tell(), name=STORYTELLER)
         except KeyboardInterrupt:
+            # It went through some task, which is not to complain that nobody looked at it.
+            self.simulation.loop.set_exception_handler(lambda loop, context: None)
             if watchdog.verdict is None:
                 raise
             raise watchdog.verdict from None

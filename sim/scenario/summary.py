@@ -37,6 +37,8 @@ class Summary(Struct, kw_only=True):
         trace_sha256: of the trace's bytes; equal digests are equal runs.
         virtual_s: seconds that passed in the world (in the real world: wall seconds).
         wall_s: seconds that the run took.
+        failures: programs that ended by raising, one line each; that need not be wrong (a service may
+            give up when its disk fails), but it is always told.
         words: what happened, in one paragraph.
         plots: pictures, as file names in the run folder.
         replay: the command that runs it again.
@@ -63,6 +65,7 @@ class Summary(Struct, kw_only=True):
     interleave: bool = False
     limit_s: float | None = None
     error: str = ""
+    failures: list[str] = []
     words: str = ""
     plots: list[str] = []
     complete: bool = True

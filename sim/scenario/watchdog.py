@@ -18,21 +18,18 @@ from typing import TYPE_CHECKING, Any
 
 import simpy
 
-from sim.world import stuck
+import sim
+from sim.world.loop import Loop
 from sim.world.stuck import RealTimeLimit, report, short
 
 if TYPE_CHECKING:
     from types import FrameType
 
-    from sim.world.loop import Loop
-
 REAL_LIMIT_S = 600.0  # real seconds that a run may take
 STEP_LIMIT_S = 10.0  # real seconds that one step of it may take
 _TICK_S = 0.1
 _DEBUGGERS = ("pdb.py", "bdb.py", "ipdb", "pudb")
-_MACHINERY = tuple(
-    os.path.dirname(file) + os.sep for file in (asyncio.__file__, simpy.__file__, stuck.__file__)
-)
+_MACHINERY = tuple(os.path.dirname(os.path.abspath(m.__file__)) + os.sep for m in (asyncio, simpy, sim))
 
 
 class Watchdog:
@@ -83,42 +80,38 @@ class Watchdog:
             last = seen
             if total > self._limit_s or step > self._step_s:
                 if self.verdict is None:
-                    self.verdict = self._judge(frame, total, step)
+                    self.verdict = self._judge(step)
                 if not self._over.is_set():
                     _raise_in(self._watched, KeyboardInterrupt)
                 total = step = 0.0  # code that swallows even KeyboardInterrupt is told again
 
-    def _judge(self, frame: FrameType, total: float, step: float) -> RealTimeLimit:
-        task = asyncio.current_task(self._loop)
+    def _judge(self, step: float) -> RealTimeLimit:
+        frame, task = sys._current_frames().get(self._watched), asyncio.current_task(self._loop)
+        running = _doing(task, frame)
         if step > self._step_s:
             headline = f"one step has been running for {step:.0f} s of real time and does not return:"
-            return RealTimeLimit(f"{headline}\n  {_doing(task, frame)}")
+            return RealTimeLimit(f"{headline}\n  {running}")
         headline = f"the limit of {self._limit_s:g} s of real time is reached"
-        if task is not None:
-            headline += f"; it was running\n  {_doing(task, frame)}\n  and these waited:"
+        if running:
+            headline += f"; this was running:\n  {running}\nand these waited:"
         try:
-            return RealTimeLimit(report(self._loop, headline))
+            return RealTimeLimit(
+                report(self._loop, headline, [t for t in asyncio.all_tasks(self._loop) if t is not task])
+            )
         except RuntimeError:  # the set of tasks changed while it was read
             return RealTimeLimit(headline)
 
 
-def _doing(task: asyncio.Task[Any] | None, frame: FrameType) -> str:
+def _doing(task: asyncio.Task[Any] | None, frame: FrameType | None) -> str:
+    """Returns who is running where, or "" when it is the machinery's turn."""
+    while frame is not None and frame.f_code.co_filename.startswith(_MACHINERY):
+        frame = frame.f_back if frame.f_code is not Loop._run.__code__ else None
+    if frame is None or task is None:
+        return ""
     process = getattr(task, "process", None)
-    host = process.name if process is not None else "-"
-    name = task.get_name() if task is not None else "no task"
-    coroutine = getattr(task.get_coro(), "__qualname__", "?") if task is not None else "a callback"
-    return f"{host}: {name} ({coroutine}) runs at {_place(frame)}"
-
-
-def _place(frame: FrameType) -> str:
-    """Returns the innermost line that is not the simulator's or asyncio's own."""
-    inner: FrameType | None = frame
-    while inner is not None:
-        code = inner.f_code
-        if not code.co_filename.startswith(_MACHINERY):
-            return f"{short(code.co_filename)}:{inner.f_lineno} in {code.co_qualname}"
-        inner = inner.f_back
-    return f"{short(frame.f_code.co_filename)}:{frame.f_lineno} in {frame.f_code.co_qualname}"
+    coroutine = getattr(task.get_coro(), "__qualname__", "?")
+    place = f"{short(frame.f_code.co_filename)}:{frame.f_lineno} in {frame.f_code.co_qualname}"
+    return f"{process.name if process is not None else '-'}: {task.get_name()} ({coroutine}) runs at {place}"
 
 
 def _debugging(frame: FrameType) -> bool:

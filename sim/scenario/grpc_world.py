@@ -1,0 +1,148 @@
+"""The real world as a scenario sees it: a local cluster of processes, owned by the run."""
+
+from __future__ import annotations
+
+import asyncio
+import shutil
+import tempfile
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from protos.trace import Note
+from services.cluster import Cluster, ClusterError
+from services.real.joined import joined
+from sim.scenario.base import STORYTELLER, BaseWorld
+from sim.scenario.cluster_faults import ClusterFaults
+from sim.scenario.watchdog import REAL_LIMIT_S
+from sim.world.chance import Chance
+from sim.world.stuck import RealTimeLimit, report
+
+if TYPE_CHECKING:
+    from services.host import Host
+    from sim.faults import AnyFault
+    from sim.scenario.api import Program
+    from sim.scenario.run import Plan, Records
+
+CLUSTER = "cluster"
+"""The folder, within the run's, that holds what the nodes left: logs, data, their own traces."""
+
+
+class GrpcWorld(BaseWorld):
+    """A local cluster, and a story to be told on it.
+
+    The cluster is owned by this process and taken down at the end of the story in every case. The
+    story's clients live in this process; each host is a process of its own.
+
+    Args:
+        plan: what to run.
+        records: where to write.
+    """
+
+    kind = "grpc"
+
+    def __init__(self, plan: Plan, records: Records) -> None:
+        self._began = time.monotonic_ns()
+        self._epoch = time.time_ns()
+        self._ended: int | None = None
+        super().__init__(plan, records, Chance(plan.seed))
+        self._limit_s = REAL_LIMIT_S if plan.limit_s is None else plan.limit_s
+        self._cluster: Cluster | None = None
+        self._cluster_faults: ClusterFaults | None = None
+        self._clients: dict[str, None] = {}
+
+    def perform(self) -> None:
+        """Tells the story to its end, and takes the cluster down."""
+        scratch = self._records.folder is None
+        folder = Path(tempfile.mkdtemp(prefix="dsim-")) if scratch else self._records.folder
+        assert folder is not None
+        try:
+            asyncio.run(self._perform(folder / CLUSTER))
+            for event in joined(folder / CLUSTER, self._epoch):
+                self._records.trace.write(event)
+        finally:
+            if scratch:
+                shutil.rmtree(folder, ignore_errors=True)
+
+    async def _perform(self, folder: Path) -> None:
+        async with Cluster.create(folder, system=self._plan.scenario.name) as cluster:
+            self._cluster = cluster
+            self._cluster_faults = ClusterFaults(cluster)
+            overdue = asyncio.get_running_loop().call_later(self._limit_s, self._overdue)
+            try:
+                await self.tell()
+            finally:
+                overdue.cancel()
+                self._ended = self.now_ns()
+
+    def _overdue(self) -> None:
+        headline = f"the limit of {self._limit_s:g} s of real time is reached"
+        self.give_up(RealTimeLimit(report(asyncio.get_running_loop(), headline)))
+
+    def abort(self) -> None:
+        """Cancels the story."""
+        self.give_up(RuntimeError("the disk takes no more"))
+
+    def now_ns(self) -> int:
+        """Returns ns since the start of the run."""
+        return time.monotonic_ns() - self._began if self._ended is None else self._ended
+
+    @property
+    def cluster(self) -> Cluster:
+        """The cluster, while the story is told."""
+        assert self._cluster is not None
+        return self._cluster
+
+    async def start(self, name: str, program: Program, *, adopt: bool = False, **parameters: Any) -> None:
+        """Boots a host."""
+        if name in self._clients or name == STORYTELLER:
+            raise ValueError(f"{name} is the name of a client: a host needs another one")
+        await self.cluster.start(name, program, parameters, adopt)
+
+    async def serving(self, *names: str, within: float = 10.0) -> None:
+        """Waits until hosts accept connections."""
+        await self.cluster.serving(names, within)
+
+    async def stop(self, name: str) -> None:
+        """Ends a host's program in an orderly way."""
+        await self.cluster.stop(name)
+
+    def client(self, name: str) -> Host:
+        """Returns the door of a host without a program."""
+        host = self.cluster.client(name)
+        self._clients[name] = None
+        return host
+
+    def hosts(self) -> list[str]:
+        """Returns the names of the hosts started so far."""
+        return self.cluster.hosts()
+
+    def reachable(self) -> list[str]:
+        """Returns every name that a fault may act on."""
+        return [*self.hosts(), *self._clients]
+
+    def note(self, name: str, **fields: Any) -> None:
+        """Writes an annotation into the trace."""
+        self.cluster.folder.record(Note(time.time_ns(), STORYTELLER, name, fields=fields))
+
+    def failures(self) -> list[tuple[str, BaseException]]:
+        """Returns nothing: what a program said at its end is in the log of its node."""
+        return []
+
+    async def apply(self, fault: AnyFault) -> int:
+        """Makes a fault happen."""
+        assert self._cluster_faults is not None
+        return await self._cluster_faults.inject(fault)
+
+    async def lift(self, fault: int) -> None:
+        """Ends a lasting fault."""
+        assert self._cluster_faults is not None
+        await self._cluster_faults.lift(fault)
+
+    async def heal(self) -> None:
+        """Lifts every fault that holds."""
+        assert self._cluster_faults is not None
+        await self._cluster_faults.heal()
+
+
+__all__ = ["CLUSTER", "ClusterError", "GrpcWorld"]
