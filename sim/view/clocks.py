@@ -14,7 +14,8 @@ from matplotlib.patches import Patch
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
 from protos.trace import ClockSample
-from sim.view.paper import BLUE, GREY, RED, SERIES, SKY, UNITS, Sheet
+from sim.trace.latency import UNITS
+from sim.view.paper import BLUE, GREY, RED, SERIES, SKY, Sheet
 from sim.view.text import INK, TEXT
 
 if TYPE_CHECKING:

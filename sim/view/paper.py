@@ -17,6 +17,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
 from sim.trace.faults import Period, describe
+from sim.trace.latency import UNITS
 from sim.view.text import HEAD, INK, SMALL, TEXT, Labeller, Measure, shorten
 
 if TYPE_CHECKING:
@@ -91,17 +92,6 @@ class TimeAxis:
         return (ns - self.origin) / self.ns
 
 
-UNITS = (("s", 1_000_000_000), ("ms", 1_000_000), ("µs", 1_000), ("ns", 1))
-
-
-def duration(ns: float) -> str:
-    """Writes a duration in the unit that suits it: "1.5 ms"."""
-    for unit, size in UNITS:
-        if abs(ns) >= size:
-            return f"{ns / size:.3g} {unit}"
-    return "0 s" if ns == 0 else f"{ns:.3g} ns"
-
-
 class Sheet:
     """A figure with a heading, a strip of faults, and panels one below the other that share the time.
 
@@ -156,6 +146,7 @@ class Sheet:
         if timed:
             for panel in self.panels:
                 self._time_axis(panel)
+                panel.tick_params(axis="x", labelbottom=panel is self.panels[-1])
             self.panels[-1].set_xlabel(self.time.label, fontsize=TEXT)
 
     def rows(self, hosts: Sequence[str], panel: Axes) -> dict[str, int]:
@@ -249,19 +240,29 @@ class Sheet:
 
     def legend(self, handles: Sequence[Any], names: Sequence[str], rows: int = 1) -> None:
         """Puts a legend at the foot of the sheet."""
-        if handles:
-            self.figure.legend(
-                handles,
-                [shorten(name, 34) for name in names],
-                loc="lower left",
-                bbox_to_anchor=(0.2 / WIDTH, 0.06 / self.height),
-                borderaxespad=0,
-                ncols=math.ceil(len(handles) / rows),
-                fontsize=TEXT,
-                frameon=False,
-                handlelength=1.6,
-                columnspacing=1.5,
-            )
+        if not handles:
+            return
+        columns = math.ceil(len(handles) / rows)
+        limit = 40
+        while limit > 12 and self._legend_width(names, columns, limit) > WIDTH - 0.4:
+            limit -= 2
+        self.figure.legend(
+            handles,
+            [shorten(name, limit) for name in names],
+            loc="lower left",
+            bbox_to_anchor=(0.2 / WIDTH, 0.06 / self.height),
+            borderaxespad=0,
+            ncols=columns,
+            fontsize=TEXT,
+            frameon=False,
+            handlelength=1.6,
+            columnspacing=1.5,
+        )
+
+    def _legend_width(self, names: Sequence[str], columns: int, limit: int) -> float:
+        rows = math.ceil(len(names) / columns)
+        texts = [self._measure.width(shorten(name, limit), TEXT) for name in names]
+        return sum(max(texts[at : at + rows]) + 0.5 for at in range(0, len(texts), rows))
 
     def labeller(self, panel: Axes) -> Labeller:
         """Returns what puts text into a panel so that no two texts overlap."""

@@ -6,7 +6,7 @@ operation is what the history says the client waited. Both are put where they en
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 from matplotlib.lines import Line2D
@@ -15,8 +15,8 @@ from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormat
 
 from protos.trace import Message
 from sim.trace.calls import Calls
-from sim.view.histogram import Percentiles
-from sim.view.paper import BLUE, GREEN, GREY, ORANGE, RED, Sheet, duration
+from sim.trace.latency import Durations, in_words
+from sim.view.paper import BLUE, GREEN, GREY, ORANGE, RED, Sheet
 from sim.view.text import TEXT
 
 if TYPE_CHECKING:
@@ -27,25 +27,38 @@ if TYPE_CHECKING:
 
 BINS = 120
 DOTS = 2000  # latencies drawn one by one
-PARTS = ((0.5, "p50", BLUE), (0.95, "p95", ORANGE), (0.99, "p99", RED))
+PARTS: tuple[tuple[float, str, str, Literal["-", ":"]], ...] = (
+    (0.5, "p50", BLUE, "-"),
+    (0.95, "p95", ORANGE, "-"),
+    (0.99, "p99", RED, ":"),
+)
 
 
 class _Latencies:
-    """Latencies as percentiles, and one by one as long as they are few."""
+    """Latencies by bin of time, and one by one as long as they are few."""
 
     def __init__(self, bins: int) -> None:
-        self.percentiles = Percentiles(bins)
+        self.bins = [Durations() for _ in range(bins)]
         self.dots: list[tuple[int, int]] = []
 
     def add(self, time_bin: int, time: int, ns: int) -> None:
-        self.percentiles.add(time_bin, ns)
+        self.bins[time_bin].add(ns)
         if len(self.dots) <= DOTS:
             self.dots.append((time, ns))
+
+    def over_time(self, part: float) -> list[float]:
+        return [one.percentile(part) for one in self.bins]
+
+    def overall(self) -> Durations:
+        total = Durations()
+        for one in self.bins:
+            total.merge(one)
+        return total
 
 
 def rates(run: Run) -> Figure:
     """Draws calls and bytes a second, and the latency of calls and of operations."""
-    bins = min(BINS, max(1, run.traffic // 4, run.operations // 4), run.end - run.start)
+    bins = min(BINS, max(1, run.traffic // 8, run.operations // 8), run.end - run.start)
     wide = (run.end - run.start) / bins
     done = np.zeros(bins)
     failed = np.zeros(bins)
@@ -74,9 +87,9 @@ def rates(run: Run) -> Figure:
             of_operations.add(place(step.time), step.time, step.time - began[step.process])
 
     panels = [1.5, 1.1]
-    panels += [1.7] * (of_calls.percentiles.total > 0) + [1.7] * (of_operations.percentiles.total > 0)
-    says = [f"Each point sums up {duration(wide)}; percentiles are exact to 3 %."]
-    sheet = Sheet(run, "rates and latencies", says, panels, labels=["operation latency "])
+    panels += [1.7] * bool(of_calls.dots) + [1.7] * bool(of_operations.dots)
+    says = [f"Each point sums up {in_words(wide)}; percentiles are exact to 3 %."]
+    sheet = Sheet(run, "rates and latencies", says, panels, labels=["1,000 ms      "])
     seconds = wide / 1e9
     edges = np.array([sheet.time.x(run.start + wide * number) for number in range(bins + 1)])
     first, second, *rest = sheet.panels
@@ -89,7 +102,7 @@ def rates(run: Run) -> Figure:
     _rate(sheet, second, "bytes / s", binary=True)
     second.stairs(sizes / seconds, edges, color=GREEN, fill=True, alpha=0.6)
     for found, name in ((of_calls, "call"), (of_operations, "operation")):
-        if found.percentiles.total:
+        if found.dots:
             _latency(sheet, rest.pop(0), found, edges, name)
     for panel in sheet.panels:
         sheet.shade(panel)
@@ -98,9 +111,11 @@ def rates(run: Run) -> Figure:
     if failed.any():
         handles.append(Patch(color=RED, alpha=0.75))
         names.append("calls that ended otherwise")
-    if rest or of_calls.percentiles.total or of_operations.percentiles.total:
-        handles += [Line2D([], [], color=colour, marker=".") for _, _, colour in PARTS]
-        names += [name for _, name, _ in PARTS]
+    if rest or of_calls.dots or of_operations.dots:
+        handles += [
+            Line2D([], [], color=colour, marker=".", linestyle=style) for _, _, colour, style in PARTS
+        ]
+        names += [name for _, name, _, _ in PARTS]
     if any(0 < len(found.dots) <= DOTS for found in (of_calls, of_operations)):
         handles.append(Line2D([], [], color=GREY, marker=".", markersize=3, linestyle="", alpha=0.6))
         names.append("one latency")
@@ -130,7 +145,7 @@ def _latency(
     edges: np.ndarray[tuple[int], np.dtype[np.float64]],
     name: str,
 ) -> None:
-    found = latencies.percentiles
+    total = latencies.overall()
     panel.set_yscale("log")
     panel.set_ylabel(f"{name} latency", fontsize=TEXT)
     if len(latencies.dots) <= DOTS:
@@ -140,8 +155,16 @@ def _latency(
             at, [max(value, 1) for value in values], ".", color=GREY, markersize=3, alpha=0.5, zorder=1.5
         )
     middles = (edges[:-1] + edges[1:]) / 2
-    for part, _, colour in reversed(PARTS):
-        panel.plot(middles, found.over_time(part), ".-", color=colour, linewidth=1.1, markersize=3, zorder=3)
+    for part, _, colour, style in PARTS:
+        panel.plot(
+            middles,
+            latencies.over_time(part),
+            f".{style}",
+            color=colour,
+            linewidth=1.3,
+            markersize=3,
+            zorder=3,
+        )
     low, high = panel.get_ylim()
     if high / low < 12:
         low, high = low / 2, high * 2
@@ -149,11 +172,11 @@ def _latency(
     panel.yaxis.set_major_locator(
         LogLocator(10, subs=(1.0,) if high / low > 200 else (1.0, 2.0, 5.0), numticks=8)
     )
-    panel.yaxis.set_major_formatter(FuncFormatter(lambda value, _: duration(value)))
+    panel.yaxis.set_major_formatter(FuncFormatter(lambda value, _: in_words(value)))
     panel.yaxis.set_minor_formatter(NullFormatter())
     panel.grid(axis="y", color="#EEEEEE", linewidth=0.6, zorder=0)
     panel.set_axisbelow(True)
-    texts = [f"{label} {duration(found.overall(part))}" for part, label, _ in PARTS]
+    texts = [f"{label} {in_words(total.percentile(part))}" for part, label, _, _ in PARTS]
     panel.set_title(
-        f"{found.total:,} {name}s: " + ", ".join(texts), fontsize=TEXT, color=GREY, loc="right", pad=3
+        f"{total.count:,} {name}s: " + ", ".join(texts), fontsize=TEXT, color=GREY, loc="right", pad=3
     )

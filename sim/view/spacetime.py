@@ -16,7 +16,8 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
 from protos.trace import Log, Lost, Message, Note
-from sim.view.paper import BLUE, GREEN, GREY, RED, SKY, Sheet, duration
+from sim.trace.latency import in_words
+from sim.view.paper import BLUE, GREEN, GREY, RED, SKY, Sheet
 from sim.view.text import INK, shorten
 
 if TYPE_CHECKING:
@@ -107,7 +108,7 @@ def _bundles(run: Run, bins: int, total: int) -> Figure:
         run,
         [
             f"{total:,} messages, too many for an arrow each: an arrow stands for all from one host to "
-            f"another within {duration(wide)}, thicker for more."
+            f"another within {in_words(wide)}, thicker for more."
         ],
     )
     x = sheet.time.x
@@ -187,13 +188,13 @@ def _strips(run: Run, total: int) -> Figure:
         run,
         [
             f"{total:,} messages between {len(run.hosts):,} hosts, too many for arrows: darker means more "
-            f"messages sent and received by {who} within {duration(wide)}."
+            f"messages sent and received by {who} within {in_words(wide)}."
         ],
         right=1.35,
         lines=False,
     )
     x = sheet.time.x
-    sheet.heat(panel, counts, share, f"messages per {duration(wide)}")
+    sheet.heat(panel, counts, share, f"messages per {in_words(wide)}")
     sheet.shade(panel, sheet.bands(rows), above=True)
     where = np.argwhere(lost)
     handles, names = _life_handles(run)

@@ -46,19 +46,20 @@ class Labeller:
         colour: str = INK,
         align: Literal["left", "center"] = "left",
         size: float = SMALL,
+        must: bool = False,
     ) -> bool:
-        """Writes `text` at a point moved by `dx`, `dy` inches; returns False when there is no room."""
+        """Writes `text` at a point moved by `dx`, `dy` inches; returns False when there is no room.
+
+        With `must` it is written in any case, moved into the panel if it would stick out.
+        """
         wide, high = self._measure.width(text, size) + 0.04, size / 58
         left = (x - self._left) * self._x + dx - (wide / 2 if align == "center" else 0)
         low = (y - self._bottom) * self._y + dy - high / 2
+        if must:
+            left = max(0.0, min(left, self._width - wide))
         box = (left, low, left + wide, low + high)
-        if box[0] < -0.02 or box[2] > self._width + 0.3 or box[1] < 0 or box[3] > self._height:
+        if not must and not self._free(box):
             return False
-        column = range(int(box[0]) - 1, int(box[2]) + 2)
-        for key in column:
-            for other in self._taken.get(key, ()):
-                if box[0] < other[2] and other[0] < box[2] and box[1] < other[3] and other[1] < box[3]:
-                    return False
         for key in range(int(box[0]), int(box[2]) + 1):
             self._taken.setdefault(key, []).append(box)
         self._panel.text(
@@ -73,6 +74,16 @@ class Labeller:
             bbox={"facecolor": "white", "alpha": 0.75, "linewidth": 0, "pad": 0.4},
         )
         return True
+
+    def _free(self, box: tuple[float, float, float, float]) -> bool:
+        left, low, right, high = box
+        if left < -0.02 or right > self._width + 0.3 or low < 0 or high > self._height:
+            return False
+        return not any(
+            left < other[2] and other[0] < right and low < other[3] and other[1] < high
+            for key in range(int(left) - 1, int(right) + 2)
+            for other in self._taken.get(key, ())
+        )
 
 
 class Measure:

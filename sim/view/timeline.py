@@ -15,7 +15,8 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
 from protos.trace import Span
-from sim.view.paper import GREY, RED, SERIES, Sheet, duration
+from sim.trace.latency import in_words
+from sim.view.paper import GREY, RED, SERIES, Sheet
 from sim.view.text import shorten
 
 if TYPE_CHECKING:
@@ -160,7 +161,7 @@ def _strips(run: Run) -> Figure:
         "spans of work",
         [
             f"{run.spans:,} spans on {len(run.hosts):,} hosts, too many for bars: darker means more spans "
-            f"open {who}, on average over {duration(wide)}."
+            f"open {who}, on average over {in_words(wide)}."
         ],
         [min(9.0, max(1.6, 0.3 * len(run.hosts)))],
         labels=[shorten(host) for host in run.hosts],

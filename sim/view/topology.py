@@ -63,11 +63,16 @@ def topology(run: Run) -> Figure:
     places = _places(list(groups), edges, {pair: traffic[pair][0] for pair in edges})
     panel.set_xlim(-2.05, 2.05)
     panel.set_ylim(-1.2, 1.2)
+    most = 6.5 if len(edges) <= 20 else max(1.2, 6.5 * math.sqrt(20 / len(edges)))  # points
     lines, widths = [], []
     for a, b in edges:
         lines.append([places[a], places[b]])
-        widths.append(0.6 + 6.5 * math.sqrt(traffic[a, b][1] / heaviest))
-    panel.add_collection(LineCollection(lines, colors=SKY, linewidths=widths, alpha=0.8, zorder=1))
+        widths.append(0.5 + most * math.sqrt(traffic[a, b][1] / heaviest))
+    panel.add_collection(
+        LineCollection(
+            lines, colors=SKY, linewidths=widths, alpha=0.8 if len(edges) <= 40 else 0.55, zorder=1
+        )
+    )
     drawn_cuts = sorted(cuts & {(a, b) for a, b in edges} or cuts) if len(cuts) <= 200 else []
     if drawn_cuts:
         cut_lines = [[places[a], places[b]] for a, b in drawn_cuts]
@@ -94,7 +99,8 @@ def topology(run: Run) -> Figure:
         x, y = places[name]
         text = shorten(name) + (f" ({len(hosts)})" if len(hosts) > 1 else "")
         away = 0.17 if y >= -0.05 else -0.17
-        any(labeller.put(x, y, text, dy=dy, align="center", size=TEXT) for dy in (away, -away))
+        if not any(labeller.put(x, y, text, dy=dy, align="center", size=TEXT) for dy in (away, -away)):
+            labeller.put(x, y, text, dy=away, align="center", size=TEXT, must=True)
     if len(edges) <= VALUED:
         for a, b in edges:
             count, volume, lost = traffic[a, b]
@@ -106,10 +112,10 @@ def topology(run: Run) -> Figure:
                     break
     handles = [
         Line2D([], [], color=BLUE, marker="o", linestyle="", markersize=8),
-        Line2D([], [], color=SKY, linewidth=7),
+        Line2D([], [], color=SKY, linewidth=0.5 + most),
         Line2D([], [], color=SKY, linewidth=0.7),
     ]
-    names = ["host", _bytes(heaviest) if heaviest > 1 else "traffic", "little"]
+    names = ["host", f"{_bytes(heaviest)} between two", "less"]
     if crashed:
         handles.append(Line2D([], [], color=ORANGE, marker="o", linestyle="", markersize=8))
         names.append("host that crashed")
@@ -133,9 +139,9 @@ def _places(
         places = nx.spring_layout(graph, pos=places, seed=1, k=2.2 / math.sqrt(len(nodes)), iterations=80)
     if not nodes:
         return {}
-    high = max(max(abs(place[0]) for place in places.values()), 1e-9)
-    wide = max(max(abs(place[1]) for place in places.values()), 1e-9)
-    return {name: (1.75 * float(x) / high, float(y) / wide) for name, (x, y) in places.items()}
+    wide = max(max(abs(place[0]) for place in places.values()), 1e-3)
+    high = max(max(abs(place[1]) for place in places.values()), 1e-3)
+    return {name: (1.75 * float(x) / wide, float(y) / high) for name, (x, y) in places.items()}
 
 
 def _cut(period: Period, hosts: list[str], node: dict[str, str]) -> Iterator[tuple[str, str]]:
