@@ -22,7 +22,7 @@ T = TypeVar("T")
 
 Fails: TypeAlias = Callable[[list[Action]], bool]
 
-SIMPLE = (0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 20.0, 50.0, 100.0)  # durations that are easy to read
+SIMPLE = (0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 20.0, 50.0, 100.0)  # seconds that are easy to read
 
 
 def ddmin(items: Sequence[T], fails: Callable[[list[T]], bool]) -> list[T]:
@@ -78,7 +78,8 @@ def simpler_actions(action: Action) -> Iterator[Action]:
             if seconds < action.lasts:
                 yield msgspec.structs.replace(action, lasts=seconds)
         yield from (msgspec.structs.replace(action, lasts=short) for short in rounder(action.lasts))
-    yield from (msgspec.structs.replace(action, at=at) for at in rounder(action.at))
+    for at in (*(early for early in SIMPLE if early < action.at), *rounder(action.at)):
+        yield msgspec.structs.replace(action, at=at)
     yield from (msgspec.structs.replace(action, fault=fault) for fault in simpler_faults(action.fault))
 
 

@@ -14,6 +14,11 @@ from sim.faults import Action, Crash, Delay, Partition
 seeds = st.integers(0, 2**32)
 
 
+def ends(action: Action) -> float:
+    assert action.lasts is not None
+    return action.at + action.lasts
+
+
 @given(size=st.integers(1, 60), guilty=st.sets(st.integers(0, 59), max_size=4))
 def test_ddmin_finds_exactly_the_guilty(size, guilty):
     guilty = {item for item in guilty if item < size}
