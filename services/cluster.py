@@ -112,7 +112,7 @@ class Cluster:
                 raise ClusterError(f'a cluster is running in "{folder}": take it down first')
             for entry in (files.names, files.nodes):
                 shutil.rmtree(entry, ignore_errors=True)
-            for entry in (files.faults, files.events, files.token, files.cluster):
+            for entry in (files.faults, files.events, files.rules, files.token, files.cluster):
                 entry.unlink(missing_ok=True)
         try:
             files.path.mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -325,27 +325,38 @@ class Cluster:
         """Lets a paused node go on (SIGCONT), with the rules that were set meanwhile."""
         self._signal(name, signal.SIGCONT)
         self._event(name, "resume", self._node(name).incarnation)
-        await self._push(name)
+        rules = self.folder.rules_of(name)
+        if rules.exists():
+            await self._push(name, json_format.Parse(rules.read_text(), control_pb2.Rules()))
 
     async def configure(self, name: str, rules: control_pb2.Rules) -> None:
-        """Puts rules in place at the door of a host, in the place of those before; also for its next lives.
+        """Puts rules in place at the door of a host, in the place of those before.
+
+        They hold for its next lives as well, except orders to lose replies.
+
+        Args:
+            name: the host; "" for all that have no rules of their own, and are yet to come.
+            rules: the whole state.
 
         Raises:
             ClusterError: the node lives but does not answer.
         """
-        folder = self.folder.node(name)
-        folder.path.mkdir(parents=True, exist_ok=True)
-        write_whole(folder.rules, json_format.MessageToJson(rules).encode())
-        await self._push(name)
+        kept = control_pb2.Rules()
+        kept.CopyFrom(rules)
+        kept.ClearField("lost_replies")
+        data = json_format.MessageToJson(kept).encode()
+        if not name:
+            write_whole(self.folder.rules, data)
+            return
+        write_whole(self.folder.node(name).rules, data)
+        await self._push(name, rules)
 
-    async def _push(self, name: str) -> None:
-        folder = self.folder.node(name)
+    async def _push(self, name: str, rules: control_pb2.Rules) -> None:
         if name in self._clients:
             self._clients[name].read_rules()
         process = self._process(name)
-        if process is None or process.state() != "running" or not folder.rules.exists():
+        if process is None or process.state() != "running":
             return  # it reads them itself when it starts, and is told when it goes on
-        rules = json_format.Parse(folder.rules.read_text(), control_pb2.Rules())
         try:
             async with self._control(name) as control:
                 await control.SetRules(rules, timeout=_ANSWERS_WITHIN, wait_for_ready=True)
@@ -368,6 +379,12 @@ class Cluster:
     def hosts(self) -> list[str]:
         """Returns the names of the nodes, in the order in which they were first started."""
         return self.folder.hosts()
+
+    def state(self, name: str) -> str:
+        """Returns "running", "paused" or "dead", as the operating system sees it."""
+        self._reap(name)
+        process = self._process(name)
+        return process.state() if process is not None else "dead"
 
     async def status(self) -> list[NodeStatus]:
         """Returns how each node is."""
@@ -410,7 +427,7 @@ class Cluster:
         client = self._clients.get(name)
         if client is None:
             client = self._clients[name] = ClientHost(
-                name, self.folder.node(name), self._names, self._token, self.about.listen
+                name, self.folder, self._names, self._token, self.about.listen
             )
         return client
 

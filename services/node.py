@@ -131,8 +131,9 @@ def open_host(cluster: ClusterFolder, folder: NodeFolder, about: ClusterFile, no
         programs=(node.program,) if is_file else (),
     )
     logging.getLogger().addHandler(TraceLog(node.name, host.tracing))
-    if folder.rules.exists():
-        host.set_rules(json_format.Parse(folder.rules.read_text(), control_pb2.Rules()))
+    rules = cluster.rules_of(node.name)
+    if rules.exists():
+        host.set_rules(json_format.Parse(rules.read_text(), control_pb2.Rules()))
     host.tracing.start()
     return host
 

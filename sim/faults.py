@@ -210,6 +210,55 @@ KINDS: dict[str, type[Fault]] = {str(kind.__struct_config__.tag): kind for kind 
 """Every kind of fault by its name."""
 
 
+def kind_of(fault: Fault) -> str:
+    """Returns the name of a fault's kind."""
+    return str(fault.__struct_config__.tag)
+
+
+_LEAST, _MOST = 1e-9, 1e9
+_FACTOR = (_LEAST, _MOST, "above 0, at most 1e9")
+_SECONDS = (-_MOST, _MOST, "between -1e9 and 1e9")
+_WAIT = (0.0, _MOST, "0 or more, at most 1e9")
+
+_RANGES: dict[type[Fault], tuple[tuple[str, float, float, str], ...]] = {
+    Slow: (("cpu", *_FACTOR), ("disk", *_FACTOR)),
+    SlowDisk: (("factor", *_FACTOR),),
+    Delay: (("seconds", *_WAIT), ("jitter", *_WAIT)),
+    Loss: (("rate", 0.0, 1.0, "between 0 and 1"),),
+    LoseReply: (("count", 1, _MOST, "1 or more"),),
+    ClockSkew: (("seconds", *_SECONDS),),
+    ClockDrift: (("rate", -0.999, 9.999, "above -1 and below 10"),),
+    ClockJump: (("seconds", *_SECONDS),),
+    LyingMaster: (("seconds", *_SECONDS),),
+}
+"""Field, least, most, and how to say so. A comparison with nan is false, so nan is refused as well."""
+
+
+def check_values(fault: Fault) -> None:
+    """Refuses what makes no sense in any world.
+
+    Raises:
+        ValueError: in one line: a value is out of range, a host is not named or is named twice.
+    """
+    kind = kind_of(fault)
+    for field in ("host", "source", "target"):
+        if getattr(fault, field, "-") == "" and not isinstance(fault, Delay | Loss):
+            raise ValueError(f"{kind}: {field} must name a host")
+    if isinstance(fault, Partition):
+        if len(fault.groups) < 2:
+            raise ValueError("partition: groups must be two or more")
+        names = fault.hosts()
+        twice = [name for name in dict.fromkeys(names) if names.count(name) > 1]
+        if twice:
+            raise ValueError(f"partition: {twice[0]} is in two groups")
+    if isinstance(fault, Cut) and fault.source == fault.target:
+        raise ValueError(f"cut: {fault.source} cannot be cut off from itself")
+    for field, least, most, what in _RANGES.get(type(fault), ()):
+        value = getattr(fault, field)
+        if not least <= value <= most:
+            raise ValueError(f"{kind}: {field} is {value}, must be {what}")
+
+
 class Action(Struct, frozen=True, omit_defaults=True):
     """A fault at a time.
 

@@ -16,7 +16,7 @@ from grpc._cython import cygrpc
 from grpc.aio import _channel as _aio
 
 from protos.trace import Message
-from services.real.tracing import Sent, task_name
+from services.real.tracing import Sent
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -246,7 +246,7 @@ class _Call(cygrpc._AioCall):  # type: ignore[misc]
                     "response",
                     size,
                     code,
-                    task_name(),
+                    "",
                     self.reads,
                 )
             )

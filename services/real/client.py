@@ -12,7 +12,7 @@ from protos import control_pb2
 from services.real.host import RealHost
 
 if TYPE_CHECKING:
-    from services.real.folder import NodeFolder
+    from services.real.folder import ClusterFolder
     from services.real.names import Names
 
 _LOOK_EVERY = 0.25  # seconds
@@ -24,11 +24,12 @@ class ClientHost(RealHost):
     It has no control service: it looks for a change of its rules' file a few times a second.
     """
 
-    def __init__(self, name: str, folder: NodeFolder, names: Names, token: str, listen: str) -> None:
+    def __init__(self, name: str, cluster: ClusterFolder, names: Names, token: str, listen: str) -> None:
+        folder = cluster.node(name)
         folder.path.mkdir(parents=True, exist_ok=True)
         life = next(n for n in itertools.count() if not (folder.path / f"trace-{n}.jsonl").exists())
         super().__init__(name, folder.path, names, token, incarnation=life, listen=listen)
-        self._folder = folder
+        self._cluster = cluster
         self._seen: tuple[int, int] | None = None
         self._looking: asyncio.TimerHandle | None = None
         self.tracing.start()
@@ -37,10 +38,11 @@ class ClientHost(RealHost):
     def read_rules(self) -> None:
         """Takes over the rules of the door, if they changed."""
         try:
-            now = self._folder.rules.stat()
+            rules = self._cluster.rules_of(self.name)
+            now = rules.stat()
             stamp = (now.st_mtime_ns, now.st_ino)
             if stamp != self._seen:
-                self.set_rules(json_format.Parse(self._folder.rules.read_text(), control_pb2.Rules()))
+                self.set_rules(json_format.Parse(rules.read_text(), control_pb2.Rules()))
                 self._seen = stamp
         except FileNotFoundError:
             return

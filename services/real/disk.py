@@ -128,7 +128,7 @@ class FolderDisk:
         if mode != "r":
             if self.full and not real.exists():
                 raise _error(errno.ENOSPC, path)
-            real.parent.mkdir(parents=True, exist_ok=True)
+            self._make_parent(real, path)
         try:
             descriptor = os.open(real, _FLAGS[mode] | os.O_CLOEXEC, 0o644)
         except OSError as exc:
@@ -143,7 +143,7 @@ class FolderDisk:
 
     def _rename(self, source: str, target: str) -> None:
         try:
-            self.path(source).replace(self._parent(target))
+            self.path(source).replace(self.path(target))
         except OSError as exc:
             raise _error(exc.errno or errno.EIO, source) from None
         for kept in (self._dirty, self._tails):
@@ -177,10 +177,13 @@ class FolderDisk:
         finally:
             os.close(descriptor)
 
-    def _parent(self, path: str) -> Path:
-        real = self.path(path)
-        real.parent.mkdir(parents=True, exist_ok=True)
-        return real
+    def _make_parent(self, real: Path, path: str) -> None:
+        try:
+            real.parent.mkdir(parents=True, exist_ok=True)
+        except FileExistsError:
+            raise _error(errno.ENOTDIR, path) from None
+        except OSError as exc:
+            raise _error(exc.errno or errno.EIO, path) from None
 
     # Faults
 

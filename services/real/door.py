@@ -127,12 +127,16 @@ class LostReplies:
 class Door:
     """The links of one host, and the replies it is to lose.
 
+    Args:
+        name: of the host; what it says to itself is on no link.
+
     Attributes:
         losing: orders to lose replies that are not carried out yet.
         sent, received: messages that passed.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, name: str) -> None:
+        self._name = name
         self._links: dict[str, Link] = {}
         self._rules: dict[str, Rule] = {}
         self._orders: set[int] = set()
@@ -172,6 +176,8 @@ class Door:
         return False
 
     def _rule_for(self, peer: str) -> Rule | None:
+        if peer == self._name:
+            return None
         one, all_ = self._rules.get(peer), self._rules.get("")
         if one is None or all_ is None:
             return one or all_

@@ -64,6 +64,7 @@ class ClusterFolder:
         self.nodes = path / "nodes"
         self.faults = path / "faults.json"
         self.events = path / "faults.jsonl"
+        self.rules = path / "rules.json"  # of hosts that have none of their own
 
     def node(self, name: str) -> NodeFolder:
         """Returns the folder of a host."""
@@ -73,6 +74,18 @@ class ClusterFolder:
         """Adds a line to the trace of what was done to the cluster from outside."""
         with self.events.open("ab") as file:
             file.write(msgspec.json.encode(event) + b"\n")
+
+    def reachable(self) -> list[str]:
+        """Returns the hosts that a fault may act on: those that run programs, then clients."""
+        nodes = self.hosts()
+        if not self.nodes.is_dir():
+            return nodes
+        return nodes + sorted(entry.name for entry in self.nodes.iterdir() if entry.name not in nodes)
+
+    def rules_of(self, name: str) -> Path:
+        """Returns the file with the rules that hold at a host's door; there may be none."""
+        own = self.node(name).rules
+        return own if own.exists() else self.rules
 
     def hosts(self) -> list[str]:
         """Returns the hosts that run programs, in the order in which they were first started."""

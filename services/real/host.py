@@ -69,7 +69,7 @@ class RealHost:
         self._throttle = Throttle()
         self.token = token
         self.names = names
-        self.door = Door()
+        self.door = Door(name)
         self.serving: dict[int, None] = {}
         self.pool = WorkerPool(programs)
         self.call_numbers = itertools.count(first_call_number())

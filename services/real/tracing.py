@@ -1,7 +1,7 @@
 """The trace of one real host: what it saw, by the machine's clock.
 
 Of a message a process sees one half. The receiver writes the `Message`, the sender writes to a second
-file that it was sent; `services.real.joined` puts the halves together, and what has no second half was
+file that it was sent; `sim.trace.join` puts the halves together, and what has no second half was
 lost. In the receiver's own file `sent` is exact for the first message of a call, whose metadata carries
 the time, and the time of arrival for the others.
 
@@ -173,7 +173,7 @@ def task_name() -> str:
 
 def first_call_number() -> int:
     """Returns where a host starts counting its calls, so that no two hosts of a cluster meet."""
-    return int.from_bytes(os.urandom(4), "big") << 24
+    return int.from_bytes(os.urandom(3), "big") << 28  # below 2**53, for readers that count in floats
 
 
 def _check(fields: dict[str, Any]) -> None:

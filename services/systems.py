@@ -1,0 +1,125 @@
+"""The systems that `dsim up` can start, and starting and ending one in the background."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from msgspec import Struct
+
+from services.cluster import Cluster, ClusterError, NodeStatus
+from services.host import DEFAULT_PORT
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+class NodeSpec(Struct, frozen=True):
+    """One node of a system: what runs on it, and the port on which it is ready when it serves."""
+
+    name: str
+    program: str
+    parameters: dict[str, Any] = {}
+    adopt: bool = False
+    port: int = DEFAULT_PORT
+
+
+class System(Struct, frozen=True):
+    """A system.
+
+    Attributes:
+        nodes: from the number that `--nodes` gives to the nodes to start, in order.
+        default_nodes, least_nodes: that number when none is given, and the least that makes sense.
+    """
+
+    name: str
+    description: str
+    nodes: Callable[[int], list[NodeSpec]]
+    default_nodes: int = 3
+    least_nodes: int = 1
+
+
+def _echo(count: int) -> list[NodeSpec]:
+    return [NodeSpec(f"echo{n}", "services.echo:serve") for n in range(1, count + 1)]
+
+
+def _mapreduce(count: int) -> list[NodeSpec]:
+    return [
+        NodeSpec("files", "services.files.server:serve"),
+        NodeSpec("master", "services.mapreduce.master:serve"),
+        *(NodeSpec(f"worker{n}", "services.mapreduce.worker:serve") for n in range(1, count + 1)),
+    ]
+
+
+SYSTEMS = {
+    system.name: system
+    for system in (
+        System("echo", "servers that say back what they hear", _echo),
+        System("mapreduce", "a file server, a master, and as many workers as --nodes says", _mapreduce),
+    )
+}
+"""Every system, by name."""
+
+
+def find_system(name: str) -> System:
+    """Returns the system of that name.
+
+    Raises:
+        ClusterError: there is none.
+    """
+    if name not in SYSTEMS:
+        raise ClusterError(f'there is no system "{name}" (there are: {", ".join(SYSTEMS)})')
+    return SYSTEMS[name]
+
+
+async def bring_up(
+    folder: Path, system: System, nodes: int | None = None, *, listen: str = "127.0.0.1", within: float = 30.0
+) -> list[NodeStatus]:
+    """Starts a system, waits until all of it serves, and lets it live on in the background.
+
+    Whatever ends this before that (an error, Ctrl-C, SIGKILL), nothing stays behind.
+
+    Args:
+        folder: for the cluster's files.
+        system: what to start.
+        nodes: how many; None for the system's own number.
+        listen: network address.
+        within: seconds for all of it to serve.
+
+    Raises:
+        ClusterError: in one line, why it is not up.
+    """
+    count = system.default_nodes if nodes is None else nodes
+    if count < system.least_nodes:
+        raise ClusterError(f"{system.name} needs at least {system.least_nodes} nodes, not {count}")
+    cluster = Cluster.create(folder, listen, system=system.name)
+    try:
+        specs = system.nodes(count)
+        for spec in specs:
+            await cluster.start(spec.name, spec.program, spec.parameters, spec.adopt)
+        for spec in specs:
+            await cluster.serving([spec.name], within, spec.port)
+        status = await cluster.status()
+        await cluster.detach()
+    except TimeoutError as exc:
+        await cluster.down()
+        raise ClusterError(f"{system.name} is not up: {exc}") from None
+    except BaseException:
+        await cluster.down()
+        raise
+    return status
+
+
+async def take_down(folder: Path) -> list[str]:
+    """Ends the cluster in a folder, whoever started it, and returns the nodes that were still alive.
+
+    Raises:
+        ClusterError: there is no cluster, or a node would not end.
+    """
+    cluster = Cluster.open(folder)
+    alive = [status.name for status in await cluster.status() if status.state != "dead"]
+    await cluster.down()
+    left = [status.name for status in await cluster.status() if status.state != "dead"]
+    if left:
+        raise ClusterError(f"still alive: {', '.join(left)}")
+    return alive
