@@ -1,4 +1,4 @@
-"""The process behind `RealRig.spawn`: runs one program of `programs.py` until it is killed or its parent is gone."""
+"""The process behind `RealRig.spawn`: one program of `programs.py`, until it is killed or its parent is gone."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import asyncio
 import json
 import os
 import sys
+from pathlib import Path
 
 from tests.conformance import programs
 from tests.conformance.real import RealRig
@@ -14,8 +15,9 @@ from tests.conformance.real import RealRig
 async def main(name: str, parameters: str) -> None:
     """Runs the program; its parent's end is the end of standard input."""
     asyncio.get_running_loop().add_reader(0, os._exit, 0)
-    rig = RealRig()
-    await getattr(programs, name)(rig, **json.loads(parameters))
+    given = json.loads(parameters)
+    folder = given.pop("folder", None)
+    await getattr(programs, name)(RealRig(Path(folder) if folder else None), **given)
     await asyncio.get_running_loop().create_future()
 
 

@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from tests.conformance import real
+from tests.conformance import real, simulated
 
-WORLDS = {"real": real.run}
+WORLDS = {"real": real.run, "sim": simulated.run}
 
 
 def pytest_configure(config: pytest.Config) -> None:

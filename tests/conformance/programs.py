@@ -10,6 +10,7 @@ from protos.echo_pb2_grpc import EchoStub
 from tests.conformance.rig import forever, plain, words
 
 if TYPE_CHECKING:
+    from services.host import File
     from tests.conformance.rig import Rig
 
 
@@ -95,3 +96,84 @@ async def writing_client(rig: Rig, target: str) -> None:
     await call.read()
     rig.note("heard")
     assert await call.read() is grpc.aio.EOF
+
+
+# For `Rig.crash`: what a host was doing to its disk when it died
+
+UNSYNCED = (
+    bytes(range(1, 256)) * 40
+)  # 10,200 bytes: some pages, of which no two bytes near each other are alike
+
+
+async def _file(rig: Rig, path: str, data: bytes) -> File:
+    """Makes a file that is durable."""
+    file = await rig.disk.open(path, "w")
+    await file.append(data)
+    await file.sync()
+    await rig.disk.sync()
+    return file
+
+
+async def synced(rig: Rig) -> None:
+    """Syncs everything."""
+    await _file(rig, "log", b"synced")
+    rig.note("ready")
+
+
+async def half_synced(rig: Rig) -> None:
+    """Appends without syncing."""
+    file = await _file(rig, "log", b"synced")
+    await file.append(UNSYNCED)
+    rig.note("ready")
+
+
+async def overwriting(rig: Rig) -> None:
+    """Overwrites without syncing."""
+    file = await _file(rig, "log", b"o" * 10_000)
+    await file.write(b"n" * 10_000, 0)
+    rig.note("ready")
+
+
+async def renaming(rig: Rig, sync: bool) -> None:
+    """Replaces a file by a rename, and syncs the folder or not."""
+    await _file(rig, "config", b"old")
+    await _file(rig, "config.new", b"new")
+    await rig.disk.rename("config.new", "config")
+    if sync:
+        await rig.disk.sync()
+    rig.note("ready")
+
+
+async def creating(rig: Rig) -> None:
+    """Syncs a file, and not its folder."""
+    file = await rig.disk.open("log", "w")
+    await file.append(b"synced")
+    await file.sync()
+    rig.note("ready")
+
+
+async def removing(rig: Rig) -> None:
+    """Removes one file for certain, and another perhaps."""
+    for path in ("gone", "kept", "perhaps"):
+        await _file(rig, path, b"x")
+    await rig.disk.remove("gone")
+    await rig.disk.sync()
+    await rig.disk.remove("perhaps")
+    rig.note("ready")
+
+
+async def truncating(rig: Rig) -> None:
+    """Truncates without syncing."""
+    file = await _file(rig, "log", b"0123456789")
+    await file.truncate(5)
+    rig.note("ready")
+
+
+async def logging(rig: Rig) -> None:
+    """Appends and syncs byte after byte; is ready after 50, and goes on."""
+    file = await _file(rig, "log", b"")
+    for number in range(256):
+        await file.append(bytes([number]))
+        await file.sync()
+        if number == 49:
+            rig.note("ready")

@@ -14,10 +14,14 @@ from typing import TYPE_CHECKING, Any
 
 import grpc
 
-from tests.conformance.rig import HASTY, add_echo
+from services.real.clock import SkewedClock
+from services.real.disk import FolderDisk
+from tests.conformance.rig import HASTY, add_echo, until
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
+
+    from services.host import Clock, Disk
 
 ROOT = Path(__file__).parents[2]
 LIMIT = 30.0  # seconds of wall time after which a case is called hung
@@ -136,13 +140,15 @@ class RealRig:
 
     world = "real"
 
-    def __init__(self) -> None:
+    def __init__(self, folder: Path | None = None) -> None:
         self._channels: list[grpc.aio.Channel] = []
         self._servers: list[grpc.aio.Server] = []
         self._peers: list[RealPeer] = []
         self._links: list[RealLink] = []
         self._folders: list[tempfile.TemporaryDirectory[str]] = []
-        self._disk: Any = None
+        self._disks: list[FolderDisk] = []
+        self._disk: FolderDisk | None = None
+        self.folder = folder
 
     def address(self) -> str:
         """Returns a port that was free a moment ago."""
@@ -215,10 +221,39 @@ class RealRig:
         self._links.append(link)
         return link
 
+    @property
+    def disk(self) -> Disk:
+        """A folder that goes when the case is over."""
+        if self._disk is None:
+            self._disk = self._disk_in(self.folder or self._new_folder())
+        return self._disk
+
+    def _new_folder(self) -> Path:
+        folder = tempfile.TemporaryDirectory(prefix="conformance-")
+        self._folders.append(folder)
+        return Path(folder.name)
+
+    def _disk_in(self, folder: Path) -> FolderDisk:
+        disk = FolderDisk(folder / "data", folder / "lost.json")
+        self._disks.append(disk)
+        return disk
+
+    @property
+    def clock(self) -> Clock:
+        """The machine's clock."""
+        return SkewedClock()
+
+    async def crash(self, program: Callable[..., Awaitable[None]], **parameters: Any) -> Disk:
+        """Runs the program in a process on a folder, kills it when it is ready, and opens the folder again."""
+        folder = self._new_folder()
+        peer = await self.spawn(program, folder=str(folder), **parameters)
+        await until(lambda: "ready" in peer.events, within=10)
+        await peer.kill()
+        return self._disk_in(folder)
+
     async def close(self) -> None:
         """Ends everything that was started."""
         for peer in self._peers:
-            peer.resume() if peer._process.returncode is None else None
             await peer.kill()
         for link in self._links:
             await link.close()
@@ -226,5 +261,7 @@ class RealRig:
             await channel.close()
         for server in self._servers:
             await server.stop(None)
+        for disk in self._disks:
+            disk.close()
         for folder in self._folders:
             folder.cleanup()
