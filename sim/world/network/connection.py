@@ -61,6 +61,7 @@ class Endpoint:
             (not when it closes the connection itself).
         on_lost: called with the reason and the arguments of `arrive` of each message sent from this end
             that will never arrive.
+        owner: what the layer above keeps here, for the other end to find.
     """
 
     __slots__ = (
@@ -73,6 +74,7 @@ class Endpoint:
         "on_broken",
         "on_lost",
         "open",
+        "owner",
         "peer",
         "process",
     )
@@ -89,6 +91,7 @@ class Endpoint:
         self._tries = 0
         self.process = process
         self.open = True
+        self.owner: Any = None
         self.on_broken: Callable[[str], None] = _ignore
         self.on_lost: Callable[[str, tuple[Any, ...]], None] = _ignore_lost
 
