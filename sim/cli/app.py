@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from importlib.util import find_spec
-
 import typer
 
 from sim.cli import cluster, pictures, runs
+from sim.explore import commands as exploring
 
 app = typer.Typer(
     help="A lab for distributed systems: one program, a deterministic simulation and a real local cluster.",
@@ -17,17 +16,15 @@ app = typer.Typer(
     rich_markup_mode=None,  # plain help: it starts in half the time
 )
 runs.register(app)
-if find_spec("sim.explore.commands") is not None:
-    from sim.explore import commands
-
-    commands.register(app)
+exploring.register(app)
 pictures.register(app)
 cluster.register(app)
 
 
 def unusable() -> tuple[type[Exception], ...]:
     """Returns the errors that mean: the arguments or the input cannot be used."""
+    from services.real.folder import ClusterError
     from sim.scenario.errors import InvalidInput
     from sim.trace.read import TraceError
 
-    return (InvalidInput, TraceError)
+    return (InvalidInput, TraceError, ClusterError)

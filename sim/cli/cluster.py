@@ -1,12 +1,213 @@
-"""`dsim up`, `status`, `fault`, `heal` and `down`: a local cluster of real processes."""
+"""`dsim up`, `status`, `fault`, `heal` and `down`: a local cluster of real processes.
+
+The cluster is its folder, so any shell can reach it. Which one is meant when nobody says `--dir`: the one
+that was started last by this user.
+"""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from sim.cli.runs import JsonOption, SetOption  # noqa: TC001 (typer reads them)
 
 if TYPE_CHECKING:
-    import typer
+    from services.cluster import Cluster, NodeStatus
+    from services.systems import System
+
+MOST_NODES = 100
+
+DirOption = Annotated[
+    Path | None, typer.Option("--dir", metavar="DIR", help="The cluster's folder. [default: the last one]")
+]
 
 
 def register(app: typer.Typer) -> None:
     """Adds the commands to the application."""
+    app.command(epilog="Example: dsim up echo --nodes 3")(up)
+    app.command(epilog="Example: dsim status --json")(status)
+    app.command(epilog="Example: dsim fault partition n1,n2 n3 --for 5")(fault)
+    app.command(epilog="Example: dsim heal")(heal)
+    app.command(epilog="Example: dsim down")(down)
+
+
+def up(
+    system: Annotated[
+        str,
+        typer.Argument(metavar="SYSTEM", help="echo, mapreduce, or a program of your own: module:function."),
+    ],
+    nodes: Annotated[
+        int | None, typer.Option(metavar="N", help="How many. [default: the system's own number]")
+    ] = None,
+    folder: Annotated[
+        Path | None, typer.Option("--dir", metavar="DIR", help="Its folder. [default: runs/cluster]")
+    ] = None,
+) -> None:
+    """Starts a local cluster of real processes in the background."""
+    import asyncio
+
+    from services.systems import bring_up
+    from sim.scenario.errors import InvalidInput
+
+    wanted = _system(system)
+    if nodes is not None and nodes > MOST_NODES:
+        raise InvalidInput(f"{nodes} nodes are too many for one machine: at most {MOST_NODES}")
+    where = folder if folder is not None else Path("runs/cluster")
+    states = asyncio.run(bring_up(where, wanted, nodes))
+    _remember(where)
+    print(_table(states))
+    print(f"\n{system} is up in {where}; take it down with: dsim down")
+
+
+def status(folder: DirOption = None, json: JsonOption = False) -> None:
+    """Says how each node of the cluster is."""
+    import asyncio
+
+    async def ask() -> list[NodeStatus]:
+        return await _open(folder).status()
+
+    states = asyncio.run(ask())
+    if json:
+        import msgspec
+
+        print(msgspec.json.encode(states).decode())
+    else:
+        print(_table(states))
+
+
+def fault(
+    kind: Annotated[
+        str, typer.Argument(metavar="KIND", help="crash, pause, slow, partition, cut, delay, ...")
+    ],
+    targets: Annotated[
+        list[str],
+        typer.Argument(metavar="TARGET...", help="Hosts; groups a,b c for a partition; two ends for a link."),
+    ],
+    seconds: Annotated[
+        float | None,
+        typer.Option("--for", metavar="SECONDS", help="Waits so long, then ends it. [default: until heal]"),
+    ] = None,
+    set_: SetOption = [],  # noqa: B006 (typer copies it)
+    folder: DirOption = None,
+) -> None:
+    """Injects a fault into the cluster."""
+    import asyncio
+
+    from sim.cli.faults import parse
+    from sim.cli.runs import assignments
+    from sim.scenario.errors import InvalidInput
+
+    wanted = parse(kind, targets, assignments(set_))
+    if seconds is not None and seconds <= 0:
+        raise InvalidInput(f"--for {seconds:g}: must be more than 0 seconds")
+
+    async def inject() -> None:
+        from sim.scenario.cluster_faults import ClusterFaults
+
+        faults = ClusterFaults(_open(folder))
+        numbers = []
+        try:
+            for one in wanted:
+                numbers.append(await faults.inject(one))
+                print(f"fault {numbers[-1]}: {kind} {' '.join(one.hosts())}".rstrip(), flush=True)
+            if seconds is not None:
+                await asyncio.sleep(seconds)
+        except ValueError as exc:
+            raise InvalidInput(str(exc)) from None
+        finally:
+            if seconds is not None:
+                for number in numbers:
+                    if wanted[0].lasting:
+                        await faults.lift(number)
+                print("over")
+
+    asyncio.run(inject())
+
+
+def heal(folder: DirOption = None) -> None:
+    """Ends every fault that holds: restarts what crashed, resumes what is paused, opens every link."""
+    import asyncio
+
+    async def end() -> None:
+        from sim.scenario.cluster_faults import ClusterFaults
+
+        await ClusterFaults(_open(folder)).heal()
+
+    asyncio.run(end())
+
+
+def down(folder: DirOption = None) -> None:
+    """Takes the cluster down; what it left stays in its folder."""
+    import asyncio
+
+    from services.systems import take_down
+
+    alive = asyncio.run(take_down(_folder(folder)))
+    print(f"down: {', '.join(alive) or 'nothing was running'}")
+
+
+def _system(name: str) -> System:
+    from services.systems import SYSTEMS, NodeSpec, System
+    from sim.scenario.errors import InvalidInput, near
+
+    if ":" in name:  # a program of one's own
+        return System(name, "", lambda count: [NodeSpec(f"n{n}", name) for n in range(1, count + 1)])
+    if name not in SYSTEMS:
+        raise InvalidInput(
+            f"there is no system {name!r}{near(name, SYSTEMS)} "
+            f"(there are: {', '.join(SYSTEMS)}; and any program: module:function)"
+        )
+    return SYSTEMS[name]
+
+
+def _folder(given: Path | None) -> Path:
+    from sim.scenario.errors import InvalidInput
+
+    if given is not None:
+        return given
+    try:
+        return Path(_pointer().read_text())
+    except OSError:
+        raise InvalidInput("no cluster was started: dsim up SYSTEM (or name its folder: --dir)") from None
+
+
+def _open(folder: Path | None) -> Cluster:
+    from services.cluster import Cluster
+
+    return Cluster.open(_folder(folder))
+
+
+def _pointer() -> Path:
+    state = os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state"
+    return Path(state) / "dsim" / "cluster"
+
+
+def _remember(folder: Path) -> None:
+    pointer = _pointer()
+    pointer.parent.mkdir(parents=True, exist_ok=True)
+    pointer.write_text(str(folder.resolve()))
+
+
+def _table(states: list[NodeStatus]) -> str:
+    rows = [("node", "state", "pid", "life", "up", "memory", "sent", "received", "program")]
+    rows += [
+        (
+            one.name,
+            one.state,
+            str(one.pid or "-"),
+            str(one.incarnation + 1),
+            f"{one.uptime_s:.0f} s" if one.uptime_s else "-",
+            f"{one.resident_bytes / 2**20:.0f} MiB" if one.resident_bytes else "-",
+            str(one.sent),
+            str(one.received),
+            one.program,
+        )
+        for one in states
+    ]
+    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
+    return "\n".join(
+        "  ".join(text.ljust(width) for text, width in zip(row, widths, strict=True)).rstrip() for row in rows
+    )

@@ -11,7 +11,7 @@ from sim.cli.runs import RunArgument  # noqa: TC001 (typer reads it)
 
 def register(app: typer.Typer) -> None:
     """Adds the commands to the application."""
-    app.command(epilog="Example: dsim plot runs/basics/ping/sim-seed0 --kind spacetime --from 1 --to 2")(plot)
+    app.command(epilog="Example: dsim plot runs/basics/ping/sim-seed0 --from 1 --to 2")(plot)
     app.command(epilog="Example: dsim export runs/basics/ping/sim-seed0 --to perfetto")(export)
 
 

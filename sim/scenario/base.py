@@ -213,9 +213,9 @@ class BaseWorld(ABC):
 
     def tell(self) -> Coroutine[Any, Any, None]:
         """Returns the telling of the story: to its end, or to the failure of a task that it spawned."""
-        telling = self._tell()
+        telling: Any = self._tell()
         telling.__qualname__ = self._plan.scenario.__name__  # for reports of who waits where
-        return telling
+        return telling  # type: ignore[no-any-return]
 
     async def _tell(self) -> None:
         story = self._plan.scenario(self, **self._plan.arguments)

@@ -156,6 +156,11 @@ class Scenario:
         """What to give `dsim run` to find it again: its name, or its file and function."""
         return self.name if self.packaged else f"{shown(self.file)}:{self.__name__}"
 
+    @property
+    def source(self) -> str:
+        """The same, from whatever folder."""
+        return self.name if self.packaged else f"{self.file.resolve()}:{self.__name__}"
+
     def arguments(self, given: Mapping[str, Any]) -> dict[str, Any]:
         """Returns all parameters with their values, in the order of definition.
 

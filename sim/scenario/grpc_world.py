@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Any
 
 from protos.trace import Note
 from services.cluster import Cluster, ClusterError
-from services.real.joined import joined
 from sim.scenario.base import STORYTELLER, BaseWorld
 from sim.scenario.cluster_faults import ClusterFaults
 from sim.scenario.watchdog import REAL_LIMIT_S
+from sim.trace.join import joined
 from sim.world.chance import Chance
 from sim.world.stuck import RealTimeLimit, report
 
@@ -44,7 +44,7 @@ class GrpcWorld(BaseWorld):
     def __init__(self, plan: Plan, records: Records) -> None:
         self._began = time.monotonic_ns()
         self._epoch = time.time_ns()
-        self._ended: int | None = None
+        self._end_ns: int | None = None
         super().__init__(plan, records, Chance(plan.seed))
         self._limit_s = REAL_LIMIT_S if plan.limit_s is None else plan.limit_s
         self._cluster: Cluster | None = None
@@ -73,7 +73,7 @@ class GrpcWorld(BaseWorld):
                 await self.tell()
             finally:
                 overdue.cancel()
-                self._ended = self.now_ns()
+                self._end_ns = self.now_ns()
 
     def _overdue(self) -> None:
         headline = f"the limit of {self._limit_s:g} s of real time is reached"
@@ -85,7 +85,7 @@ class GrpcWorld(BaseWorld):
 
     def now_ns(self) -> int:
         """Returns ns since the start of the run."""
-        return time.monotonic_ns() - self._began if self._ended is None else self._ended
+        return time.monotonic_ns() - self._began if self._end_ns is None else self._end_ns
 
     @property
     def cluster(self) -> Cluster:

@@ -146,7 +146,7 @@ def run(
         out: the run folder, new or empty; None keeps nothing.
         schedule: replaces the schedule of faults that the scenario plays.
         interleave: the seed also decides which ready task runs first (simulated world only).
-        plots: draws the scenario's pictures into the run folder.
+        plots: tells the run in words and draws the scenario's pictures, into the run folder.
         limit_s: real seconds that the run may take.
 
     Returns:
@@ -233,7 +233,7 @@ def _run(plan: Plan, folder: RunFolder | None, plots: bool) -> Summary:
     verdict: Verdict = "error" if error else "pass" if all(check.ok for check in checks) else "fail"
     summary = Summary(
         scenario=plan.scenario.name,
-        source=plan.scenario.locator,
+        source=plan.scenario.source,
         world=plan.world,
         seed=plan.seed,
         params=plan.arguments,
@@ -254,6 +254,7 @@ def _run(plan: Plan, folder: RunFolder | None, plots: bool) -> Summary:
     )
     if folder is not None:
         if plots:
+            summary.words = words(summary, folder.path)
             summary.plots = [path.name for path in draw(folder.path, plan.scenario.plots)]
         summary.folder = str(folder.path)
         folder.finish(summary)
@@ -283,6 +284,14 @@ def _judge(
         else:
             results[check.name] = CheckResult(check.name, bool(ok), detail)
     return [result or CheckResult(name, False, "never reached") for name, result in results.items()], error
+
+
+def words(summary: Summary, folder: Path) -> str:
+    """Returns what happened in a run, in one paragraph."""
+    from sim.trace.read import read_history, read_trace
+    from sim.trace.words import paragraph
+
+    return paragraph(read_trace(folder / TRACE), read_history(folder / HISTORY), msgspec.to_builtins(summary))
 
 
 def replay_command(plan: Plan, folder: Path | None) -> str:

@@ -29,7 +29,7 @@ REAL_LIMIT_S = 600.0  # real seconds that a run may take
 STEP_LIMIT_S = 10.0  # real seconds that one step of it may take
 _TICK_S = 0.1
 _DEBUGGERS = ("pdb.py", "bdb.py", "ipdb", "pudb")
-_MACHINERY = tuple(os.path.dirname(os.path.abspath(m.__file__)) + os.sep for m in (asyncio, simpy, sim))
+_MACHINERY = tuple(os.path.abspath(m.__path__[0]) + os.sep for m in (asyncio, simpy, sim))
 
 
 class Watchdog:
