@@ -86,6 +86,7 @@ class SimDisk:
         self.sync_fails = False
         self.tear = False
         self._free_at = 0
+        self._room = 0  # bytes that are certainly free: counting them all each time would be slow
         self._files: dict[str, Inode] = {}
         self._durable: dict[str, Inode] = {}
         self._folders: dict[str, None] = {"": None}
@@ -257,8 +258,11 @@ class SimDisk:
         return covered
 
     def _grow(self, size: int, path: str) -> None:
-        if self.full or (size > 0 and self.used + size > self.model.capacity):
+        if size > self._room:
+            self._room = self.model.capacity - self.used
+        if self.full or size > self._room:
             raise _error(errno.ENOSPC, path)
+        self._room -= size
 
     async def _request(self, size: int, *, flush: bool = False) -> None:
         """Waits for the head and for the device."""
