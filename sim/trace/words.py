@@ -221,8 +221,8 @@ def _verdict(summary: Mapping[str, Any]) -> str:
     if verdict == "pass" and checks:
         held = "its check" if len(checks) == 1 else f"all {len(checks)} checks"
         return f"Verdict: pass; {held} held ({', '.join(str(check.get('name')) for check in checks)})."
-    error = summary.get("error")
-    return f"Verdict: {verdict}{f' ({error})' if error else ''}."
+    error = str(summary.get("error") or "").strip().splitlines()[-1:]  # of a traceback: what it was
+    return f"Verdict: {verdict}{f' ({error[0].strip()})' if error else ''}."
 
 
 def _and(parts: list[str]) -> str:

@@ -31,13 +31,13 @@ class Kind(Struct, frozen=True):
 
     Attributes:
         shows: what one sees on it, for lists.
-        needs: the attribute of `Run` that counts what it is made of.
+        needs: the counts of `Run` that it is made of; one that is not zero will do.
         without: what is said when there is none of it.
     """
 
     name: str
     shows: str
-    needs: str
+    needs: tuple[str, ...]
     without: str
 
     def figure(self, run: Run) -> Figure:
@@ -47,7 +47,7 @@ class Kind(Struct, frozen=True):
         from sim.view import paper
 
         with mpl.rc_context(paper.STYLE):
-            if not getattr(run, self.needs):
+            if not run.has(self.needs):
                 return paper.blank(run, self.shows, "The trace is empty." if run.empty else self.without)
             figure: Figure = getattr(importlib.import_module(f"sim.view.{self.name}"), self.name)(run)
             return figure
@@ -56,21 +56,21 @@ class Kind(Struct, frozen=True):
 KINDS = {
     kind.name: kind
     for kind in (
-        Kind("spacetime", "messages between hosts", "traffic", "No message was sent."),
+        Kind("spacetime", "messages between hosts", ("messages", "lost"), "No message was sent."),
         Kind(
             "timeline",
             "spans of work",
-            "spans",
+            ("spans",),
             "No span was recorded: programs write them with host.span(...).",
         ),
         Kind(
             "rates",
             "rates and latencies",
-            "traffic_or_operations",
+            ("messages", "lost", "operations"),
             "No message was sent and no operation recorded.",
         ),
-        Kind("topology", "traffic between hosts", "traffic", "No message was sent."),
-        Kind("clocks", "wall clocks against true time", "clocks", "No clock was sampled."),
+        Kind("topology", "traffic between hosts", ("messages", "lost"), "No message was sent."),
+        Kind("clocks", "wall clocks against true time", ("clocks",), "No clock was sampled."),
     )
 }
 """Every kind of picture by its name."""
@@ -114,7 +114,7 @@ def draw(
     try:
         run, plots = _open(run_dir, start_s, end_s)
         if kinds is None:
-            kinds = [name for name in plots or KINDS if name in KINDS and getattr(run, KINDS[name].needs)]
+            kinds = [name for name in plots or KINDS if name in KINDS and run.has(KINDS[name].needs)]
             kinds = kinds or ["spacetime"]
         written = []
         for name in kinds:
@@ -148,8 +148,8 @@ def _open(run_dir: Path, start_s: float | None, end_s: float | None) -> tuple[Ru
         start=None if start_s is None else round(start_s * SECOND),
         end=None if end_s is None else round(end_s * SECOND),
     )
-    plots = summary.get("plots")
-    return run, plots if isinstance(plots, list) else []
+    plots = summary.get("plots") or []
+    return run, [str(plot).partition(".")[0] for plot in plots]  # names of kinds, or of their files
 
 
 def _save(figure: Figure, path: Path) -> Path:

@@ -164,10 +164,9 @@ class Run:
         """Messages in the window, lost ones included."""
         return self.messages + self.lost
 
-    @property
-    def traffic_or_operations(self) -> int:
-        """Messages and operations in the window."""
-        return self.traffic + self.operations
+    def has(self, counts: Iterable[str]) -> bool:
+        """Says whether one of these counts (names of attributes) is not zero."""
+        return any(getattr(self, count) for count in counts)
 
 
 STATES = {

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import random
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import Any
 
-import pytest
+import msgspec
 
 from protos.history import Operation
 from protos.trace import ClockSample, FaultEvent, HostEvent, Log, Lost, Message, Note, Span, TraceEvent
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
 
 MS = 1_000_000
 
@@ -105,6 +103,13 @@ def tell(
     return Story(events, history)
 
 
-@pytest.fixture
-def story() -> Callable[..., Story]:
-    return tell
+def save(story: Story, folder: Path, **summary: Any) -> Path:
+    """Writes a run folder."""
+    folder.mkdir(exist_ok=True)
+    lines = msgspec.json.Encoder().encode_lines
+    (folder / "trace.jsonl").write_bytes(lines(story.events))
+    (folder / "history.jsonl").write_bytes(lines(story.history))
+    (folder / "summary.json").write_bytes(
+        msgspec.json.encode({"scenario": "lab/story", "seed": 7, **summary})
+    )
+    return folder
