@@ -10,29 +10,30 @@ The picture `clocks.png` shows how far each one is from the truth.
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
-import grpc
 from msgspec import Meta
 
 from protos.echo_pb2 import Words
-from protos.echo_pb2_grpc import EchoServicer, EchoStub, add_EchoServicer_to_server
+from protos.echo_pb2_grpc import EchoStub, add_EchoServicer_to_server
+from services.echo import Echo
 from sim import World, scenario
 from sim.faults import ClockDrift, ClockJump, ClockSkew
 
 if TYPE_CHECKING:
+    from protos.echo_pb2_grpc import EchoAsyncStub
     from services.host import Host
 
 SECOND = 1_000_000_000  # ns
 
 
-class TimeServer(EchoServicer):
+class TimeServer(Echo):
     """Says what its host's wall clock shows."""
 
     def __init__(self, host: Host) -> None:
         self.host = host
 
-    async def Say(self, request: Words, context: grpc.aio.ServicerContext) -> Words:
+    async def Say(self, request: Words, context: Any) -> Words:
         """Answers with the time, in ns."""
         return Words(number=self.host.clock.time_ns())
 
@@ -51,7 +52,7 @@ class Observer:
     def __init__(self, world: World) -> None:
         self.world = world
         self.host = world.client("observer")
-        self.stubs: dict[str, EchoStub] = {}
+        self.stubs: dict[str, EchoAsyncStub] = {}
 
     async def offset(self, name: str) -> tuple[float, float]:
         """Returns how far a host's clock is ahead, and how sure that is, in seconds."""

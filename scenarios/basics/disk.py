@@ -14,14 +14,14 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
-import grpc
 import msgspec
 from msgspec import Meta
 
 from protos.echo_pb2 import Words
-from protos.echo_pb2_grpc import EchoServicer, EchoStub, add_EchoServicer_to_server
+from protos.echo_pb2_grpc import EchoStub, add_EchoServicer_to_server
+from services.echo import Echo
 from sim import World, scenario
 from sim.faults import Crash
 
@@ -32,13 +32,13 @@ OLD, NEW = "the old settings", "the new settings"
 LINE = "a line of the journal\n"
 
 
-class Writer(EchoServicer):
+class Writer(Echo):
     """Writes when told to, and says what is on its disk."""
 
     def __init__(self, host: Host) -> None:
         self.host = host
 
-    async def Say(self, request: Words, context: grpc.aio.ServicerContext) -> Words:
+    async def Say(self, request: Words, context: Any) -> Words:
         """Does what `text` says: "prepare", "write" or "read"."""
         if request.text == "prepare":
             await self.prepare()
@@ -65,7 +65,7 @@ class Writer(EchoServicer):
         """Appends twice and renames twice: once with all that POSIX asks for, once without."""
         disk = self.host.disk
         kept, hoped = await disk.open("kept.log", "a"), await disk.open("hoped.log", "a")
-        for _ in range(100):
+        for _ in range(20):
             await kept.append(LINE.encode())
             await hoped.append(LINE.encode())
         await kept.sync()  # and hoped is not
@@ -117,12 +117,12 @@ async def disk(world: World, *, hosts: Annotated[int, Meta(ge=1, le=100)] = 4) -
 
     await asyncio.gather(*(tell(name, "prepare") for name in names))
     await asyncio.gather(*(tell(name, "write") for name in names))
-    crashes = [await world.inject(Crash(host=name)) for name in names]
-    for crash in crashes:
-        await world.lift(crash)  # starts it again, on the same disk
+    for name in names:
+        await world.inject(Crash(host=name))
+    await world.heal()  # each starts again, on the same disk
     await world.serving(*names)
 
-    journal = LINE * 100
+    journal = LINE * 20
     bytes_left, settings = Counter[str](), Counter[str]()
     for name in names:
         found = await tell(name, "read")

@@ -22,6 +22,7 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
     Args:
         arguments: what follows `dsim` on the command line; None for the process's own.
     """
+    os.environ.setdefault("GRPC_VERBOSITY", "ERROR")  # gRPC tells of every peer that goes away
     try:
         status = command(arguments)
         sys.stdout.flush()

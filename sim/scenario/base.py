@@ -6,6 +6,8 @@ import asyncio
 from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, Any, Literal
 
+from msgspec import Struct
+
 from protos.trace import Note
 from sim.faults import KINDS
 from sim.scenario.errors import InvalidInput, RunFailed, near
@@ -29,6 +31,14 @@ STORYTELLER = "scenario"
 
 class UnsupportedFault(ValueError):
     """This world cannot do that fault; it is refused, never ignored."""
+
+
+class ProgramFailure(Struct):
+    """A program that ended by raising: where, what in one line, and what more there is to say."""
+
+    host: str
+    error: str
+    detail: str
 
 
 class BaseWorld(ABC):
@@ -68,8 +78,8 @@ class BaseWorld(ABC):
         """Ends `perform` as soon as can be: nothing more can be recorded."""
 
     @abstractmethod
-    def failures(self) -> list[tuple[str, BaseException]]:
-        """Returns the programs that ended by raising: host and error."""
+    def failures(self) -> list[ProgramFailure]:
+        """Returns the programs that ended by raising."""
 
     # Hosts and faults: each world's own
 

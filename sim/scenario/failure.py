@@ -1,4 +1,4 @@
-"""A scenario's own failure, told so that its traceback starts in the scenario's file."""
+"""A scenario's own failure, told so that its traceback starts, and ends, in the scenario's code."""
 
 from __future__ import annotations
 
@@ -6,7 +6,9 @@ import os
 import traceback
 from typing import TYPE_CHECKING
 
+import services
 import sim
+from services.real.folder import ClusterError
 from sim.scenario.errors import RunFailed
 from sim.world.stuck import Stuck
 
@@ -14,8 +16,15 @@ if TYPE_CHECKING:
     from pathlib import Path
     from types import TracebackType
 
-_OURS = os.path.dirname(os.path.abspath(sim.__file__)) + os.sep
 _ASYNCIO = os.sep + "asyncio" + os.sep
+_SERVICES = os.path.abspath(services.__path__[0]) + os.sep
+_OURS = (
+    os.path.abspath(sim.__path__[0]) + os.sep,
+    os.path.join(_SERVICES, "real") + os.sep,
+    os.path.join(_SERVICES, "cluster.py"),
+)
+_DELIBERATE = (RunFailed, ClusterError, ValueError, TimeoutError)
+"""What the lab raises when it is used wrongly: the place that counts is where it was used."""
 
 
 def describe(exc: BaseException, file: Path) -> str:
@@ -28,8 +37,6 @@ def describe(exc: BaseException, file: Path) -> str:
     if isinstance(exc, Stuck):
         return str(exc)
     _trim(exc, str(file), set())
-    if isinstance(exc, RunFailed):  # it says itself what was wrong; where we noticed is of no interest
-        _end_at(exc.__traceback__, str(file))
     return "".join(traceback.format_exception(exc)).rstrip()
 
 
@@ -38,6 +45,8 @@ def _trim(exc: BaseException, file: str, seen: set[int]) -> None:
         return
     seen.add(id(exc))
     exc.__traceback__ = _from(exc.__traceback__, file)
+    if isinstance(exc, _DELIBERATE):
+        _cut_below(exc.__traceback__)
     for other in (exc.__cause__, exc.__context__, *getattr(exc, "exceptions", ())):
         if other is not None:
             _trim(other, file, seen)
@@ -51,21 +60,22 @@ def _from(tb: TracebackType | None, file: str) -> TracebackType | None:
     if start is not None:
         return start
     start = tb
-    while start is not None and _machinery(start.tb_frame.f_code.co_filename):
+    while start is not None and _machinery(start):
         start = start.tb_next
     return start
 
 
-def _end_at(tb: TracebackType | None, file: str) -> None:
-    """Cuts off what lies below the last frame in `file`."""
+def _cut_below(tb: TracebackType | None) -> None:
+    """Cuts off the frames of the lab below the last one that is not the lab's."""
     last = None
     while tb is not None:
-        if tb.tb_frame.f_code.co_filename == file:
+        if not _machinery(tb):
             last = tb
         tb = tb.tb_next
     if last is not None:
         last.tb_next = None
 
 
-def _machinery(filename: str) -> bool:
+def _machinery(tb: TracebackType) -> bool:
+    filename = tb.tb_frame.f_code.co_filename
     return filename.startswith(_OURS) or _ASYNCIO in filename

@@ -9,9 +9,9 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from protos.trace import Note
+from protos.trace import Log, Note
 from services.cluster import Cluster, ClusterError
-from sim.scenario.base import STORYTELLER, BaseWorld
+from sim.scenario.base import STORYTELLER, BaseWorld, ProgramFailure
 from sim.scenario.cluster_faults import ClusterFaults
 from sim.scenario.watchdog import REAL_LIMIT_S
 from sim.trace.join import joined
@@ -26,6 +26,9 @@ if TYPE_CHECKING:
 
 CLUSTER = "cluster"
 """The folder, within the run's, that holds what the nodes left: logs, data, their own traces."""
+
+NODE_LOG = "node"
+"""The logger with which a node says why its program ended."""
 
 
 class GrpcWorld(BaseWorld):
@@ -50,6 +53,7 @@ class GrpcWorld(BaseWorld):
         self._cluster: Cluster | None = None
         self._cluster_faults: ClusterFaults | None = None
         self._clients: dict[str, None] = {}
+        self._failures: list[ProgramFailure] = []
 
     def perform(self) -> None:
         """Tells the story to its end, and takes the cluster down."""
@@ -57,12 +61,20 @@ class GrpcWorld(BaseWorld):
         folder = Path(tempfile.mkdtemp(prefix="dsim-")) if scratch else self._records.folder
         assert folder is not None
         try:
-            asyncio.run(self._perform(folder / CLUSTER))
-            for event in joined(folder / CLUSTER, self._epoch):
-                self._records.trace.write(event)
+            try:
+                asyncio.run(self._perform(folder / CLUSTER))
+            finally:  # of a run that was cut short, too, what was recorded is kept
+                self._join(folder / CLUSTER)
         finally:
             if scratch:
                 shutil.rmtree(folder, ignore_errors=True)
+
+    def _join(self, cluster: Path) -> None:
+        for event in joined(cluster, self._epoch):
+            self._records.trace.write(event)
+            if isinstance(event, Log) and event.logger == NODE_LOG and event.level == "ERROR":
+                log = cluster / "nodes" / event.host / "log.txt"
+                self._failures.append(ProgramFailure(event.host, event.message, f"(see {log})"))
 
     async def _perform(self, folder: Path) -> None:
         async with Cluster.create(folder, system=self._plan.scenario.name) as cluster:
@@ -125,9 +137,9 @@ class GrpcWorld(BaseWorld):
         """Writes an annotation into the trace."""
         self.cluster.folder.record(Note(time.time_ns(), STORYTELLER, name, fields=fields))
 
-    def failures(self) -> list[tuple[str, BaseException]]:
-        """Returns nothing: what a program said at its end is in the log of its node."""
-        return []
+    def failures(self) -> list[ProgramFailure]:
+        """Returns the programs that raised, with the logs that hold their tracebacks."""
+        return self._failures
 
     async def apply(self, fault: AnyFault) -> int:
         """Makes a fault happen."""

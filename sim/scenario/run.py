@@ -226,8 +226,8 @@ def _run(plan: Plan, folder: RunFolder | None, plots: bool) -> Summary:
         raise InvalidInput(f"{plan.scenario.name} plays no schedule of faults: none can be put in its place")
     if error:
         error += "".join(
-            f"\n\nThe program on {host} had failed:\n{describe(exc, plan.scenario.file)}"
-            for host, exc in world.failures()
+            f"\n\nThe program on {failure.host} had failed: {failure.error}\n{failure.detail}"
+            for failure in world.failures()
         )
     checks, error = _judge(plan.scenario, world, records.operations, error)
     verdict: Verdict = "error" if error else "pass" if all(check.ok for check in checks) else "fail"
@@ -250,7 +250,7 @@ def _run(plan: Plan, folder: RunFolder | None, plots: bool) -> Summary:
         interleave=plan.interleave,
         limit_s=plan.limit_s,
         error=error,
-        failures=[f"{host}: {type(exc).__name__}: {exc}" for host, exc in world.failures()],
+        failures=[f"{failure.host}: {failure.error}" for failure in world.failures()],
     )
     if folder is not None:
         if plots:

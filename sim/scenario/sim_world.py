@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from services.host import DEFAULT_PORT
-from sim.scenario.base import STORYTELLER, BaseWorld
+from sim.scenario.base import STORYTELLER, BaseWorld, ProgramFailure
+from sim.scenario.failure import describe
 from sim.scenario.watchdog import REAL_LIMIT_S, STEP_LIMIT_S, Watchdog
 from sim.world.faults import Faults
 from sim.world.simulation import Simulation
@@ -133,9 +134,13 @@ class SimWorld(BaseWorld):
         """Returns every name that a fault may act on."""
         return [*self._hosts, *self._clients]
 
-    def failures(self) -> list[tuple[str, BaseException]]:
-        """Returns the programs that raised."""
-        return self.simulation.failures
+    def failures(self) -> list[ProgramFailure]:
+        """Returns the programs that raised, with their tracebacks."""
+        file = self._plan.scenario.file
+        return [
+            ProgramFailure(host, f"{type(exc).__name__}: {exc}", describe(exc, file))
+            for host, exc in self.simulation.failures
+        ]
 
     async def apply(self, fault: AnyFault) -> int:
         """Makes a fault happen."""

@@ -15,7 +15,7 @@ def tell(summary: Summary) -> str:
         f"  {'ok ' if check.ok else 'NOT'} {check.name}{f': {check.detail}' if check.detail else ''}"
         for check in summary.checks
     ]
-    lines += [f"  the program on {failure}" for failure in summary.failures]
+    lines += [f"  !   the program on {failure}" for failure in summary.failures]
     if summary.error:
         lines += ["", summary.error.rstrip()]
     if summary.words:

@@ -174,7 +174,7 @@ async def ends(world: World, *, how: str = "well") -> None:
         ("late", "the limit of 3600 s of virtual time is reached\n  scenario: scenario (ends) waits at"),
         ("task", "LookupError: the task's own"),
         ("twice", "a story plays one schedule"),
-        ("program", "The program on a had failed:\nTraceback"),
+        ("program", "The program on a had failed: LookupError: the program's own\nTraceback"),
     ],
 )
 def test_a_story_that_fails_by_itself_is_an_error_that_tells_where(how: str, said: str) -> None:
