@@ -1,4 +1,4 @@
-"""The process behind `RealRig.spawn`: one program of `programs.py`, until it is killed or its parent is gone."""
+"""The process behind `spawn`: one program of `programs.py`, until it is killed or its parent is gone."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 from tests.conformance import programs
+from tests.conformance.door import DoorRig
 from tests.conformance.real import RealRig
 
 
@@ -16,8 +17,9 @@ async def main(name: str, parameters: str) -> None:
     """Runs the program; its parent's end is the end of standard input."""
     asyncio.get_running_loop().add_reader(0, os._exit, 0)
     given = json.loads(parameters)
-    folder = given.pop("folder", None)
-    await getattr(programs, name)(RealRig(Path(folder) if folder else None), **given)
+    folder, host = given.pop("folder", None), given.pop("host", None)
+    rig = DoorRig(Path(folder), host) if host else RealRig(Path(folder) if folder else None)
+    await getattr(programs, name)(rig, **given)
     await asyncio.get_running_loop().create_future()
 
 

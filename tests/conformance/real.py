@@ -27,11 +27,11 @@ ROOT = Path(__file__).parents[2]
 LIMIT = 30.0  # seconds of wall time after which a case is called hung
 
 
-def run(case: Callable[[RealRig], Awaitable[None]]) -> None:
+def run(case: Callable[[RealRig], Awaitable[None]], rig_of: Callable[[], RealRig] | None = None) -> None:
     """Runs a case in the real world."""
 
     async def main() -> None:
-        rig = RealRig()
+        rig = (rig_of or RealRig)()
         try:
             async with asyncio.timeout(LIMIT):
                 await case(rig)
@@ -244,7 +244,7 @@ class RealRig:
         return SkewedClock()
 
     async def crash(self, program: Callable[..., Awaitable[None]], **parameters: Any) -> Disk:
-        """Runs the program in a process on a folder, kills it when it is ready, and opens the folder again."""
+        """Runs the program in a process, kills it when it is ready, and opens its folder again."""
         folder = self._new_folder()
         peer = await self.spawn(program, folder=str(folder), **parameters)
         await until(lambda: "ready" in peer.events, within=10)

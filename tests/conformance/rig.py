@@ -201,7 +201,7 @@ async def drain(stream: AsyncIterable[Any]) -> list[Any]:
     seen: list[Any] = []
     try:
         async for message in stream:
-            seen.append(plain(message))
+            seen += [plain(message)]  # not a comprehension: what came before an error counts
     except grpc.aio.AioRpcError as error:
         seen.append(status(error))
     except asyncio.CancelledError:

@@ -1,7 +1,7 @@
 """Files: `services.host.Disk` and `File`, on a folder and on a simulated disk.
 
-What a crash takes cannot be the same in both worlds: a SIGKILL loses no page cache, a simulated crash does. So these
-cases hold both to what POSIX promises (what was synced is there, the rest may be), and
+What a crash takes cannot be the same in both worlds: a SIGKILL loses no page cache, a simulated crash does.
+So these cases hold both to what POSIX promises (what was synced is there, the rest may be), and
 `test_crashes.py` checks over many seeds that the simulation makes use of what POSIX allows.
 """
 

@@ -109,7 +109,7 @@ async def test_a_client_killed_while_it_reads(rig: Rig) -> None:
 
 
 async def test_a_client_killed_while_it_writes(rig: Rig) -> None:
-    """To the handler its requests seem to end; then it is cancelled."""
+    """The handler is cancelled; its requests may seem to end before that, which is a matter of chance."""
     seen: list[Any] = []
 
     async def chat(requests: Any, context: Any) -> Any:
@@ -128,7 +128,7 @@ async def test_a_client_killed_while_it_writes(rig: Rig) -> None:
     await until(lambda: "heard" in client.events)
     await client.kill()
     await until(lambda: "CancelledError" in seen)
-    assert seen == ["one", "two", "end", "CancelledError"]
+    assert seen in (["one", "two", "end", "CancelledError"], ["one", "two", "CancelledError"])
 
 
 async def test_a_server_that_comes_back(rig: Rig) -> None:
@@ -255,6 +255,7 @@ async def test_a_blackhole_without_a_deadline(rig: Rig) -> None:
     assert (await outcome(call), seen) == ("held", ["before", "held"])
 
 
+@pytest.mark.differs(door="a write waits for the door: on TCP a small one is taken at once")
 async def test_a_blackhole_in_mid_stream(rig: Rig) -> None:
     """A conversation stands still and goes on, in order and without loss."""
     served = await rig.serve(**ECHO)
@@ -274,6 +275,7 @@ async def test_a_blackhole_in_mid_stream(rig: Rig) -> None:
     assert await call.read() is grpc.aio.EOF
 
 
+@pytest.mark.differs(door="a cancellation is sent by gRPC's core, which knows of no door")
 async def test_a_cancellation_that_a_blackhole_holds_back(rig: Rig) -> None:
     """The caller is free at once; the handler learns of it when the network is healed."""
     seen: list[Any] = []
@@ -322,6 +324,7 @@ async def test_a_deadline_on_both_sides_of_a_blackhole(rig: Rig) -> None:
     assert seen == ["started", "cancelled"]
 
 
+@pytest.mark.differs(door="connecting is done by gRPC's core, which knows of no door")
 async def test_connecting_through_a_blackhole(rig: Rig) -> None:
     """A connection that is never answered is neither refused nor made."""
     served = await rig.serve(**ECHO)
@@ -336,6 +339,7 @@ async def test_connecting_through_a_blackhole(rig: Rig) -> None:
     assert await outcome(call) == "hello"
 
 
+@pytest.mark.differs(door="connecting is done by gRPC's core, which knows of no door")
 async def test_giving_up_on_a_connection(rig: Rig) -> None:
     """An attempt to connect ends after `grpc.min_reconnect_backoff_ms`; then calls fail."""
     served = await rig.serve(**ECHO)
@@ -350,7 +354,10 @@ async def test_giving_up_on_a_connection(rig: Rig) -> None:
 
 
 async def test_the_states_of_a_channel(rig: Rig) -> None:
-    """Idle until asked, connecting, ready; failing when the server is gone; ready when it is back."""
+    """Idle until asked, ready; failing when the server is gone; ready when it is back.
+
+    (That it is connecting in between can be too short to be seen.)
+    """
     at = rig.address()
     server = await rig.spawn(programs.echo_server, at=at)
     await until(lambda: server.events)
@@ -360,7 +367,7 @@ async def test_the_states_of_a_channel(rig: Rig) -> None:
     while seen[-1] is not READY:
         await channel.wait_for_state_change(seen[-1])
         seen.append(channel.get_state())
-    assert seen == [IDLE, CONNECTING, READY]
+    assert [state for state in seen if state is not CONNECTING] == [IDLE, READY]
     await server.kill()
     await asyncio.wait_for(channel.wait_for_state_change(READY), 5)
     assert channel.get_state(try_to_connect=True) is IDLE
@@ -602,6 +609,7 @@ async def test_a_server_not_started(rig: Rig) -> None:
     assert await outcome(call) == "hello"
 
 
+@pytest.mark.differs(door="a host waits for a predecessor's port, so it learns at `start` that it is taken")
 async def test_a_port_in_use(rig: Rig) -> None:
     """A second server on the same port cannot be made (unless sockets may share it, as Linux lets them)."""
     alone = [("grpc.so_reuseport", 0)]

@@ -283,8 +283,7 @@ async def test_iterating_twice(rig: Rig) -> None:
     async for message in call:
         seen.append(plain(message))
         break
-    async for message in call:
-        seen.append(plain(message))
+    seen += await drain(call)
     assert (seen, await drain(call)) == (["w0", "w1", "w2"], [])
 
 
@@ -373,15 +372,15 @@ async def test_a_stream_that_yields_no_message(rig: Rig) -> None:
 
 
 async def test_an_iterator_of_requests_that_raises(rig: Rig) -> None:
-    """The call is cancelled and the exception itself is swallowed. To the handler the requests seem to end; then
-    it is cancelled too.
+    """The call is cancelled, the exception swallowed. The handler is cancelled too; its requests may seem
+    to end before that, which is a matter of chance.
     """
     seen: list[Any] = []
 
     async def gather(requests: Any, context: Any) -> Any:
         try:
             async for request in requests:
-                seen.append(request.text)
+                seen += [request.text]
             seen.append("end")
             await forever()
         except asyncio.CancelledError:
@@ -390,7 +389,7 @@ async def test_an_iterator_of_requests_that_raises(rig: Rig) -> None:
 
     async def failing() -> AsyncIterator[Any]:
         yield words("one")
-        await until(lambda: seen)
+        await asyncio.sleep(0.05)
         raise ValueError("no more words")
 
     served = await rig.serve(gather=gather)
@@ -401,7 +400,7 @@ async def test_an_iterator_of_requests_that_raises(rig: Rig) -> None:
         "Locally cancelled by application!",
     )
     await until(lambda: "CancelledError" in seen)
-    assert seen == ["one", "end", "CancelledError"]
+    assert seen in (["one", "end", "CancelledError"], ["one", "CancelledError"])
 
 
 async def test_a_stream_of_requests_that_the_server_refuses(rig: Rig) -> None:
@@ -423,6 +422,7 @@ async def test_a_stream_of_requests_that_the_server_refuses(rig: Rig) -> None:
 
 CHUNK = 100_000  # bytes
 MANY = 100  # chunks: 10 MB, far more than any window
+FIXED = [("grpc.http2.bdp_probe", 0)]  # windows do not grow
 
 
 async def test_a_server_waits_for_its_reader(rig: Rig) -> None:
@@ -435,8 +435,8 @@ async def test_a_server_waits_for_its_reader(rig: Rig) -> None:
             yield words(number=number, payload=bytes(CHUNK))
             sent += 1
 
-    served = await rig.serve(repeat=repeat)
-    call = EchoStub(rig.connect(served.target)).Repeat(words())
+    served = await rig.serve(repeat=repeat, options=FIXED)
+    call = EchoStub(rig.connect(served.target, options=FIXED)).Repeat(words())
     first = await call.read()
     await asyncio.sleep(0.3)
     stuck = sent
@@ -457,8 +457,8 @@ async def test_a_client_waits_for_its_reader(rig: Rig) -> None:
         await gate.wait()
         return words(number=1 + len([request async for request in iterator]))
 
-    served = await rig.serve(gather=gather)
-    call = EchoStub(rig.connect(served.target)).Gather()
+    served = await rig.serve(gather=gather, options=FIXED)
+    call = EchoStub(rig.connect(served.target, options=FIXED)).Gather()
 
     async def write() -> None:
         nonlocal sent
