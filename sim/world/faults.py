@@ -17,6 +17,7 @@ from sim import faults
 from sim.faults import KINDS, AnyFault, Fault
 from sim.world.loop import nanoseconds
 from sim.world.network import Impairment
+from sim.world.rpc.world import lose_replies
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -136,9 +137,7 @@ class Faults:
         machine = self._simulation.machines[fault.hosts()[0]]
         match fault:
             case faults.LoseReply(method=method, count=count):
-                from sim.world import rpc
-
-                rpc.lose_replies(self._simulation, machine.name, method, count)
+                lose_replies(machine.name, self._simulation, method, count)
             case faults.Corrupt(path=path):
                 try:
                     return {"path": machine.disk.corrupt(path)}  # "" when the disk is empty

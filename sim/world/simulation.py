@@ -63,6 +63,7 @@ class Simulation:
         self.machines: dict[str, Machine] = {}
         self.failures: list[tuple[str, BaseException]] = []
         self.on_failure: Callable[[str, BaseException], None] | None = None
+        self._ended = False
         self.watchers: list[Callable[[str, str], None]] = []
 
     def now(self) -> int:
@@ -150,8 +151,9 @@ class Simulation:
 
     def close(self) -> None:
         """Ends every process where it stands and closes the loop; a second call does nothing."""
-        if self.loop.is_closed():
+        if self._ended:
             return
+        self._ended = True
         for machine in self.machines.values():
             machine.clock.sample()
         self.network.end()
