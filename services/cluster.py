@@ -28,7 +28,7 @@ from msgspec import Struct
 from protos import control_pb2, control_pb2_grpc
 from protos.trace import HostEvent
 from services.host import DEFAULT_PORT
-from services.real.channel import TOKEN_KEY
+from services.real.channel import credential
 from services.real.client import ClientHost
 from services.real.folder import (
     ClusterError,
@@ -452,7 +452,11 @@ class Cluster:
         except FileNotFoundError:
             raise ClusterError(f"{name} has no control service") from None
         async with grpc.aio.insecure_channel(
-            address, options=(("grpc.enable_http_proxy", 0),), interceptors=(_Token(self._token),)
+            address,
+            options=(
+                ("grpc.enable_http_proxy", 0),
+                ("grpc.secondary_user_agent", credential(self._token, "operator")),
+            ),
         ) as channel:
             yield control_pb2_grpc.ControlStub(channel)
 
@@ -462,19 +466,6 @@ class Cluster:
         lines = log.read_text(errors="replace").split("\n") if log.exists() else []
         said = next((line.strip() for line in reversed(lines) if line.strip()), "it said nothing")
         return f"{said} ({log})"
-
-
-class _Token(grpc.aio.UnaryUnaryClientInterceptor):
-    """Puts the cluster's token into each call of a control service."""
-
-    def __init__(self, token: str) -> None:
-        self._token = token
-
-    async def intercept_unary_unary(self, continuation: Any, client_call_details: Any, request: Any) -> Any:
-        """Adds it."""
-        metadata = client_call_details.metadata or grpc.aio.Metadata()
-        metadata.add(TOKEN_KEY, self._token)
-        return await continuation(client_call_details._replace(metadata=metadata), request)
 
 
 def _search_path() -> list[str]:

@@ -1,9 +1,12 @@
-"""Channels through the door: real `grpc.aio` channels whose calls carry who calls, and wait at the rules.
+"""Channels through the door: real `grpc.aio` channels whose calls say who calls, and wait at the rules.
 
 `grpc.aio` builds every call, intercepted or not, on the call object of its core (`cygrpc._AioCall`), by
 name from the channel's core (`cygrpc.AioChannel`). Both are extended here, so what stubs return are
 grpc.aio's own call objects, and the door sees each message once, as bytes. These two are internals
 of grpcio, whose version is pinned; `tests/real` fails should they change.
+
+Who calls, and the token that proves it, stand in the user agent, which HTTP/2 sends in full only once for
+each connection. A traced call has one metadatum more: its number, when it was sent, and its size.
 """
 
 from __future__ import annotations
@@ -24,9 +27,9 @@ if TYPE_CHECKING:
     from services.real.door import Link
     from services.real.host import RealHost
 
-TOKEN_KEY = "dsim-token"
 CALL_KEY = "dsim-call"
 
+_AGENT = "grpc.secondary_user_agent"
 _OPTIONS = (
     ("grpc.initial_reconnect_backoff_ms", 100),  # a restarted peer is found within a second
     ("grpc.max_reconnect_backoff_ms", 500),
@@ -40,6 +43,11 @@ _LOCAL = (
     grpc.StatusCode.CANCELLED.value[0],
 )
 _NAMES = {code.value[0]: code.name for code in grpc.StatusCode}
+
+
+def credential(token: str, name: str) -> str:
+    """Returns the part of a user agent that says who calls and proves it."""
+    return f"dsim/{token}/{name}"
 
 
 class Channel(_aio.Channel):
@@ -62,8 +70,9 @@ class Channel(_aio.Channel):
         interceptors: Sequence[grpc.aio.ClientInterceptor] = (),
         compression: grpc.Compression | None = None,
     ) -> None:
-        given = {key for key, _ in options}
-        options = (*options, *(option for option in _OPTIONS if option[0] not in given))
+        given = dict(options)
+        agent = " ".join((*filter(None, [given.pop(_AGENT, "")]), credential(host.token, host.name)))
+        options = ((_AGENT, agent), *given.items(), *((k, v) for k, v in _OPTIONS if k not in given))
         super().__init__(address, options, None, compression, list(interceptors))  # type: ignore[arg-type]
         self._link = host.door.link(peer)
         self._channel = _Core(
@@ -71,7 +80,6 @@ class Channel(_aio.Channel):
         )
         self._channel.host = host
         self._channel.link = self._link
-        self._channel.token = (TOKEN_KEY, host.token)
 
     async def channel_ready(self) -> None:
         """Waits until calls would leave: the peer serves, and no cut is between."""
@@ -85,7 +93,6 @@ class _Core(cygrpc.AioChannel):  # type: ignore[misc]
 
     host: RealHost
     link: Link
-    token: tuple[str, str]
     shut = False
 
     def call(
@@ -100,10 +107,8 @@ class _Core(cygrpc.AioChannel):  # type: ignore[misc]
         if self.shut:
             raise cygrpc.UsageError("Channel is closed.")
         call = _Call(self, deadline, method, credentials, wait_for_ready, registered_call_handle)
-        call.host = self.host
         call.link = self.link
-        call.token = self.token
-        call.method = method.decode()
+        call.method = method
         return call
 
     def closing(self) -> None:
@@ -120,10 +125,8 @@ class _Core(cygrpc.AioChannel):  # type: ignore[misc]
 class _Call(cygrpc._AioCall):  # type: ignore[misc]
     """The core of a call: adds the metadata, waits at the rules, records."""
 
-    host: RealHost
     link: Link
-    token: tuple[str, str]
-    method: str
+    method: bytes
     number = 0
     writes = 0
     reads = 0
@@ -196,12 +199,15 @@ class _Call(cygrpc._AioCall):  # type: ignore[misc]
     # The door
 
     def _begin(self, metadata: tuple[Any, ...], size: int | None) -> tuple[Any, ...]:
-        host = self.host
-        self.number = number = next(host.call_numbers)
+        host: RealHost = self._channel.host
+        if not host.tracing.on:
+            host.door.sent += size is not None
+            return metadata
+        self.number = next(host.call_numbers)
         now = time_ns()
         if size is not None:
             self._sent(size, now)
-        return (*metadata, self.token, (CALL_KEY, f"{host.name} {number} {now} {size or 0}"))
+        return (*metadata, (CALL_KEY, f"{self.number} {now} {size or 0}"))
 
     async def _carry(self) -> None:
         self._watch()
@@ -220,34 +226,32 @@ class _Call(cygrpc._AioCall):  # type: ignore[misc]
     # The trace
 
     def _sent(self, size: int, now: int) -> None:
-        host = self.host
+        host: RealHost = self._channel.host
         host.door.sent += 1
         if host.tracing.on:
             host.tracing.sent(
                 Sent(
-                    now, host.name, self.link.peer, self.number, self.method, "request", size, "", self.writes
+                    now,
+                    host.name,
+                    self.link.peer,
+                    self.number,
+                    self.method.decode(),
+                    "request",
+                    size,
+                    "",
+                    self.writes,
                 )
             )
             self.writes += 1
 
     def _received(self, size: int, code: str = "") -> None:
-        host = self.host
+        host: RealHost = self._channel.host
         host.door.received += 1
         if host.tracing.on:
-            now = time_ns()
+            now, peer, method = time_ns(), self.link.peer, self.method.decode()
             host.tracing.write(
                 Message(
-                    now,
-                    host.name,
-                    self.link.peer,
-                    now,
-                    self.number,
-                    self.method,
-                    "response",
-                    size,
-                    code,
-                    "",
-                    self.reads,
+                    now, host.name, peer, now, self.number, method, "response", size, code, "", self.reads
                 )
             )
             self.reads += 1

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
     from protos import control_pb2
     from services.host import Clock, Disk
+    from services.real.door import Link
 
 T = TypeVar("T")
 
@@ -46,6 +47,7 @@ class RealHost:
     Attributes:
         door, tracing, pool, names: its parts.
         serving: the ports that it serves on now, in order.
+        callers: the links to those that were recognised, by their user agents.
     """
 
     def __init__(
@@ -70,6 +72,7 @@ class RealHost:
         self.token = token
         self.names = names
         self.door = Door(name)
+        self.callers: dict[str, Link] = {}
         self.serving: dict[int, None] = {}
         self.pool = WorkerPool(programs)
         self.call_numbers = itertools.count(first_call_number())

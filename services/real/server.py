@@ -17,7 +17,7 @@ import grpc
 from grpc.aio import _server as _aio
 
 from protos.trace import Message
-from services.real.channel import CALL_KEY, TOKEN_KEY
+from services.real.channel import CALL_KEY, credential
 from services.real.names import parse_port
 from services.real.tracing import Sent
 
@@ -164,8 +164,8 @@ class Authentication(grpc.aio.ServerInterceptor):
 
     async def intercept_service(self, continuation: Any, handler_call_details: Any) -> Any:
         """Passes the call on, if it may."""
-        token = dict(handler_call_details.invocation_metadata).get(TOKEN_KEY, "")
-        if compare_digest(token, self._token):
+        agent = dict(handler_call_details.invocation_metadata).get("user-agent", "")
+        if caller(agent, self._token) is not None:
             return await continuation(handler_call_details)
 
         async def refuse(request: Any, context: Any) -> None:
@@ -188,7 +188,11 @@ class Context:
 
     def invocation_metadata(self) -> Any:
         """Returns the metadata that the caller sent."""
-        return tuple(pair for pair in self._inner.invocation_metadata() if not pair[0].startswith("dsim-"))
+        return tuple(
+            (key, value.rpartition(" ")[0]) if key == "user-agent" else (key, value)
+            for key, value in self._inner.invocation_metadata()
+            if key != CALL_KEY
+        )
 
     async def read(self) -> Any:
         """Reads the next message of the caller's."""
@@ -284,38 +288,46 @@ class Incoming:
     async def write(self, context: Any) -> None:
         """Lets out a message of a stream."""
         self.sent()
-        if self.link.rule is not None:
-            await self.link.carried_out()
-        if self.host.door.losing:
-            await self.lose(context)
+        if self.link.rule is not None or self.host.door.losing:
+            await self.leave(context)
 
-    async def end(self, context: Any, code: str = "OK") -> None:
+    async def end(self, context: Any, code: str) -> None:
         """Lets out the end of a call."""
         self.sent(code)
+        await self.leave(context)
+
+    async def leave(self, context: Any) -> None:
+        """Waits at the rules, and loses the reply if it is to be."""
         if self.link.rule is not None:
             await self.link.carried_out()
-        if self.host.door.losing:
-            await self.lose(context)
-
-    async def lose(self, context: Any) -> None:
-        """Has the reply lost, if it is to be: the caller sees the connection break."""
-        if self.host.door.loses_reply(self.method):
+        if self.host.door.losing and self.host.door.loses_reply(self.method):
+            # The caller sees the connection break.
             context.set_trailing_metadata(())
             await context.abort(grpc.StatusCode.UNAVAILABLE, _LOST)
 
 
+def caller(agent: str, token: str) -> str | None:
+    """Returns who calls, by the user agent; None when that does not hold the token."""
+    proof, _, name = agent.rpartition(" ")[2].rpartition("/")
+    return name if compare_digest(f"{proof}/".encode(), credential(token, "").encode()) else None
+
+
 def admit(host: RealHost, method: str, context: Any, *, streaming: bool) -> Incoming | None:
     """Returns the call, or None when it lacks the token."""
-    token, caller = "", " 0 0 0"
+    agent, about = "", "0 0 0"
     for key, value in context.invocation_metadata():
-        if key == TOKEN_KEY:
-            token = value
+        if key == "user-agent":
+            agent = value
         elif key == CALL_KEY:
-            caller = value
-    if not compare_digest(token, host.token):
-        return None
-    name, number, sent, size = caller.split(" ")
-    call = Incoming(host, host.door.link(name), method, int(number))
+            about = value
+    link = host.callers.get(agent)
+    if link is None:
+        name = caller(agent, host.token)
+        if name is None:
+            return None
+        link = host.callers[agent] = host.door.link(name)
+    number, sent, size = about.split(" ")
+    call = Incoming(host, link, method, int(number))
     if not streaming:
         call.received(int(sent), int(size))
     return call
@@ -361,7 +373,9 @@ def _single(host: RealHost, method: str, behaviour: Any, *, streaming: bool) -> 
             if not context.done():  # that is, not by `abort`
                 await call.end(context, _code(context, "UNKNOWN"))
             raise
-        await call.end(context, _code(context, "OK"))
+        call.sent(_code(context, "OK"))
+        if call.link.rule is not None or host.door.losing:
+            await call.leave(context)
         return response
 
     return single
