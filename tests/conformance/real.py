@@ -116,6 +116,8 @@ class RealLink:
                 await sink.drain()
         except ConnectionError:
             pass
+        try:
+            await self._open.wait()  # that a side has gone is not told either
         finally:
             sink.close()
 

@@ -259,6 +259,37 @@ async def test_syncing_what_is_not_there(rig: Rig) -> None:
     assert [await error_of(rig.disk.sync(path)) for path in ("", "folder", "folder")] == [None] * 3
 
 
+# Failures, injected as `sim.faults` has them
+
+
+async def test_a_full_disk(rig: Rig) -> None:
+    """Writing and creating fail with ENOSPC; reading, and what was there, are as before."""
+    disk: Any = rig.disk
+    file = await disk.open("a", "w")
+    await file.append(b"before")
+    disk.full = True
+    full = ("OSError", "ENOSPC")
+    assert await error_of(file.append(b"more")) == full
+    assert await error_of(file.write(b"more", 6)) == full
+    assert await error_of(disk.open("b", "w")) == full
+    assert (await file.read(), await disk.list()) == (b"before", ["a"])
+    disk.full = False
+    await file.append(b" after")
+    assert await file.read() == b"before after"
+
+
+async def test_a_sync_that_fails(rig: Rig) -> None:
+    """`sync` of a file or a folder raises EIO; when the device is well again, both work."""
+    disk: Any = rig.disk
+    file = await disk.open("a", "w")
+    await file.append(b"x")
+    disk.sync_fails = True
+    failed = ("OSError", "EIO")
+    assert (await error_of(file.sync()), await error_of(disk.sync())) == (failed, failed)
+    disk.sync_fails = False
+    assert (await error_of(file.sync()), await error_of(disk.sync())) == (None, None)
+
+
 # Crashes: what both worlds must guarantee
 
 

@@ -302,6 +302,23 @@ async def test_a_cancellation_that_a_blackhole_holds_back(rig: Rig) -> None:
     assert seen == ["started", "cancelled"]
 
 
+@pytest.mark.differs(door="the end of a connection is told by gRPC's core, which knows of no door")
+async def test_a_server_that_dies_behind_a_blackhole(rig: Rig) -> None:
+    """Nobody can say so: its callers wait, and learn of it when the network is healed."""
+    at = rig.address()
+    server = await rig.spawn(programs.stalling_server, at=at)
+    await until(lambda: server.events)
+    link = await rig.link(at)
+    call = EchoStub(rig.connect(link.target)).Say(words("hello"), wait_for_ready=True)
+    await until(lambda: ("say", "hello") in server.events)
+    link.cut()
+    await server.kill()
+    await asyncio.sleep(0.2)
+    assert not call.done()
+    link.heal()
+    assert await code_of(call) == "UNAVAILABLE"
+
+
 async def test_a_deadline_on_both_sides_of_a_blackhole(rig: Rig) -> None:
     """The server keeps the time itself: it cancels the handler although no word gets through."""
     seen: list[Any] = []
@@ -348,6 +365,16 @@ async def test_giving_up_on_a_connection(rig: Rig) -> None:
     channel = rig.connect(link.target, options=[("grpc.min_reconnect_backoff_ms", 300)])
     code, details = await outcome(EchoStub(channel).Say(words(), timeout=5))
     assert (code, details[:34]) == ("UNAVAILABLE", "failed to connect to all addresses")
+
+
+async def test_waiting_for_the_connection_of_a_call(rig: Rig) -> None:
+    """`wait_for_connection` returns when a call was sent, and raises when it cannot be."""
+    served = await rig.serve(repeat=stalled)
+    call = EchoStub(rig.connect(served.target)).Repeat(words())
+    await call.wait_for_connection()
+    assert (call.done(), plain(await call.read())) == (False, "first")
+    lost = EchoStub(rig.connect(rig.address())).Repeat(words())
+    assert await code_of(lost.wait_for_connection()) == "UNAVAILABLE"
 
 
 # Channels

@@ -233,6 +233,23 @@ async def test_abort(rig: Rig) -> None:
     assert seen == [("AbortError", True)]
 
 
+async def test_abort_with_a_status(rig: Rig) -> None:
+    """`abort_with_status` takes code, details and trailing metadata in one object."""
+
+    class Status(grpc.Status):
+        code = grpc.StatusCode.ALREADY_EXISTS
+        details = "there is one"
+        trailing_metadata = (("k", "v"),)
+
+    async def say(request: Any, context: Any) -> Any:
+        await context.abort_with_status(Status())
+
+    served = await rig.serve(say=say)
+    call = EchoStub(rig.connect(served.target)).Say(words())
+    assert await outcome(call) == ("ALREADY_EXISTS", "there is one")
+    assert tuple(await call.trailing_metadata()) == (("k", "v"),)
+
+
 async def test_abort_without_details(rig: Rig) -> None:
     """Details are empty unless given."""
 
