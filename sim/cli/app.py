@@ -26,5 +26,6 @@ def unusable() -> tuple[type[Exception], ...]:
     from services.real.folder import ClusterError
     from sim.scenario.errors import InvalidInput
     from sim.trace.read import TraceError
+    from sim.view import ViewError
 
-    return (InvalidInput, TraceError, ClusterError)
+    return (InvalidInput, TraceError, ViewError, ClusterError)

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from sim.cli.runs import RunArgument  # noqa: TC001 (typer reads it)
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 
 def register(app: typer.Typer) -> None:
@@ -29,13 +32,30 @@ def plot(
     show: Annotated[bool, typer.Option("--show", help="Opens the pictures.")] = False,
 ) -> None:
     """Draws pictures of a run into its folder."""
-    from sim.scenario.draw import draw, open_pictures
+    from sim.view import draw
 
-    pictures = draw(run_dir, kind, start=start, end=end, svg=svg)
+    formats = ("png", "svg") if svg else ("png",)
+    pictures = draw(run_dir, kind or None, start_s=start, end_s=end, formats=formats)
     for picture in pictures:
         print(picture)
     if show:
-        open_pictures(pictures)
+        _open(pictures)
+
+
+def _open(pictures: list[Path]) -> None:
+    import subprocess
+    import sys
+
+    from sim.scenario.errors import InvalidInput
+
+    opener = "open" if sys.platform == "darwin" else "xdg-open"
+    try:
+        for picture in pictures:
+            subprocess.run([opener, str(picture)], check=False)
+    except FileNotFoundError:
+        raise InvalidInput(
+            f"--show needs {opener}, which is not installed: open the files yourself"
+        ) from None
 
 
 def export(

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
     from services.host import Host
     from sim.faults import Action, AnyFault
+    from sim.scenario.base import ProgramFailure
 
 Program: TypeAlias = Callable[..., Awaitable[Any]]
 """`async def program(host, **parameters)`; with `adopt`, `async def main(**parameters)` that knows no Host.
@@ -96,6 +97,10 @@ class World(Protocol):
 
     def hosts(self) -> list[str]:
         """Returns the names of the hosts started so far, clients excluded."""
+        ...
+
+    def failures(self) -> list[ProgramFailure]:
+        """Returns the programs that ended by raising. Some may; a scenario whose must not checks it."""
         ...
 
     async def inject(self, fault: AnyFault) -> int:

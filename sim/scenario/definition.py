@@ -109,6 +109,8 @@ class Scenario:
         hardware: Callable[[Any], None] | None,
         limit_s: float,
     ) -> None:
+        from sim.view import KINDS
+
         self.story = story
         self.__name__ = story.__name__
         self.__doc__ = story.__doc__
@@ -122,6 +124,12 @@ class Scenario:
         self.hardware = hardware
         self.limit_s = limit_s
         self.parameters = _parameters(story)
+        for kind in self.plots:
+            if kind not in KINDS:
+                raise TypeError(
+                    f"scenario {story.__name__}: there is no kind of picture {kind!r}{near(kind, KINDS)} "
+                    f"(there are: {', '.join(KINDS)})"
+                )
         if not self.checks:
             raise TypeError(f"scenario {story.__name__} declares no checks: say what must hold")
         if len(set(self.checks)) != len(self.checks):

@@ -1,8 +1,8 @@
 """The folder that a run leaves behind, and how a half-written one is told from a whole.
 
 A run folder carries the mark `incomplete` from its first moment; `summary.json` is written last,
-in one step, and only then does the mark go. So a folder with a summary is whole, whatever happened
-to the machine meanwhile, and one without keeps what was recorded.
+in one step, and only then does the mark go. So a folder without the mark is whole, whatever happened
+to the machine meanwhile, and one with it keeps what was recorded.
 """
 
 from __future__ import annotations
@@ -67,17 +67,26 @@ class RunFolder:
         """Takes away what a run left whose input could not be used: all of it is the run's own."""
         shutil.rmtree(self.path, ignore_errors=True)
 
+    def write(self, summary: Summary) -> None:
+        """Writes the summary as it is so far, for those that draw."""
+        summary.complete = False
+        self._write(summary)
+
     def finish(self, summary: Summary) -> None:
         """Writes the summary, which makes the folder whole.
 
         Raises:
             InvalidInput: the disk does not take it.
         """
+        summary.complete = True
+        self._write(summary)
+        (self.path / INCOMPLETE).unlink(missing_ok=True)
+
+    def _write(self, summary: Summary) -> None:
         draft = self.path / (SUMMARY + ".draft")
         try:
             draft.write_bytes(encode(summary))
             os.replace(draft, self.path / SUMMARY)
-            (self.path / INCOMPLETE).unlink(missing_ok=True)
         except OSError as exc:
             raise unwritable(self.path, exc) from None
 
@@ -104,11 +113,11 @@ def read_summary(folder: Path) -> Summary:
             raise InvalidInput(f"there is no run folder {folder}")
         if not folder.is_dir():
             raise InvalidInput(f"{folder} is not a run folder but a file")
+        if (folder / INCOMPLETE).exists():
+            why = (folder / INCOMPLETE).read_text(errors="replace").strip()
+            raise InvalidInput(f"the run in {folder} is incomplete ({why}): run it again")
         path = folder / SUMMARY
         if not path.exists():
-            if (folder / INCOMPLETE).exists():
-                why = (folder / INCOMPLETE).read_text(errors="replace").strip()
-                raise InvalidInput(f"the run in {folder} is incomplete ({why}): run it again")
             raise InvalidInput(f"{folder} is not a run: it holds no {SUMMARY}")
         return decode(path.read_bytes(), folder)
     except msgspec.DecodeError as exc:

@@ -14,7 +14,6 @@ from services.recorder import Recorder
 from sim.faults import Action, write_schedule
 from sim.scenario.definition import Scenario
 from sim.scenario.discover import find
-from sim.scenario.draw import draw
 from sim.scenario.errors import InvalidInput, near
 from sim.scenario.failure import describe
 from sim.scenario.folder import HISTORY, SCHEDULE, TRACE, RunFolder, Unwritable, unwritable
@@ -146,7 +145,7 @@ def run(
         out: the run folder, new or empty; None keeps nothing.
         schedule: replaces the schedule of faults that the scenario plays.
         interleave: the seed also decides which ready task runs first (simulated world only).
-        plots: tells the run in words and draws the scenario's pictures, into the run folder.
+        plots: draws the scenario's pictures into the run folder.
         limit_s: real seconds that the run may take.
 
     Returns:
@@ -204,9 +203,34 @@ def _plan(
 
 
 def _run(plan: Plan, folder: RunFolder | None, plots: bool) -> Summary:
-    records = Records(
-        folder.path if folder is not None else None, keep_history=bool(plan.scenario.history_checks)
-    )
+    if folder is None:
+        return _told(plan, None)
+    summary = _drawn(plan, folder) if plots and plan.scenario.plots else _told(plan, folder.path)
+    summary.words = words(summary, folder.path)
+    folder.finish(summary)
+    summary.folder = str(folder.path)
+    return summary
+
+
+def _drawn(plan: Plan, folder: RunFolder) -> Summary:
+    """Tells the story and draws it."""
+    from sim.view import ViewError
+    from sim.view.studio import Studio
+
+    with Studio() as studio:  # loads its libraries while the story is told
+        summary = _told(plan, folder.path)
+        folder.write(summary)  # the pictures bear its name
+        try:
+            pictures = studio.draw(folder.path, plan.scenario.plots)
+        except ViewError as exc:
+            raise Unwritable(str(exc)) from None
+        summary.plots = [path.name for path in pictures]
+    return summary
+
+
+def _told(plan: Plan, folder: Path | None) -> Summary:
+    """Tells the story in its world, and judges it."""
+    records = Records(folder, keep_history=bool(plan.scenario.history_checks))
     world = _world(plan, records)
     records.abort = world.abort
     error = ""
@@ -231,7 +255,7 @@ def _run(plan: Plan, folder: RunFolder | None, plots: bool) -> Summary:
         )
     checks, error = _judge(plan.scenario, world, records.operations, error)
     verdict: Verdict = "error" if error else "pass" if all(check.ok for check in checks) else "fail"
-    summary = Summary(
+    return Summary(
         scenario=plan.scenario.name,
         source=plan.scenario.source,
         world=plan.world,
@@ -246,19 +270,12 @@ def _run(plan: Plan, folder: RunFolder | None, plots: bool) -> Summary:
         virtual_s=world.now(),
         wall_s=round(wall_s, 6),
         version=_version(),
-        replay=replay_command(plan, folder.path if folder is not None else None),
+        replay=replay_command(plan, folder),
         interleave=plan.interleave,
         limit_s=plan.limit_s,
         error=error,
         failures=[f"{failure.host}: {failure.error}" for failure in world.failures()],
     )
-    if folder is not None:
-        if plots:
-            summary.words = words(summary, folder.path)
-            summary.plots = [path.name for path in draw(folder.path, plan.scenario.plots)]
-        summary.folder = str(folder.path)
-        folder.finish(summary)
-    return summary
 
 
 def _world(plan: Plan, records: Records) -> BaseWorld:

@@ -44,7 +44,7 @@ class Summary(Struct, kw_only=True):
         replay: the command that runs it again.
         source: where the scenario is found: its name, or its file and function.
         interleave: the seed also decided which ready task ran first.
-        complete: the run came to its end; never False in a `summary.json`.
+        complete: the run came to its end, its pictures included.
         folder: the run folder, "" when nothing was kept; not part of the file.
     """
 

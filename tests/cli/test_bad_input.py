@@ -36,8 +36,9 @@ from .conftest import Dsim
         ("replay nowhere", "there is no run folder nowhere"),
         ("replay story.py", "story.py is not a run folder but a file"),
         ("replay empty", "empty is not a run: it holds no summary.json"),
-        ("plot nowhere", "there is no run folder nowhere"),
-        ("plot empty", "empty is not a run: it holds no summary.json"),
+        ("plot nowhere", "nowhere: no such run folder"),
+        ("plot empty", "empty: not a run folder (it has no trace.jsonl)"),
+        ("plot empty --kind spacetiem", "no kind of picture 'spacetiem'; there are: spacetime, "),
         ("export nowhere --to perfetto", "there is no run folder nowhere"),
         ("sprout echo", "No such command 'sprout'"),
         (
@@ -102,10 +103,12 @@ def test_a_folder_that_cannot_be_read_or_written_is_named(dsim: Dsim, story: Pat
 def test_a_damaged_run_is_named(dsim: Dsim, story: Path) -> None:
     dsim("run", story, "--out", "here")
     Path("here/summary.json").write_text('{"scenario": "story"')
-    for command in ("replay", "plot"):
-        result = dsim(command, "here")
-        assert result.status == 2
-        assert result.err.startswith("dsim: here/summary.json is damaged: ")
+    result = dsim("replay", "here")
+    assert result.status == 2
+    assert result.err.startswith("dsim: here/summary.json is damaged: ")
+    result = dsim("plot", "here")
+    assert result.status == 2
+    assert result.err.startswith("dsim: here/summary.json: ")
     Path("here/summary.json").unlink()
     Path("here/incomplete").write_text("interrupted by Ctrl-C\n")
     assert dsim("replay", "here").err == (
