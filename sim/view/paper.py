@@ -125,6 +125,12 @@ class Sheet:
         self.width = WIDTH - self.left - right
         placed, lanes = self._place_faults() if timed else ([], 0)
         strip = lanes * LANE + 0.06 if placed else 0.0
+        bare = sum(not label for _, _, label, _ in placed)
+        if bare:
+            says = [
+                *says,
+                f"{bare} of the {len(placed)} faults are drawn without their names, for want of room.",
+            ]
         lines = [line for text in says for line in self._wrap(text)]
         head = 0.42 + 0.19 * len(lines) + 0.12
         gap = 0.32
@@ -341,8 +347,7 @@ class Sheet:
             PolyCollection(shapes, facecolors=colours, edgecolors=colours, alpha=0.4, linewidths=0.8),
             autolim=False,
         )
-        bare = sum(not label for _, _, label, _ in placed)
-        self._write(0.2, top + 0.1, "faults" if not bare else f"faults ({bare} unlabelled)", SMALL, GREY)
+        self._write(0.2, top + 0.1, "faults", SMALL, GREY)
 
     def _write(self, left: float, top: float, text: str, size: float, colour: str, **more: Any) -> None:
         self.figure.text(

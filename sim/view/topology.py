@@ -98,9 +98,14 @@ def topology(run: Run) -> Figure:
     for name, hosts in groups.items():
         x, y = places[name]
         text = shorten(name) + (f" ({len(hosts)})" if len(hosts) > 1 else "")
-        away = 0.17 if y >= -0.05 else -0.17
-        if not any(labeller.put(x, y, text, dy=dy, align="center", size=TEXT) for dy in (away, -away)):
-            labeller.put(x, y, text, dy=away, align="center", size=TEXT, must=True)
+        up = 1 if y >= -0.05 else -1
+        tries = [
+            (0, 0.17 * up),
+            (0, -0.17 * up),
+            *((dx, dy * up) for dy in (0, 0.3, -0.3, 0.43) for dx in (0.4, -0.4)),
+        ]
+        if not any(labeller.put(x, y, text, dx=dx, dy=dy, align="center", size=TEXT) for dx, dy in tries):
+            labeller.put(x, y, text, dy=0.17 * up, align="center", size=TEXT, must=True)
     if len(edges) <= VALUED:
         for a, b in edges:
             count, volume, lost = traffic[a, b]
