@@ -1,7 +1,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: setup demo test bench protos clean
+.PHONY: setup pythons demo test bench protos clean
 
 setup: .venv/ready
 
@@ -14,10 +14,14 @@ setup: .venv/ready
 	$(BIN)/pip install --quiet --disable-pip-version-check -e '.[test,bench]'
 	touch $@
 
+# The other supported Pythons that this machine has, each with the project in an environment of its own.
+pythons: setup
+	@$(BIN)/python -m tests.pythons
+
 demo: setup
 	$(BIN)/python -m scenarios.demo
 
-test: setup
+test: setup pythons
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy

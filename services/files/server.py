@@ -1,13 +1,15 @@
 """The file server: program `serve(host)`.
 
-A write goes to a temporary file, is synced and renamed, and the folder is synced; so a file is
-there whole or not at all, also after a crash.
+The namespace is a table of full path names, as GFS's is: every file lies in one folder of the disk,
+under its path with "/" escaped. A write goes to a temporary file, is synced and renamed, and the folder is
+synced; so a file is there whole or not at all, also after a crash.
 """
 
 from __future__ import annotations
 
 import itertools
 from typing import TYPE_CHECKING
+from urllib.parse import quote, unquote
 
 import grpc
 
@@ -21,6 +23,9 @@ if TYPE_CHECKING:
 
 CHUNK = 256 * 1024  # bytes a message of a Read
 
+_FOLDER = "files"
+_TEMPORARY = "%temporary"  # no path is escaped to a name that begins so
+
 
 class Files(rpc.FilesServicer):
     """Serves the files below `files/` on the host's disk."""
@@ -28,31 +33,26 @@ class Files(rpc.FilesServicer):
     def __init__(self, host: Host) -> None:
         self._host = host
         self._disk: Disk = host.disk
-        self._temporary = (f"temporary/{host.incarnation}-{n}" for n in itertools.count())
+        self._temporary = (f"{_FOLDER}/{_TEMPORARY}-{host.incarnation}-{n}" for n in itertools.count())
 
     async def List(self, request: pb.Path, context: Context) -> pb.Stats:
         """All files below a folder, or the one file of that name."""
-        return pb.Stats(files=[stat async for stat in self._walk(_clean(request.path))])
-
-    async def _walk(self, path: str) -> AsyncIterator[pb.Stat]:
-        names = await self._disk.list(_stored(path))
-        if names:
-            for name in names:
-                async for stat in self._walk(f"{path}/{name}".strip("/")):
-                    yield stat
-        elif path and await self._disk.exists(_stored(path)):
-            try:
-                file = await self._disk.open(_stored(path))
-            except IsADirectoryError:
-                return
-            yield pb.Stat(path=path, size=await file.size())
-            await file.close()
+        folder = _clean(request.path)
+        stats = []
+        for name in await self._disk.list(_FOLDER):
+            path = unquote(name)
+            inside = not folder or path == folder or path.startswith(folder + "/")
+            if inside and not name.startswith(_TEMPORARY):
+                file = await self._disk.open(f"{_FOLDER}/{name}")
+                stats.append(pb.Stat(path=path, size=await file.size()))
+                await file.close()
+        return pb.Stats(files=sorted(stats, key=lambda stat: stat.path))
 
     async def Read(self, request: pb.Range, context: Context) -> AsyncIterator[pb.Chunk]:
         """Streams a range of a file."""
         try:
             file = await self._disk.open(_stored(_clean(request.path)))
-        except (FileNotFoundError, IsADirectoryError):
+        except FileNotFoundError:
             await context.abort(grpc.StatusCode.NOT_FOUND, f"no such file: {request.path}")
         try:
             offset = request.offset
@@ -96,16 +96,15 @@ class Files(rpc.FilesServicer):
 
     async def _move(self, source: str, target: str) -> None:
         await self._disk.rename(source, target)
-        await self._disk.sync(target.rpartition("/")[0])
+        await self._disk.sync(_FOLDER)
 
 
 def _stored(path: str) -> str:
-    return f"files/{path}".rstrip("/")
+    return f"{_FOLDER}/{quote(path, safe='')}"
 
 
 def _clean(path: str) -> str:
-    parts = [part for part in path.split("/") if part not in ("", ".")]
-    return "/".join(part for part in parts if part != "..")
+    return "/".join(part for part in path.split("/") if part not in ("", ".", ".."))
 
 
 async def serve(host: Host) -> None:

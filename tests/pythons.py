@@ -1,0 +1,58 @@
+"""Sets up the other supported interpreters that this machine has: `python -m tests.pythons`.
+
+Each gets a virtual environment of its own below `.venv/other/`, with the project in it; the replay
+tests use those that are there.
+"""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).parent.parent
+OTHER = ROOT / ".venv" / "other"
+SUPPORTED = ("3.11", "3.12", "3.13")
+
+
+def find(version: str) -> Path | None:
+    """Returns an interpreter of that version that works here, on the PATH or among pyenv's."""
+    on_path = shutil.which(f"python{version}")
+    installed = sorted((Path.home() / ".pyenv" / "versions").glob(f"{version}*/bin/python"))
+    for candidate in ([Path(on_path)] if on_path else []) + installed:
+        check = f"import sys, ensurepip; sys.exit('%d.%d' % sys.version_info[:2] != {version!r})"
+        if subprocess.run([candidate, "-c", check], capture_output=True, check=False).returncode == 0:
+            return candidate
+    return None
+
+
+def environments() -> dict[str, Path]:
+    """Returns the interpreters that are set up, by version, the running one among them."""
+    found = {"%d.%d" % sys.version_info[:2]: Path(sys.executable)}
+    for version in SUPPORTED:
+        python = OTHER / version / "bin" / "python"
+        if version not in found and (OTHER / version / "ready").exists():
+            found[version] = python
+    return found
+
+
+def main() -> None:
+    """Sets up what is missing."""
+    for version in SUPPORTED:
+        if version in environments():
+            continue
+        interpreter = find(version)
+        if interpreter is None:
+            print(f"python {version}: not installed here, not tested")
+            continue
+        home = OTHER / version
+        print(f"python {version}: setting up {home.relative_to(ROOT)}", flush=True)
+        subprocess.run([interpreter, "-m", "venv", "--clear", home], check=True)
+        install = [home / "bin" / "pip", "install", "-qq", "--disable-pip-version-check", "-e", ROOT]
+        subprocess.run(install, check=True)
+        (home / "ready").touch()
+
+
+if __name__ == "__main__":
+    main()

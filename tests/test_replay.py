@@ -1,0 +1,57 @@
+"""Same scenario, parameters and seed: the same trace, byte for byte, wherever it runs."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.pythons import environments
+
+ROOT = Path(__file__).parent.parent
+SEED = 7
+DIGESTS = f"""
+import json
+from sim.scenario.discover import names
+from sim import run
+found = {{name: run(name, seed={SEED}) for name in names()}}
+print(json.dumps({{name: [r.verdict, r.trace_sha256] for name, r in found.items()}}))
+"""
+
+
+def digests(python: Path, hash_seed: str) -> dict[str, list[str]]:
+    """Runs every scenario once in a process of its own."""
+    done = subprocess.run(
+        [python, "-c", DIGESTS],
+        env={**os.environ, "PYTHONHASHSEED": hash_seed},
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    found: dict[str, list[str]] = json.loads(done.stdout.splitlines()[-1])
+    return found
+
+
+@pytest.fixture(scope="module")
+def reference() -> dict[str, list[str]]:
+    return digests(environments()["3.11"] if "3.11" in environments() else Path(sys.executable), "0")
+
+
+@pytest.mark.timeout(300)
+@pytest.mark.parametrize("hash_seed", ["1", "31337"])
+def test_the_hash_seed_changes_no_trace(reference: dict[str, list[str]], hash_seed: str) -> None:
+    assert digests(Path(sys.executable), hash_seed) == reference
+
+
+@pytest.mark.timeout(300)
+@pytest.mark.parametrize("version", environments())
+def test_every_supported_python_that_is_installed_gives_the_same_trace(
+    reference: dict[str, list[str]], version: str
+) -> None:
+    assert digests(environments()[version], "2") == reference
