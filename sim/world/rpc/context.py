@@ -1,0 +1,453 @@
+"""The server's side of an RPC, and what a handler sees of it: `grpc.aio.ServicerContext`."""
+
+from __future__ import annotations
+
+import asyncio
+import traceback
+from functools import partial
+from typing import TYPE_CHECKING, Any, NoReturn
+
+import grpc
+from grpc import _common
+from grpc._cython import cygrpc
+from msgspec import Struct
+
+from sim.world.rpc import status
+from sim.world.rpc.connection import Frame, ServerConnection
+from sim.world.rpc.flow import Inflow, Outflow
+from sim.world.rpc.metadata import outbound, visible
+from sim.world.rpc.targets import address
+from sim.world.timers import FIRE, SECOND, Timer
+
+if TYPE_CHECKING:  # msgspec looks at annotations only when it encodes
+    from collections.abc import Callable  # noqa: TC004
+
+    from sim.world.rpc.stream import ClientStream  # noqa: TC004
+    from sim.world.rpc.worker import Worker  # noqa: TC004
+
+FINISHED = "RPC already finished."
+
+
+class Context(Struct, eq=False, weakref=True):
+    """One RPC, as its server has it. What begins with an underscore is not for handlers.
+
+    Attributes:
+        _connection, _stream: on which, and the client's side of it.
+        _request: a unary request.
+        _worker: what runs the handler.
+        _plain: nothing was said of status or metadata, and nothing sent: the reply may go the fast way.
+    """
+
+    _connection: ServerConnection
+    _stream: ClientStream
+    _request: bytes | None = None
+    _handler: Any = None
+    _worker: Worker | None = None
+    _plain: bool = True
+    _code: int = status.OK
+    _given_code: Any = None
+    _details: str = ""
+    _trailing: tuple[Any, ...] = ()
+    _headers_sent: bool = False
+    _status_sent: bool = False
+    _client_closed: bool = False
+    _abort: BaseException | None = None
+    _deadline: int | None = None
+    _timer: Timer | None = None
+    _callbacks: list[Callable[[], object]] | None = None
+    _inflow: Inflow | None = None
+    _outflow: Outflow | None = None
+    _deserialize: Any = None
+    _serialize: Any = None
+    _excess: bool = False  # over the server's limit of concurrent RPCs
+    _sync_callbacks: list[Callable[[], object]] | None = None
+
+    # What comes from the client, as hardware or from the loop
+
+    def _received(self, frame: Frame) -> None:
+        if frame.data is not None and not self._too_large(frame.data):
+            self._in().put(frame.data)
+        if frame.end:
+            self._in().end()
+        if frame.credit and self._outflow is not None:
+            self._outflow.give(frame.credit)
+        if frame.part == "cancel":
+            self._lose_client()
+
+    def _too_large(self, data: bytes) -> bool:
+        limit = self._connection.server.max_receive
+        if len(data) <= limit:
+            return False
+        words = f"SERVER: {status.too_large(len(data), limit)}"
+        self._refuse(status.RESOURCE_EXHAUSTED, words)
+        return True
+
+    def _refuse(self, code: int, details: str) -> None:
+        """Ends the RPC without, or against, its handler."""
+        if not self._status_sent:
+            self._plain = False
+            self._end_with(status.failure(code, details))
+            if self._worker is not None:
+                self._worker.cancel(self)
+            else:
+                self._close()
+
+    def _lose_client(self) -> None:
+        """The client has cancelled, or is gone: the handler is cancelled."""
+        self._client_closed = True
+        self._plain = False
+        self._stop_streams()
+        if not self._status_sent and self._worker is not None:
+            self._worker.cancel(self)
+
+    def _expire(self) -> None:
+        self._timer = None
+        if not self._status_sent:
+            self._end_with(status.failure(status.DEADLINE_EXCEEDED, status.DEADLINE), told=False)
+            self._lose_client_or_worker()
+
+    def _lose_client_or_worker(self) -> None:
+        self._client_closed = True
+        self._plain = False
+        self._status_sent = False
+        self._stop_streams()
+        if self._worker is not None:
+            self._worker.cancel(self)
+
+    def _watch_deadline(self, at: int) -> None:
+        connection = self._connection
+        self._deadline = at
+        self._timer = Timer(self._expire, (), connection.process.context, connection.loop, at, FIRE)
+        connection.env.push(at, self._timer)
+
+    # What goes to the client
+
+    def _send(self, frame: Frame) -> None:
+        if self._client_closed:
+            return
+        frame.task = self._connection.task()
+        self._connection.send_frame(self._stream, frame)
+
+    def _headers(self) -> tuple[Any, ...] | None:
+        if self._headers_sent:
+            return None
+        self._headers_sent = True
+        return ()
+
+    def _end_with(self, how: Any, data: bytes | None = None, *, told: bool = True) -> None:
+        """Sends the status, with the last message if there is one."""
+        self._status_sent = True
+        if not told or self._client_closed:
+            return
+        part = "response" if data is not None or not self._streams_out() else "status"
+        index = self._outflow.sent if self._outflow is not None and data is not None else 0
+        self._send(Frame(part, index=index, headers=self._headers(), data=data, status=how))
+
+    def _streams_out(self) -> bool:
+        return self._handler is not None and bool(self._handler.response_streaming)
+
+    def _close(self) -> None:
+        """The handler has ended: nothing more will happen here."""
+        self._connection.streams.pop(self, None)
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        self._stop_streams()
+
+    def _stop_streams(self) -> None:
+        if self._inflow is not None:
+            self._inflow.end(discard=True)
+        if self._outflow is not None:
+            self._outflow.close()
+
+    def _in(self) -> Inflow:
+        if self._inflow is None:
+            self._inflow = Inflow(self._connection.loop, self._give_back)
+        return self._inflow
+
+    def _give_back(self, size: int) -> None:
+        self._send(Frame("", credit=size))
+
+    def _check(self) -> None:
+        """Raises when the RPC is over.
+
+        Raises:
+            AbortError: the handler has called `abort`, whatever became of that.
+            UsageError: the status has been sent.
+        """
+        if self._abort is not None:
+            raise self._abort
+        if self._status_sent:
+            raise cygrpc.UsageError(FINISHED)
+        if self._connection.server.stopped:
+            raise cygrpc._ServerStoppedError("Server already stopped.")
+
+    # `grpc.aio.ServicerContext`
+
+    async def read(self) -> Any:
+        """Returns the next request, `grpc.aio.EOF` after the last.
+
+        Raises:
+            UsageError: the RPC has ended.
+        """
+        self._check()
+        data = await self._in().get()
+        self._check()
+        return cygrpc.EOF if data is None else _common.deserialize(data, self._deserialize)
+
+    async def write(self, message: Any) -> None:
+        """Sends a response; returns when the client has room for more.
+
+        Raises:
+            UsageError: the RPC has ended.
+        """
+        self._check()
+        self._plain = False
+        data = _common.serialize(message, self._serialize)
+        if not isinstance(data, bytes):
+            raise TypeError(f"Expected bytes, got {type(data)}")
+        limit = self._connection.server.max_send
+        if len(data) > limit:
+            words = f"SERVER: {status.too_large_to_send(len(data), limit)}"
+            self._refuse(status.RESOURCE_EXHAUSTED, words)
+            raise cygrpc.ExecuteBatchError(words)
+        if self._outflow is None:
+            self._outflow = Outflow(self._connection.loop)
+        if self._client_closed:
+            raise cygrpc.ExecuteBatchError("the client has gone")
+        index = self._outflow.sent
+        blocked = self._outflow.take(len(data))
+        self._send(Frame("response", index=index, headers=self._headers(), data=data))
+        if blocked is not None:
+            await blocked
+        else:
+            await asyncio.sleep(0)
+        if self._client_closed:
+            raise cygrpc.ExecuteBatchError("the client has gone")
+
+    async def send_initial_metadata(self, initial_metadata: Any) -> None:
+        """Sends the initial metadata.
+
+        Raises:
+            UsageError: they have been sent, or the RPC has ended.
+        """
+        self._check()
+        if self._headers_sent:
+            raise cygrpc.UsageError("Send initial metadata failed: already sent")
+        headers = outbound(initial_metadata)
+        self._plain = False
+        self._headers_sent = True
+        self._send(Frame("headers", headers=headers))
+        await asyncio.sleep(0)
+
+    async def abort(self, code: Any, details: str = "", trailing_metadata: Any = ()) -> NoReturn:
+        """Ends the RPC with a status.
+
+        Raises:
+            AbortError: always.
+            UsageError: it has been called before.
+        """
+        self._abort_now(code, details, trailing_metadata)
+        await asyncio.sleep(0)
+        assert self._abort is not None
+        raise self._abort
+
+    def _abort_now(self, code: Any, details: str, trailing_metadata: Any) -> None:
+        if self._abort is not None:
+            raise cygrpc.UsageError("Abort already called!")
+        self._plain = False
+        self._abort = cygrpc.AbortError("Locally aborted.")
+        if trailing_metadata:
+            self._trailing = outbound(trailing_metadata)
+        if details or not self._details:
+            self._details = details
+        self._code = status.number(code)
+        self._given_code = code
+        self._status_sent = True
+        assert self._code != status.OK, "Expecting non-ok status code."
+        self._end_with(status.failure(self._code, self._details, self._trailing))
+
+    async def abort_with_status(self, status: grpc.Status) -> NoReturn:
+        """Ends the RPC with a `grpc.Status`.
+
+        Raises:
+            AbortError: always.
+        """
+        await self.abort(status.code, status.details, status.trailing_metadata)
+
+    def set_trailing_metadata(self, trailing_metadata: Any) -> None:
+        """Sets what is sent with the status."""
+        self._plain = False
+        self._trailing = outbound(trailing_metadata)
+
+    def trailing_metadata(self) -> Any:
+        """Returns what is to be sent with the status."""
+        return self._trailing
+
+    def invocation_metadata(self) -> Any:
+        """Returns the client's metadata."""
+        return visible(self._stream.metadata)
+
+    def set_code(self, code: Any) -> None:
+        """Sets the code that the RPC ends with."""
+        self._plain = False
+        self._code = status.number(code)
+        self._given_code = code
+
+    def code(self) -> Any:
+        """Returns the code that was set; None when none was."""
+        return self._given_code
+
+    def set_details(self, details: str) -> None:
+        """Sets the details that the RPC ends with."""
+        self._plain = False
+        self._details = details
+
+    def details(self) -> str:
+        """Returns the details that were set."""
+        return self._details
+
+    def set_compression(self, compression: grpc.Compression) -> None:
+        """Has no effect here: messages travel at their own size.
+
+        Raises:
+            RuntimeError: the initial metadata have been sent.
+        """
+        if self._headers_sent:
+            raise RuntimeError("Compression setting must be specified before sending initial metadata")
+
+    def disable_next_message_compression(self) -> None:
+        """Has no effect here."""
+
+    def peer(self) -> str:
+        """Returns the client's address."""
+        return address(self._connection.remote, self._connection.remote_port)
+
+    def peer_identities(self) -> None:
+        """Returns None: nobody is authenticated."""
+
+    def peer_identity_key(self) -> None:
+        """Returns None: nobody is authenticated."""
+
+    def auth_context(self) -> dict[str, list[bytes]]:
+        """Returns what an insecure connection has."""
+        return {"transport_security_type": [b"insecure"], "security_level": [b"TSI_SECURITY_NONE"]}
+
+    def time_remaining(self) -> float | None:
+        """Returns the seconds until the deadline; None without one."""
+        if self._deadline is None:
+            return None
+        return max(0, self._deadline - self._connection.env._now) / SECOND
+
+    def add_done_callback(self, callback: Callable[[Any], object]) -> None:
+        """Has `callback(context)` called when the RPC has ended."""
+        if self._callbacks is None:
+            self._callbacks = []
+        self._callbacks.append(partial(callback, self))
+
+    def done(self) -> bool:
+        """Says whether the status has been sent."""
+        return self._status_sent
+
+    def cancelled(self) -> bool:
+        """Says whether the code is CANCELLED."""
+        return self._code == status.CANCELLED
+
+
+grpc.aio.ServicerContext.register(Context)
+
+
+class SyncContext(grpc.ServicerContext):
+    """What a handler that is not a coroutine sees: the context of grpc's synchronous interface.
+
+    grpc.aio runs such a handler in a thread; a simulated process has one, and runs it inline.
+    """
+
+    def __init__(self, context: Context) -> None:
+        self._context = context
+        self._callbacks: list[Callable[[], object]] = []
+
+    def abort(self, code: Any, details: str = "", trailing_metadata: Any = ()) -> NoReturn:
+        """Ends the RPC with a status.
+
+        Raises:
+            AbortError: always.
+        """
+        self._context._abort_now(code, details, trailing_metadata)
+        assert self._context._abort is not None
+        raise self._context._abort
+
+    def abort_with_status(self, status: grpc.Status) -> NoReturn:
+        """Ends the RPC with a `grpc.Status`.
+
+        Raises:
+            AbortError: always.
+        """
+        self.abort(status.code, status.details, status.trailing_metadata)
+
+    def send_initial_metadata(self, initial_metadata: Any) -> None:
+        """Sends the initial metadata."""
+        context = self._context
+        context._check()
+        if context._headers_sent:
+            raise cygrpc.UsageError("Send initial metadata failed: already sent")
+        context._plain = False
+        headers = outbound(initial_metadata)
+        context._headers_sent = True
+        context._send(Frame("headers", headers=headers))
+
+    def add_callback(self, callback: Callable[[], object]) -> bool:
+        """Has `callback()` called when the handler has returned."""
+        self._callbacks.append(callback)
+        return True
+
+    def is_active(self) -> bool:
+        """Says whether the RPC goes on."""
+        return not self._context._status_sent and not self._context._client_closed
+
+    def cancel(self) -> bool:
+        """Ends the RPC."""
+        self._context._refuse(status.CANCELLED, "Cancelled on the server side")
+        return True
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._context, name)
+
+    def set_trailing_metadata(self, trailing_metadata: Any) -> None:
+        """Sets what is sent with the status."""
+        self._context.set_trailing_metadata(trailing_metadata)
+
+    def invocation_metadata(self) -> Any:
+        """Returns the client's metadata."""
+        return self._context.invocation_metadata()
+
+    def set_code(self, code: Any) -> None:
+        """Sets the code that the RPC ends with."""
+        self._context.set_code(code)
+
+    def set_details(self, details: str) -> None:
+        """Sets the details that the RPC ends with."""
+        self._context.set_details(details)
+
+    def peer(self) -> str:
+        """Returns the client's address."""
+        return self._context.peer()
+
+    def peer_identities(self) -> None:
+        """Returns None: nobody is authenticated."""
+
+    def peer_identity_key(self) -> None:
+        """Returns None: nobody is authenticated."""
+
+    def auth_context(self) -> Any:
+        """Returns what an insecure connection has."""
+        return self._context.auth_context()
+
+    def time_remaining(self) -> Any:
+        """Returns the seconds until the deadline; None without one."""
+        return self._context.time_remaining()
+
+
+def describe(error: BaseException) -> list[str]:
+    """Returns an exception's traceback, for the log."""
+    return traceback.format_exception(error)

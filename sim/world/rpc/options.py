@@ -1,0 +1,59 @@
+"""Channel arguments: those that have an effect here."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Any
+
+from msgspec import Struct
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+DEFAULT_MAX_RECEIVE = 4 * 1024 * 1024  # bytes
+
+
+class Options(Struct, frozen=True):
+    """What a channel or server was told by `grpc.*` arguments.
+
+    Attributes:
+        max_send, max_receive: bytes of a message; infinite for no limit.
+        initial_backoff, max_backoff, connect_timeout: seconds.
+    """
+
+    max_send: float = math.inf
+    max_receive: float = DEFAULT_MAX_RECEIVE
+    initial_backoff: float = 1.0
+    max_backoff: float = 120.0
+    connect_timeout: float = 20.0
+
+
+def parse_options(options: Sequence[tuple[str, Any]] | None) -> Options:
+    """Reads channel arguments; those without an effect here (keepalive, load balancing, ...) are ignored.
+
+    Raises:
+        TypeError: an argument is not a pair.
+    """
+    given: dict[str, Any] = {}
+    for option in options or ():
+        try:
+            name, value = option
+        except (TypeError, ValueError):
+            raise TypeError(f"a channel argument is a pair of name and value, not {option!r}") from None
+        given[name.decode() if isinstance(name, bytes) else name] = value
+
+    def milliseconds(name: str, default: float) -> float:
+        return given[name] / 1000 if name in given else default
+
+    def limit(name: str, default: float) -> float:
+        value = given.get(name, default)
+        return math.inf if value < 0 else value
+
+    initial = milliseconds("grpc.initial_reconnect_backoff_ms", 1.0)
+    return Options(
+        limit("grpc.max_send_message_length", math.inf),
+        limit("grpc.max_receive_message_length", DEFAULT_MAX_RECEIVE),
+        max(0.1, initial),
+        max(0.1, milliseconds("grpc.max_reconnect_backoff_ms", 120.0)),
+        max(0.1, milliseconds("grpc.min_reconnect_backoff_ms", 20.0)),
+    )

@@ -1,0 +1,460 @@
+"""The client's side of an RPC: what grpc.aio's own call objects, and `UnaryCall`, are built on.
+
+`ClientStream` is the part that grpc.aio has written in C: the state of one RPC, from the first byte to
+the status. It has the methods that the call classes of grpc.aio call on it, so that streaming calls here
+*are* grpc.aio's (`grpc.aio._call.UnaryStreamCall` and its siblings), on another transport.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Any
+
+from grpc._cython import cygrpc
+from msgspec import Struct
+
+from sim.world.process import PROCESS
+from sim.world.rpc import status
+from sim.world.rpc.connection import FRAME, HEADERS, ClientConnection, Frame
+from sim.world.rpc.flow import Inflow, Outflow
+from sim.world.rpc.metadata import outbound
+from sim.world.timers import FIRE, SECOND, Timer
+
+if TYPE_CHECKING:  # msgspec looks at annotations only when it encodes
+    from collections.abc import Callable  # noqa: TC004
+
+    from sim.world.process import Process
+    from sim.world.rpc.channel import Channel  # noqa: TC004
+    from sim.world.rpc.context import Context  # noqa: TC004
+
+
+class ClientStream(Struct, eq=False, weakref=True):
+    """One RPC, as its client has it.
+
+    Attributes:
+        channel: whose.
+        method: "/package.Service/Method".
+        deadline: virtual ns at which it ends with DEADLINE_EXCEEDED; None: never.
+        wait_for_ready: it waits for a connection instead of failing without one.
+        metadata: what the server gets.
+        number: joins its messages in the trace.
+        sent, task: when and by whom the request was sent.
+        connection: on which; None until there is one.
+        remote: the server's side, once it knows of the RPC.
+        outcome: its status; None while it goes on.
+        initial: the initial metadata from the server; None until they come.
+        locally_cancelled: by this side.
+        first: what is sent when there is a connection.
+    """
+
+    channel: Channel
+    method: str
+    deadline: int | None = None
+    wait_for_ready: bool = False
+    metadata: tuple[Any, ...] = ()
+    number: int = 0
+    sent: int = 0
+    task: str = ""
+    connection: ClientConnection | None = None
+    remote: Context | None = None
+    outcome: Any = None
+    initial: tuple[Any, ...] | None = None
+    locally_cancelled: bool = False
+    timer: Timer | None = None
+    callbacks: list[Callable[[], object]] | None = None
+    waiting: list[asyncio.Future[None]] | None = None
+    response: bytes | None = None
+    first: Frame | bytes | None = None
+    tries: int = 0
+
+    # Beginning
+
+    def begin(self, first: Frame | bytes) -> None:
+        """Starts the RPC with its first frame, or with a whole unary request."""
+        channel = self.channel
+        self.first = first
+        if self.deadline is not None:
+            self.watch_deadline()
+        connection = channel.connection
+        if connection is not None and connection.endpoint.open:
+            self.go(connection)
+        else:
+            channel.subchannel.submit(self)
+
+    def go(self, connection: ClientConnection) -> None:
+        """Sends what there is to send, now that there is a connection."""
+        if self.outcome is not None:
+            return
+        first = self.first
+        self.connection = connection
+        connection.streams[self] = None
+        if not self.number:
+            self.number = next(self.channel.numbers)
+        self.sent = connection.env._now
+        if isinstance(first, Frame):
+            connection.send_frame(self, first)
+        else:
+            assert first is not None
+            size = (
+                FRAME + HEADERS + len(first) + (status.metadata_size(self.metadata) if self.metadata else 0)
+            )
+            connection.send(size, connection.request, self, first)
+        self.connected()
+
+    def connected(self) -> None:
+        """The RPC is on its way (a hook: streams may write now)."""
+
+    def watch_deadline(self) -> None:
+        """Sets the timer of the deadline."""
+        process: Process = self.channel.process
+        loop = self.channel.loop
+        assert self.deadline is not None
+        at = max(self.deadline, loop.env._now)
+        self.timer = Timer(self.expire, (), process.context, loop, at, FIRE)
+        loop.env.push(at, self.timer)
+
+    def expire(self) -> None:
+        """The deadline has come."""
+        if self.outcome is None:
+            self.abandon()
+            self.finish(status.failure(status.DEADLINE_EXCEEDED, status.DEADLINE))
+
+    # What the server says
+
+    def replied(self, data: bytes) -> None:
+        """The reply of a unary RPC has come, with status OK and no metadata."""
+        if self.outcome is not None:
+            return
+        if len(data) > self.channel.max_receive:
+            self._too_large(len(data))
+            return
+        self.response = data
+        self.initial = ()
+        self.finish(status.FINE)
+
+    def received(self, frame: Frame) -> None:
+        """A frame has come."""
+        if self.outcome is not None:
+            return
+        if frame.headers is not None and self.initial is None:
+            self.set_initial(frame.headers)
+        if frame.data is not None:
+            if len(frame.data) > self.channel.max_receive:
+                self._too_large(len(frame.data))
+                return
+            self.message(frame.data)
+        if frame.credit:
+            self.credit(frame.credit)
+        if frame.status is not None:
+            self.ended(frame.status)
+
+    def message(self, data: bytes) -> None:
+        """A message has come."""
+        self.response = data
+
+    def credit(self, size: int) -> None:
+        """The server has read `size` bytes."""
+
+    def ended(self, how: Any) -> None:
+        """The server has sent the status."""
+        self.finish(how)
+
+    def _too_large(self, size: int) -> None:
+        self.abandon()
+        words = status.too_large(size, self.channel.max_receive)
+        self.finish(status.failure(status.RESOURCE_EXHAUSTED, f"Stream removed (CLIENT: {words})"))
+
+    # Ending
+
+    def abandon(self) -> None:
+        """Tells the server, if it may know of it, that nobody waits for this RPC any more."""
+        connection = self.connection
+        if connection is not None and self in connection.streams:
+            connection.send_frame(self, Frame("cancel", task=connection.task()))
+
+    def finish(self, how: Any) -> None:
+        """The RPC has ended."""
+        self.outcome = how
+        if self.timer is not None:
+            self.timer.cancel()
+            self.timer = None
+        if self.connection is not None:
+            self.connection.streams.pop(self, None)
+            if self.connection.leaving:
+                self.channel.subchannel.release(self.connection)
+        else:
+            self.channel.subchannel.withdraw(self)
+        if self.initial is None:
+            self.set_initial(())
+        waiting, self.waiting = self.waiting, None
+        for future in waiting or ():
+            if not future.done():
+                future.set_result(None)
+        callbacks, self.callbacks = self.callbacks, None
+        for callback in callbacks or ():
+            if PROCESS.get(None) is None:
+                self.channel.loop.call_soon(callback, context=self.channel.process.context.copy())
+            else:
+                callback()
+
+    def set_initial(self, metadata: tuple[Any, ...]) -> None:
+        """The initial metadata are known."""
+        self.initial = metadata
+
+    # What grpc.aio's call objects ask of it
+
+    @property
+    def _status(self) -> Any:
+        return self.outcome
+
+    @property
+    def _initial_metadata(self) -> tuple[Any, ...] | None:
+        return self.initial
+
+    def done(self) -> bool:
+        """Says whether it has ended."""
+        return self.outcome is not None
+
+    def cancelled(self) -> bool:
+        """Says whether it ended with CANCELLED."""
+        return self.outcome is not None and self.outcome.code() == status.CANCELLED
+
+    def is_ok(self) -> bool:
+        """Says whether it ended with OK."""
+        return self.outcome is not None and self.outcome.code() == status.OK
+
+    def is_locally_cancelled(self) -> bool:
+        """Says whether this side cancelled it."""
+        return self.locally_cancelled
+
+    def cancel_for(self, details: str) -> None:
+        """Ends it with CANCELLED."""
+        if self.outcome is None:
+            self.locally_cancelled = True
+            self.abandon()
+            self.finish(status.Status(status.CANCELLED, details, None, None))
+
+    def when_done(self, callback: Callable[[], object]) -> None:
+        """Has `callback` called when it has ended; at once when it has."""
+        if self.outcome is not None:
+            callback()
+        elif self.callbacks is None:
+            self.callbacks = [callback]
+        else:
+            self.callbacks.append(callback)
+
+    def remaining(self) -> float | None:
+        """Returns the seconds until the deadline; None without one."""
+        if self.deadline is None:
+            return None
+        return max(0, self.deadline - self.channel.loop.env._now) / SECOND
+
+    async def wait_status(self) -> Any:
+        """Returns the status when it has ended."""
+        if self.outcome is None:
+            future = self.channel.loop.create_future()
+            if self.waiting is None:
+                self.waiting = []
+            self.waiting.append(future)
+            await future
+        return self.outcome
+
+    def representation(self, name: str = "_AioCall") -> str:
+        """Returns what `repr` of a call says (with code and details changed over, as grpc.aio has it)."""
+        how = self.outcome
+        if how is None:
+            return f"<{name} object>"
+        code, details = status.CODES[how.code()], how.details()
+        if how.code() == status.OK:
+            return f'<{name} of RPC that terminated with:\n\tstatus = {code}\n\tdetails = "{details}"\n>'
+        return (
+            f"<{name} of RPC that terminated with:\n\tstatus = {details}\n"
+            f'\tdetails = "{code}"\n\tdebug_error_string = "{how.debug_error_string()}"\n>'
+        )
+
+
+class CoreCall(ClientStream):
+    """A `ClientStream` under the names that `grpc.aio._call` uses: what `_AioCall` is there."""
+
+    reads: bool = False  # the response is a stream
+    inflow: Inflow | None = None
+    outflow: Outflow | None = None
+    known: list[asyncio.Future[None]] | None = None
+    last: Any = None  # the status, until all messages before it have been read
+    on_way: asyncio.Future[None] | None = None
+
+    # As in grpc.aio
+
+    def cancel(self, details: str) -> None:
+        """Ends it with CANCELLED."""
+        self.cancel_for(details)
+
+    add_done_callback = ClientStream.when_done
+    time_remaining = ClientStream.remaining
+    status = ClientStream.wait_status
+
+    def __repr__(self) -> str:
+        return self.representation()
+
+    def set_internal_error(self, text: str) -> None:
+        """Ends it with INTERNAL, unless it has ended."""
+        if self.outcome is None:
+            self.finish(status.Status(13, "Internal error from Core", (), text))
+
+    async def initial_metadata(self) -> tuple[Any, ...]:
+        """Returns the initial metadata when they have come."""
+        if self.initial is None:
+            future = self.channel.loop.create_future()
+            if self.known is None:
+                self.known = []
+            self.known.append(future)
+            await future
+        assert self.initial is not None
+        return self.initial
+
+    async def unary_unary(self, request: bytes, metadata: Any, context: Any = None) -> bytes | None:
+        """Carries out a unary RPC."""
+        self.metadata = outbound(metadata)
+        self._check(request)
+        if self.outcome is None:
+            self.begin(request)
+        await self.wait_status()
+        return self.response if self.is_ok() else None
+
+    async def initiate_unary_stream(self, request: bytes, metadata: Any, context: Any = None) -> None:
+        """Sends the one request; returns when the initial metadata have come."""
+        self.metadata = outbound(metadata)
+        self.reads = True
+        self._check(request)
+        self._open(Frame("request", headers=self.metadata, data=request, end=True))
+        await self.initial_metadata()
+
+    async def stream_unary(
+        self, metadata: Any, sent: Callable[[], None], context: Any = None
+    ) -> bytes | None:
+        """Carries out the part of a client-streaming RPC that waits for the response."""
+        await self._start_writing(metadata, sent)
+        await self.wait_status()
+        return self.response if self.is_ok() else None
+
+    async def initiate_stream_stream(
+        self, metadata: Any, sent: Callable[[], None], context: Any = None
+    ) -> None:
+        """Opens a stream; returns when the initial metadata have come."""
+        self.reads = True
+        await self._start_writing(metadata, sent)
+        await self.initial_metadata()
+
+    async def _start_writing(self, metadata: Any, sent: Callable[[], None]) -> None:
+        self.metadata = outbound(metadata)
+        self.outflow = Outflow(self.channel.loop)
+        self.on_way = self.channel.loop.create_future()
+        self._open(Frame("headers", headers=self.metadata))
+        await self.on_way
+        sent()
+
+    async def send_serialized_message(self, message: bytes) -> None:
+        """Sends a message; returns when the window has room for more."""
+        self._check(message)
+        if self.outcome is not None or self.connection is None:
+            raise cygrpc.ExecuteBatchError("the RPC has ended")
+        assert self.outflow is not None
+        frame = Frame("request", task=self.connection.task(), index=self.outflow.sent, data=message)
+        blocked = self.outflow.take(len(message))
+        self.connection.send_frame(self, frame)
+        if blocked is not None:
+            await blocked
+        else:
+            await asyncio.sleep(0)
+
+    async def send_receive_close(self) -> None:
+        """Half-closes the stream."""
+        if self.outcome is None and self.connection is not None:
+            self.connection.send_frame(self, Frame("end", task=self.connection.task(), end=True))
+
+    async def receive_serialized_message(self) -> Any:
+        """Returns the next message, EOF at the end."""
+        data = await self._inflow().get()
+        if self.last is not None and self.outcome is None and self._inflow().drained:
+            self.finish(self.last)
+        return cygrpc.EOF if data is None else data
+
+    # Inside
+
+    def _check(self, message: Any) -> None:
+        if not isinstance(message, bytes):
+            raise TypeError(f"Expected bytes, got {type(message)}")
+        if len(message) > self.channel.max_send:
+            self.finish(
+                status.failure(
+                    status.RESOURCE_EXHAUSTED,
+                    f"CLIENT: {status.too_large_to_send(len(message), self.channel.max_send)}",
+                )
+            )
+
+    def _open(self, frame: Frame) -> None:
+        if self.outcome is None:
+            frame.task = self.channel.task()
+            self.begin(frame)
+        elif self.on_way is not None and not self.on_way.done():
+            self.on_way.set_result(None)
+
+    def _inflow(self) -> Inflow:
+        if self.inflow is None:
+            self.inflow = Inflow(self.channel.loop, self._give_back)
+            if self.outcome is not None:
+                self.inflow.end()
+        return self.inflow
+
+    def _give_back(self, size: int) -> None:
+        if self.connection is not None and self.outcome is None:
+            self.connection.send_frame(self, Frame("", credit=size))
+
+    def connected(self) -> None:
+        """Writing may begin."""
+        if self.on_way is not None and not self.on_way.done():
+            self.on_way.set_result(None)
+
+    def message(self, data: bytes) -> None:
+        """A message has come."""
+        if self.reads:
+            self._inflow().put(data)
+        else:
+            self.response = data
+
+    def credit(self, size: int) -> None:
+        """The server has read `size` bytes."""
+        if self.outflow is not None:
+            self.outflow.give(size)
+
+    def ended(self, how: Any) -> None:
+        """The server has sent the status: it counts when what came before has been read."""
+        if self.reads and not self._inflow().drained:
+            self.last = how
+            self._inflow().end()
+        else:
+            self.finish(how)
+
+    def replied(self, data: bytes) -> None:
+        """A whole unary reply has come."""
+        if self.outcome is None and self.reads:
+            self.received(Frame("response", headers=(), data=data, status=status.FINE))
+        else:
+            ClientStream.replied(self, data)
+
+    def finish(self, how: Any) -> None:
+        """The RPC has ended."""
+        ClientStream.finish(self, how)
+        if self.outflow is not None:
+            self.outflow.close()
+        if self.inflow is not None:
+            self.inflow.end(discard=self.last is None)
+        self.connected()
+
+    def set_initial(self, metadata: tuple[Any, ...]) -> None:
+        """The initial metadata are known."""
+        self.initial = metadata
+        known, self.known = self.known, None
+        for future in known or ():
+            if not future.done():
+                future.set_result(None)

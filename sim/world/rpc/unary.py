@@ -1,0 +1,261 @@
+"""Unary calls, the fast way: what `await stub.Method(request)` makes.
+
+`UnaryCall` does what `grpc.aio._call.UnaryUnaryCall` does, without its task: the call is the state of
+the RPC, it is started by its first `await` (or by the loop's next turn, when nobody awaits it before that),
+and the arrival of the reply steps the waiting task. What is rarely asked for is made when it is asked for.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+import grpc
+from grpc import _common
+from grpc.aio._call import _create_rpc_error
+
+from sim.world.rpc import status
+from sim.world.rpc.connection import FRAME, HEADERS
+from sim.world.rpc.metadata import outbound
+from sim.world.rpc.stream import ClientStream
+from sim.world.rpc.waking import Waiter, wake, wake_soon
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Generator
+    from contextvars import Context
+
+_UNSET: Any = object()
+
+
+class UnaryCall(ClientStream):
+    """A unary RPC and its `grpc.aio.UnaryUnaryCall` in one.
+
+    It is also the loop's handle of its own start: `callback`, `args` and `context` are what the loop
+    runs, and a call that has been started has no callback left.
+    """
+
+    request: Any = None
+    serialize: Callable[[Any], bytes] | None = None
+    deserialize: Callable[[bytes], Any] | None = None
+    context: Context | None = None
+    callback: Callable[[], None] | None = None
+    args: tuple[Any, ...] = ()
+    waiter: Waiter | None = None
+    more_waiters: list[Waiter] | None = None
+    value: Any = _UNSET
+    error: BaseException | None = None
+
+    def start(self) -> None:
+        """Serializes the request and sends it."""
+        self.callback = None
+        if self.outcome is not None:
+            return
+        channel = self.channel
+        serialize = self.serialize
+        try:
+            data = self.request if serialize is None else serialize(self.request)
+        except Exception:
+            data = _common.serialize(
+                self.request, serialize
+            )  # it fails again, and is logged as grpc.aio does
+        self.request = None
+        if type(data) is not bytes or self.metadata or len(data) > channel.max_send:
+            try:
+                self._check(data)
+                self.metadata = outbound(self.metadata)
+            except Exception as exc:
+                self.error = exc
+                self.finish(status.Status(status.UNKNOWN, str(exc), (), ""))
+                return
+            if self.outcome is not None:
+                return
+        if self.deadline is not None:
+            self.watch_deadline()
+        connection = channel.connection
+        if connection is None or not connection.endpoint.open:
+            self.first = data
+            self.task = channel.task()
+            channel.subchannel.submit(self)
+            return
+        # `ClientStream.go`, written out: this is the hot path.
+        self.connection = connection
+        connection.streams[self] = None
+        self.number = next(channel.numbers)
+        self.sent = connection.env._now
+        if channel.trace is not None:
+            task = asyncio.current_task(channel.loop)
+            if task is not None:
+                self.task = task.get_name()
+        size = FRAME + HEADERS + len(data)
+        if self.metadata:
+            size += status.metadata_size(self.metadata)
+        connection.send(size, connection.request, self, data)
+
+    def _check(self, data: Any) -> None:
+        if not isinstance(data, bytes):
+            raise TypeError(f"Expected bytes, got {type(data)}")
+        if len(data) > self.channel.max_send:
+            words = status.too_large_to_send(len(data), self.channel.max_send)
+            self.finish(status.failure(status.RESOURCE_EXHAUSTED, f"CLIENT: {words}"))
+
+    def replied(self, data: bytes) -> None:
+        """The reply has come, with status OK and no metadata."""
+        if (
+            self.timer is None
+            and self.callbacks is None
+            and self.waiting is None
+            and self.outcome is None
+            and len(data) <= self.channel.max_receive
+        ):
+            connection = self.connection
+            del connection.streams[self]  # type: ignore[union-attr]
+            self.response = data
+            self.initial = ()
+            self.outcome = status.FINE
+            if connection.leaving:  # type: ignore[union-attr]
+                self.channel.subchannel.release(connection)  # type: ignore[arg-type]
+            waiter = self.waiter
+            if waiter is not None and waiter.wakeup is not None:
+                if self.more_waiters is None:
+                    wakeup = waiter.wakeup
+                    waiter.wakeup = None
+                    waiter.context.run(wakeup, connection.done)  # type: ignore[union-attr]
+                else:
+                    self._wake()
+        else:
+            ClientStream.replied(self, data)
+
+    def finish(self, how: Any) -> None:
+        """The RPC has ended."""
+        ClientStream.finish(self, how)
+        self._wake()
+
+    def _wake(self) -> None:
+        if self.waiter is None:
+            return
+        loop = self.channel.loop
+        waiters = [self.waiter, *(self.more_waiters or ())]
+        self.waiter = self.more_waiters = None
+        for waiter in waiters:
+            if len(waiters) == 1 and self.channel.from_hardware():
+                wake(waiter, self.channel.settled)
+            else:
+                wake_soon(waiter, self.channel.settled, loop)
+
+    # `grpc.aio.UnaryUnaryCall`
+
+    def __await__(self) -> Generator[Any, None, Any]:
+        if self.callback is not None:
+            self.start()
+        if self.outcome is None:
+            waiter = Waiter(self.channel.get_loop, self.cancel)
+            if self.waiter is None:
+                self.waiter = waiter
+            elif self.more_waiters is None:
+                self.more_waiters = [waiter]
+            else:
+                self.more_waiters.append(waiter)
+            yield waiter
+        if self.response is not None and self.error is None:
+            if self.value is _UNSET:
+                deserialize = self.deserialize
+                try:
+                    self.value = self.response if deserialize is None else deserialize(self.response)
+                except Exception:
+                    self.value = _common.deserialize(self.response, deserialize)  # None, and logged
+            return self.value
+        return self._failed()
+
+    def _failed(self) -> Any:
+        if self.error is not None:
+            raise self.error
+        if self.locally_cancelled:
+            raise asyncio.CancelledError
+        if self.outcome.code() == status.OK:
+            return None  # the server sent no message
+        raise _create_rpc_error(self.initial or (), self.outcome)
+
+    def cancel(self) -> bool:
+        """Cancels the RPC; says whether that had an effect."""
+        if self.outcome is not None:
+            return False
+        self.callback = None
+        self.cancel_for(status.LOCALLY_CANCELLED)
+        return True
+
+    def add_done_callback(self, callback: Callable[[Any], object]) -> None:
+        """Has `callback(call)` called when the RPC has ended."""
+        self.when_done(partial(callback, self))
+
+    def time_remaining(self) -> float | None:
+        """Returns the seconds until the deadline; None without one."""
+        return self.remaining()
+
+    async def initial_metadata(self) -> grpc.aio.Metadata:
+        """Returns the initial metadata from the server, when they have come."""
+        while self.initial is None:
+            await self._news()
+        return grpc.aio.Metadata.from_tuple(self.initial)
+
+    async def trailing_metadata(self) -> grpc.aio.Metadata:
+        """Returns the trailing metadata from the server, when the RPC has ended."""
+        how = await self.wait_status()
+        return grpc.aio.Metadata.from_tuple(how.trailing_metadata() or ())
+
+    async def code(self) -> grpc.StatusCode:
+        """Returns the status code, when the RPC has ended."""
+        how = await self.wait_status()
+        return status.CODES[how.code()]
+
+    async def details(self) -> str:
+        """Returns the details of the status, when the RPC has ended."""
+        details: str = (await self.wait_status()).details()
+        return details
+
+    async def debug_error_string(self) -> str:
+        """Returns gRPC core's description of the error, when the RPC has ended."""
+        text: str = (await self.wait_status()).debug_error_string()
+        return text
+
+    async def wait_for_connection(self) -> None:
+        """Returns when the RPC has ended (as in grpc.aio).
+
+        Raises:
+            AioRpcError: it failed.
+        """
+        await self.wait_status()
+        self._raise_for_status()
+
+    def _raise_for_status(self) -> None:
+        if self.response is None:
+            self._failed()
+
+    async def _news(self) -> None:
+        future = self.channel.loop.create_future()
+        if self.waiting is None:
+            self.waiting = []
+        self.waiting.append(future)
+        await future
+
+    def set_initial(self, metadata: tuple[Any, ...]) -> None:
+        """The initial metadata are known."""
+        self.initial = metadata
+        waiting, self.waiting = self.waiting, None
+        for future in waiting or ():
+            if not future.done():
+                future.set_result(None)
+
+    async def wait_status(self) -> Any:
+        """Returns the status when the RPC has ended."""
+        while self.outcome is None:
+            await self._news()
+        return self.outcome
+
+    def __repr__(self) -> str:
+        return self.representation()
+
+    __str__ = __repr__
+
+
+grpc.aio.UnaryUnaryCall.register(UnaryCall)

@@ -1,0 +1,132 @@
+"""Workers: the tasks that run handlers.
+
+grpc.aio starts a task for each RPC; making, registering and ending one costs as much as everything else that
+an RPC does here. So a task that has served an RPC waits for the next, as long as nobody could tell it
+from a new one: a handler that was cancelled, changed its context, named its task, gave it a callback or an
+attribute, or kept it, has used it up, and it ends as it would have in grpc.aio.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from contextvars import copy_context
+from sys import getrefcount
+from typing import TYPE_CHECKING, Any
+from weakref import getweakrefcount
+
+from sim.world.rpc import status
+from sim.world.rpc.connection import FRAME, HEADERS
+from sim.world.rpc.handlers import failed, serve
+from sim.world.rpc.waking import Waiter
+
+if TYPE_CHECKING:
+    from contextvars import Context as Variables
+
+    from sim.world.rpc.context import Context
+    from sim.world.rpc.server import Server
+
+
+class Worker:
+    """One task, and the RPC that it serves.
+
+    Args:
+        server: whose.
+        context: the first RPC.
+    """
+
+    __slots__ = ("_fresh", "_name", "_server", "context", "task", "waiter")
+
+    task: asyncio.Task[None]
+
+    def __init__(self, server: Server, context: Context) -> None:
+        self._server = server
+        self.context: Context | None = context
+        self.waiter = Waiter(server.get_loop, self._give_up)
+        variables: Variables = server.variables.copy()
+        self._name = server.worker_name()
+        server.loop.create_task(self._run(), name=self._name, context=variables)
+
+    def cancel(self, context: Context) -> None:
+        """Cancels the handler of an RPC, if this is still serving it."""
+        if self.context is context:
+            self.task.cancel()
+
+    def _give_up(self) -> bool:
+        """The task is cancelled while it waits for work: it ends."""
+        self._server.retire(self)
+        return False
+
+    async def _run(self) -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        self.task = task
+        server = self._server
+        connection_free = server.idle
+        self._fresh = (copy_context(), getrefcount(task), getweakrefcount(task))
+        waiter = self.waiter
+        while True:
+            context = self.context
+            assert context is not None
+            handler = context._handler
+            if handler is not None and handler.fast:
+                try:
+                    raw = context._request
+                    decode = handler.request_deserializer
+                    response = await handler.behaviour(raw if decode is None else decode(raw), context)
+                    if context._plain:
+                        encode = handler.response_serializer
+                        data = response if encode is None else encode(response)
+                        if type(data) is not bytes or len(data) > server.max_send or server.losing:
+                            server.reply(context, data)
+                        else:
+                            connection = context._connection
+                            context._status_sent = True
+                            stream = context._stream
+                            if connection.endpoint.open:
+                                connection.send(
+                                    FRAME + HEADERS + len(data),
+                                    connection.client.on_reply,  # type: ignore[union-attr]
+                                    stream,
+                                    data,
+                                    connection.env._now,
+                                    self._name,
+                                )
+                            del connection.streams[context]
+                    else:
+                        server.finish_unary(context, handler, response)
+                except BaseException as exc:
+                    failed(context, exc)
+                if context._timer is not None or not context._plain:
+                    context._close()
+            else:
+                await serve(server, context)
+                context._close()
+            self.context = None
+            context._worker = None
+            if context._callbacks is not None:
+                server.run_callbacks(context)
+            server.served(context)
+            if not self._as_new(task):
+                return
+            context = handler = None
+            connection_free.append(self)
+            waiter._asyncio_future_blocking = True
+            await waiter
+
+    def _as_new(self, task: asyncio.Task[Any]) -> bool:
+        """Says whether nothing tells the task from a new one."""
+        variables, references, weak_references = self._fresh
+        return (
+            getrefcount(task) == references
+            and getweakrefcount(task) == weak_references
+            and task.cancelling() == 0
+            and task._callbacks is None
+            and task.get_name() is self._name
+            and copy_context() == variables
+            and not self._server.stopping
+        )
+
+
+def ok(code: int) -> bool:
+    """Says whether a status is OK."""
+    return code == status.OK
