@@ -23,163 +23,40 @@ import math
 import sys
 from collections import deque
 from contextvars import Context, copy_context
-from heapq import heapify, heappop, heappush
-from typing import TYPE_CHECKING, Any, ClassVar, NoReturn
+from heapq import heappush
+from typing import TYPE_CHECKING, Any, NoReturn
 from weakref import WeakKeyDictionary
 
-import simpy
-from msgspec import Struct
-
 from sim.world.process import PROCESS, Process
+from sim.world.reality import guarded
+from sim.world.sockets import SocketMethods
 from sim.world.stuck import Deadlock, Spinning, VirtualTimeLimit, report
+from sim.world.tasks import Future, Task
+from sim.world.timers import DISCARDED, FIRE, NORMAL, SECOND, Handle, Timer, VirtualTime, nanoseconds
 
 if TYPE_CHECKING:
     import random
     from collections.abc import AsyncGenerator, Callable, Coroutine, Iterable
 
-SECOND = 1_000_000_000  # ns
+__all__ = [
+    "DISCARDED",
+    "SECOND",
+    "Future",
+    "Handle",
+    "Loop",
+    "Task",
+    "Timer",
+    "VirtualTime",
+    "nanoseconds",
+    "new_event_loop",
+]
 
-_NORMAL = 1  # SimPy's priority of ordinary events
+_EAGER: Any = getattr(asyncio, "eager_task_factory", None)  # Python 3.12
 _SPIN_LIMIT = 1_000_000  # callbacks run at one instant before the run is called stuck
-_GC_EVERY = 200_000  # hardware events between two collections of cyclic garbage
+_GC_EVERY = 200_000  # moments between two collections of cyclic garbage
 
 
-def nanoseconds(seconds: float) -> int:
-    """Rounds a delay to whole nanoseconds; what is not zero stays at least one."""
-    ns = round(seconds * SECOND)
-    return ns if ns or seconds <= 0 else 1
-
-
-class Handle(Struct, eq=False, weakref=True):
-    """What `call_soon` returns: an `asyncio.Handle` in a cheaper suit."""
-
-    callback: Callable[..., object] | None
-    args: tuple[Any, ...]
-    context: Context
-    _cancelled: bool = False
-
-    def cancel(self) -> None:
-        """Keeps the callback from running."""
-        self._cancelled = True
-        self.callback = None
-        self.args = ()
-
-    def cancelled(self) -> bool:
-        """Says whether it was cancelled."""
-        return self._cancelled
-
-    def get_context(self) -> Context:
-        """Returns the context that the callback runs in."""
-        return self.context
-
-
-class Timer(Struct, eq=False, weakref=True):
-    """What `call_later` returns: an `asyncio.TimerHandle` that is itself the SimPy event it waits for."""
-
-    callback: Callable[..., object] | None
-    args: tuple[Any, ...]
-    context: Context
-    loop: Loop
-    when_ns: int
-    callbacks: tuple[Callable[[Timer], None], ...] | None  # SimPy's
-    _cancelled: bool = False
-
-    _ok: ClassVar[bool] = True  # SimPy's: the event did not fail
-
-    def cancel(self) -> None:
-        """Keeps the callback from running."""
-        if not self._cancelled:
-            self._cancelled = True
-            self.callback = None
-            self.args = ()
-            if self.callbacks is not None:
-                self.callbacks = DISCARDED
-                self.loop.env.discarded()
-
-    cancelled = Handle.cancelled
-    get_context = Handle.get_context
-
-    def when(self) -> float:
-        """Returns the loop time at which it is due, in seconds."""
-        return self.when_ns / SECOND
-
-
-def _fire(timer: Timer) -> None:
-    timer.loop.run_now(timer)
-
-
-FIRE = (_fire,)
-DISCARDED: tuple[Any, ...] = ()
-"""As the `callbacks` of a queued event: it was called off, and time does not advance to it."""
-
-
-class VirtualTime(simpy.Environment):
-    """SimPy's environment, in nanoseconds, which forgets events that were called off."""
-
-    _now: int
-    _queue: list[Any]
-
-    def __init__(self) -> None:
-        super().__init__(0)
-        self._called_off = 0
-
-    def discarded(self) -> None:
-        """Counts an event called off; when they are most of the queue, the queue is rebuilt."""
-        self._called_off += 1
-        if self._called_off > 1000 and self._called_off * 2 > len(self._queue):
-            self._queue[:] = [item for item in self._queue if item[3].callbacks is not DISCARDED]
-            heapify(self._queue)
-            self._called_off = 0
-
-    def next_time(self) -> int | None:
-        """Returns when the next event is due, or None when there is none."""
-        queue = self._queue
-        while queue:
-            if queue[0][3].callbacks is not DISCARDED:
-                at: int = queue[0][0]
-                return at
-            heappop(queue)
-            self._called_off -= 1
-        return None
-
-    def push(self, at: int, event: Any) -> None:
-        """Queues any object with SimPy's `callbacks` and `_ok`, at an absolute time."""
-        heappush(self._queue, (at, _NORMAL, next(self._eid), event))
-
-
-class Task(asyncio.Task[Any]):
-    """A task that knows its process, and whose place in a set does not depend on its address."""
-
-    __slots__ = ("order", "process")
-
-    order: int
-    process: Process | None
-
-    def __hash__(self) -> int:
-        try:
-            return self.order
-        except AttributeError:
-            self.order = next(_loop_of(self).orders)
-            return self.order
-
-
-class Future(asyncio.Future[Any]):
-    """A future whose place in a set does not depend on its address."""
-
-    __slots__ = ("order",)
-
-    order: int
-
-    __hash__ = Task.__hash__
-
-
-def _loop_of(future: asyncio.Future[Any]) -> Loop:
-    loop = future.get_loop()
-    assert isinstance(loop, Loop)
-    return loop
-
-
-class Loop(asyncio.BaseEventLoop):
+class Loop(SocketMethods):
     """An `asyncio` event loop whose clock and timers are SimPy's.
 
     Args:
@@ -200,6 +77,7 @@ class Loop(asyncio.BaseEventLoop):
         self.turns = 0  # callbacks run so far: a watchdog can see that the loop is alive
         self._interleave = interleave
         self._soon: deque[Handle | Timer] = deque()
+        self._ready = self._soon  # by asyncio's name for it, which debuggers and test helpers look at
         self._task_numbers = itertools.count(1)
         self._generators: WeakKeyDictionary[AsyncGenerator[Any, Any], Process | None] = WeakKeyDictionary()
         self._until_gc = _GC_EVERY
@@ -248,7 +126,7 @@ class Loop(asyncio.BaseEventLoop):
         env = self.env
         timer = Timer(callback, args, copy_context() if context is None else context, self, at or 0, FIRE)
         if at is not None:
-            heappush(env._queue, (at, _NORMAL, next(env._eid), timer))  # env.push, inlined: the hottest line
+            heappush(env._queue, (at, NORMAL, next(env._eid), timer))  # env.push, inlined: the hottest line
         return timer
 
     # Tasks and futures
@@ -268,13 +146,21 @@ class Loop(asyncio.BaseEventLoop):
         """Starts a coroutine as a task of the process that calls."""
         self._check_closed()  # type: ignore[attr-defined]
         process = PROCESS.get(None)
+        if process is None and self.home is not None:
+            if context is None:
+                inside = copy_context()
+                inside.run(PROCESS.set, self.home)
+                return inside.run(self.create_task, coro, name=name, **more)
+            process = self.home
         if context is not None:
             if PROCESS in context:
                 process = context[PROCESS]
             elif process is not None:
                 context.run(PROCESS.set, process)
         factory: Any = self.get_task_factory()
-        if factory is not None:
+        if factory is not None and factory is _EAGER:
+            more["eager_start"] = True
+        elif factory is not None:
             made = (
                 factory(self, coro, **more)
                 if context is None
@@ -323,25 +209,23 @@ class Loop(asyncio.BaseEventLoop):
         self._check_closed()  # type: ignore[attr-defined]
         self._check_running()  # type: ignore[attr-defined]
         hooks = sys.get_asyncgen_hooks()
-        collecting = gc.isenabled()
-        gc.disable()
         self._set_coroutine_origin_tracking(self.get_debug())  # type: ignore[attr-defined]
         sys.set_asyncgen_hooks(firstiter=self._generator_started, finalizer=self._generator_dropped)
         self._thread_id = 1  # BaseEventLoop.is_running()
         asyncio._set_running_loop(self)
         try:
-            self._run()
+            with guarded():
+                self._run()
         finally:
             self._stopping = False
             self._thread_id = None  # type: ignore[assignment]
             asyncio._set_running_loop(None)
             self._set_coroutine_origin_tracking(False)  # type: ignore[attr-defined]
             sys.set_asyncgen_hooks(*hooks)
-            if collecting:
-                gc.enable()
 
     def _run(self) -> None:
         soon, env = self._soon, self.env
+        queue = env._queue
         step, next_time = env.step, env.next_time
         popleft = soon.popleft
         limit = math.inf if self.limit is None else self.limit
@@ -385,9 +269,11 @@ class Loop(asyncio.BaseEventLoop):
                     )
                 at_this_instant = 0
             step()
-            if self._interleave is not None:
-                while next_time() == when:  # all that happens at one instant competes
-                    step()
+            while queue and queue[0][0] == when:  # asyncio too fires all timers that are due, then runs tasks
+                step()
+                at_this_instant += 1
+                if at_this_instant > _SPIN_LIMIT:
+                    self._spinning()
             self._until_gc -= 1
             if self._until_gc <= 0:
                 self._until_gc = _GC_EVERY
@@ -440,30 +326,71 @@ class Loop(asyncio.BaseEventLoop):
             context = process.context.copy() if process is not None else None
             self.create_task(generator.aclose(), context=context)
 
+    async def shutdown_asyncgens(self) -> None:
+        """Closes the asynchronous generators that are suspended, in the order of their first use."""
+        self._asyncgens_shutdown_called = True
+        suspended = [generator for generator in self._generators if generator in self._asyncgens]  # type: ignore[attr-defined]
+        self._asyncgens.clear()  # type: ignore[attr-defined]
+        results = await asyncio.gather(*(g.aclose() for g in suspended), return_exceptions=True)
+        for generator, result in zip(suspended, results, strict=True):
+            if isinstance(result, Exception):
+                self.call_exception_handler(
+                    {
+                        "message": f"an error occurred while closing asynchronous generator {generator!r}",
+                        "exception": result,
+                        "asyncgen": generator,
+                    }
+                )
+
     # The outside
 
     def run_in_executor(  # type: ignore[override]
         self, executor: Any, func: Callable[..., Any], *args: Any
     ) -> asyncio.Future[Any]:
-        """Runs `func` at once: a simulated process has one thread. `Host.compute` charges for it."""
+        """Runs `func` at once, whatever the executor: a simulated process has one thread.
+
+        As in a thread of its own there is no running loop, and the result comes a turn later.
+        """
+        self._check_closed()  # type: ignore[attr-defined]
+        if executor is None:
+            self._check_default_executor()  # type: ignore[attr-defined]
         future = self.create_future()
+        task = asyncio.current_task(self)
+        if task is not None:
+            asyncio._leave_task(self, task)
+        asyncio._set_running_loop(None)
         try:
             result = func(*args)
         except (SystemExit, KeyboardInterrupt):
             raise
+        except StopIteration as exc:
+            refused = RuntimeError(
+                "StopIteration interacts badly with generators and cannot leave an executor"
+            )
+            refused.__cause__ = exc
+            self.call_soon(_reject, future, refused)
         except BaseException as exc:
-            future.set_exception(exc)
+            self.call_soon(_reject, future, exc)
         else:
             self.call_soon(_resolve, future, result)
+        finally:
+            asyncio._set_running_loop(self)
+            if task is not None:
+                asyncio._enter_task(self, task)
         return future
 
     async def shutdown_default_executor(self, timeout: float | None = None) -> None:
-        """There is none."""
+        """Refuses further work for it, as asyncio does; there is no thread to wait for."""
+        self._executor_shutdown_called = True
 
     def close(self) -> None:
         """Closes the loop; what was still to happen never does."""
         if self.is_running():
             raise RuntimeError("Cannot close a running event loop")
+        if self.home is not None and self.world is not None:
+            self.home = None
+            self.world.close()  # which closes this loop in turn
+            return
         self._soon.clear()
         self.env._queue.clear()
         super().close()
@@ -472,3 +399,23 @@ class Loop(asyncio.BaseEventLoop):
 def _resolve(future: asyncio.Future[Any], result: Any) -> None:
     if not future.done():
         future.set_result(result)
+
+
+def _reject(future: asyncio.Future[Any], exc: BaseException) -> None:
+    if not future.done():
+        future.set_exception(exc)
+
+
+def new_event_loop(seed: int = 0) -> Loop:
+    """Returns a loop on a world of its own: one adopted host, `localhost`, and nobody else.
+
+    For `asyncio.Runner(loop_factory=new_event_loop)` and for test frameworks. The tasks run on
+    that host: their clocks, chance and connections are simulated, and time passes only when
+    they wait.
+
+    Args:
+        seed: decides everything.
+    """
+    from sim.simulate import lone_loop
+
+    return lone_loop(seed)

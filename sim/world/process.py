@@ -36,6 +36,8 @@ class Process:
         adopted: the program knows no `Host`: its direct calls of clocks, chance and network
             are answered by the simulated host instead of refused.
         host: the simulated host (opaque here).
+        reads_files: it may read real files (never write them); adopted programs may.
+        signals: the handlers it has installed, by signal number.
     """
 
     __slots__ = (
@@ -49,6 +51,8 @@ class Process:
         "incarnation",
         "loop",
         "name",
+        "reads_files",
+        "signals",
     )
 
     def __init__(
@@ -59,6 +63,8 @@ class Process:
         self.incarnation = incarnation
         self.adopted = adopted
         self.host = host
+        self.reads_files = adopted
+        self.signals: dict[int, Any] = {}
         self.halted = False
         self.dead = False
         self.context = Context()

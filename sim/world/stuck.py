@@ -63,7 +63,7 @@ def place(task: asyncio.Task[Any]) -> str:
             code = frame.f_code
             library = os.sep + "asyncio" + os.sep in code.co_filename
             if not library or found == "an unknown place":
-                found = f"{_short(code.co_filename)}:{frame.f_lineno} in {code.co_qualname}"
+                found = f"{short(code.co_filename)}:{frame.f_lineno} in {code.co_qualname}"
         awaited = (
             getattr(awaited, "cr_await", None)
             or getattr(awaited, "gi_yieldfrom", None)
@@ -72,6 +72,7 @@ def place(task: asyncio.Task[Any]) -> str:
     return found
 
 
-def _short(filename: str) -> str:
+def short(filename: str) -> str:
+    """Returns a path as one would type it here: relative, where it lies below the current folder."""
     relative = os.path.relpath(filename)
     return filename if relative.startswith("..") else relative
