@@ -59,6 +59,10 @@ async def story(world: World, schedule: Sequence[Action], clients: int, pause: f
     faulty.set()
     await asyncio.gather(*working)
 
+    # A replica that finds one of its invariants broken ends itself.
+    broken = [f"{failure.host}: {failure.error}" for failure in world.failures()]
+    world.check("invariants", not broken, "; ".join(broken) or "none broken")
+
     # All is healed: every client must get one more record in, and then see all of them.
     healed = world.now()
     try:
@@ -182,7 +186,7 @@ def _reads(history: Sequence[Operation]) -> Iterator[list[str]]:
     return (event.value for event in history if event.f == "read" and event.type == "ok")
 
 
-CHECKS = (NothingLost(), InOrder(), OnceOnly(), "progress")
+CHECKS = (NothingLost(), InOrder(), OnceOnly(), "invariants", "progress")
 
 
 @scenario(checks=CHECKS, plots=("spacetime",), limit_s=600)

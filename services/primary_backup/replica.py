@@ -101,25 +101,24 @@ class Replica(rpc.ReplicaServicer, rpc.LogServicer):
             Fenced: another is.
             OSError: the disk fails.
         """
-        await self._propose(primary=self._me, backup="")
+        view = await self._propose(self._view, primary=self._me, backup="")
         self._pending = asyncio.Queue(MOST_PENDING)
         batch: list[Pending] = []
-        catching_up = asyncio.create_task(self._catch_up(self._view))
+        catching_up = asyncio.create_task(self._catch_up(view))
         try:
             while True:
                 batch = await self._next_batch()
-                view = self._view
                 goal = await self._write(view, batch)
                 if self._early:
                     self._answer(batch, goal)  # the mistake
                 if view.backup:
                     if not await self._replicate(view):
-                        await self._propose(primary=self._me, backup="")
+                        view = await self._propose(view, primary=self._me, backup="")
                 elif catching_up.done() and await self._replicate(view):
                     # The partner has everything; from here on it must confirm everything.
-                    await self._propose(primary=self._me, backup=self._partner)
-                if not self._view.backup and catching_up.done():
-                    catching_up = asyncio.create_task(self._catch_up(self._view))
+                    view = await self._propose(view, primary=self._me, backup=self._partner)
+                if not view.backup and catching_up.done():
+                    catching_up = asyncio.create_task(self._catch_up(view))
                 self._answer(batch, goal)
         finally:
             catching_up.cancel()
@@ -214,7 +213,7 @@ class Replica(rpc.ReplicaServicer, rpc.LogServicer):
                 self._adopt(await self._current())
                 if self._view == known and self._view.backup == self._me:
                     with contextlib.suppress(Fenced):
-                        await self._propose(primary=self._me, backup="")
+                        await self._propose(known, primary=self._me, backup="")
 
     async def Replicate(self, request: pb.Entries, context: Context) -> pb.Matched:
         """Takes over entries from the primary."""
@@ -233,6 +232,7 @@ class Replica(rpc.ReplicaServicer, rpc.LogServicer):
             return exc
 
     async def _accept(self, request: pb.Entries) -> pb.Matched:
+        assert request.view.primary == self._partner, "only the partner writes here, and only as primary"
         self._hear(request.view)
         async with self._changing_log:
             self._hear(request.view)  # it may have become old while waiting
@@ -285,8 +285,8 @@ class Replica(rpc.ReplicaServicer, rpc.LogServicer):
         """Returns the view that holds, however long it takes to ask."""
         return await self._insist(lambda: self._to_witness.Current(pb.Nothing(), timeout=RETRY * 5))
 
-    async def _propose(self, primary: str, backup: str) -> None:
-        """Makes a view the next one.
+    async def _propose(self, after: pb.View, primary: str, backup: str) -> pb.View:
+        """Makes a view the next one after one that this replica is a member of, and returns it.
 
         It does not return before the witness has answered. A proposal whose fate is unknown may be taken
         at any later moment, and until that is settled nobody can say who the members are.
@@ -294,12 +294,13 @@ class Replica(rpc.ReplicaServicer, rpc.LogServicer):
         Raises:
             Fenced: somebody else's view came first.
         """
-        wanted = pb.View(number=self._view.number + 1, primary=primary, backup=backup)
+        wanted = pb.View(number=after.number + 1, primary=primary, backup=backup)
         current = await self._insist(lambda: self._to_witness.Propose(wanted, timeout=RETRY * 5))
-        assert current.number >= wanted.number, "only a member proposes, so the witness moves on"
+        assert current.number >= wanted.number, "a member's proposal is taken, or another was"
         self._adopt(current)
         if self._view != wanted:
-            raise Fenced(f"view {self._view.number} follows view {wanted.number - 1}")
+            raise Fenced(f"view {self._view.number} follows view {after.number}")
+        return wanted
 
     async def _insist(self, call: Callable[[], Awaitable[T]]) -> T:
         while True:
