@@ -11,10 +11,9 @@ from __future__ import annotations
 import asyncio
 from contextvars import copy_context
 from sys import getrefcount
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 from weakref import getweakrefcount
 
-from sim.world.rpc import status
 from sim.world.rpc.connection import FRAME, HEADERS
 from sim.world.rpc.handlers import failed, serve
 from sim.world.rpc.waking import Waiter
@@ -34,13 +33,15 @@ class Worker:
         context: the first RPC.
     """
 
-    __slots__ = ("_fresh", "_name", "_server", "context", "task", "waiter")
+    __slots__ = ("_name", "_revoked", "_server", "context", "task", "waiter")
 
-    task: asyncio.Task[None]
+    task: asyncio.Task[None] | None
 
     def __init__(self, server: Server, context: Context) -> None:
         self._server = server
         self.context: Context | None = context
+        self.task = None  # until it has begun to run
+        self._revoked = False  # the RPC was cancelled before that
         self.waiter = Waiter(server.get_loop, self._give_up)
         variables: Variables = server.variables.copy()
         self._name = server.worker_name()
@@ -48,7 +49,11 @@ class Worker:
 
     def cancel(self, context: Context) -> None:
         """Cancels the handler of an RPC, if this is still serving it."""
-        if self.context is context:
+        if self.context is not context:
+            return
+        if self.task is None:
+            self._revoked = True  # the handler will not even begin, as a task cancelled at birth does not
+        else:
             self.task.cancel()
 
     def _give_up(self) -> bool:
@@ -56,13 +61,27 @@ class Worker:
         self._server.retire(self)
         return False
 
+    def _forsake(self, context: Context) -> None:
+        """Ends an RPC that was cancelled before its handler began."""
+        failed(context, asyncio.CancelledError())
+        context._close()
+        self.context = context._worker = None
+        if context._callbacks is not None:
+            self._server.run_callbacks(context)
+        self._server.served(context)
+
     async def _run(self) -> None:
         task = asyncio.current_task()
         assert task is not None
         self.task = task
         server = self._server
-        connection_free = server.idle
-        self._fresh = (copy_context(), getrefcount(task), getweakrefcount(task))
+        if self._revoked:
+            assert self.context is not None
+            self._forsake(self.context)
+            return
+        idle = server.idle
+        # What a task that nobody has touched looks like, from this very place.
+        variables, references, weak_references = copy_context(), getrefcount(task), getweakrefcount(task)
         waiter = self.waiter
         while True:
             context = self.context
@@ -101,32 +120,21 @@ class Worker:
             else:
                 await serve(server, context)
                 context._close()
-            self.context = None
-            context._worker = None
+            self.context = context._worker = None
             if context._callbacks is not None:
                 server.run_callbacks(context)
             server.served(context)
-            if not self._as_new(task):
+            if (
+                getrefcount(task) != references
+                or getweakrefcount(task) != weak_references
+                or task.cancelling()
+                or task._callbacks is not None
+                or task.get_name() is not self._name
+                or copy_context() != variables
+                or server.stopping
+            ):
                 return
             context = handler = None
-            connection_free.append(self)
+            idle.append(self)
             waiter._asyncio_future_blocking = True
             await waiter
-
-    def _as_new(self, task: asyncio.Task[Any]) -> bool:
-        """Says whether nothing tells the task from a new one."""
-        variables, references, weak_references = self._fresh
-        return (
-            getrefcount(task) == references
-            and getweakrefcount(task) == weak_references
-            and task.cancelling() == 0
-            and task._callbacks is None
-            and task.get_name() is self._name
-            and copy_context() == variables
-            and not self._server.stopping
-        )
-
-
-def ok(code: int) -> bool:
-    """Says whether a status is OK."""
-    return code == status.OK
