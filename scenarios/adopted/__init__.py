@@ -1,0 +1,1 @@
+"""How a service that knows nothing of dsim moves in."""
