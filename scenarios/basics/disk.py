@@ -119,6 +119,7 @@ async def disk(world: World, *, hosts: Annotated[int, Meta(ge=1, le=100)] = 4) -
     await asyncio.gather(*(tell(name, "write") for name in names))
     for name in names:
         await world.inject(Crash(host=name))
+    await asyncio.sleep(0.02)
     await world.heal()  # each starts again, on the same disk
     await world.serving(*names)
 

@@ -8,7 +8,7 @@ run it on real processes with `--world grpc`.
 from __future__ import annotations
 
 import asyncio
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import grpc
 from msgspec import Meta
@@ -19,10 +19,20 @@ from services import echo
 from sim import World, scenario
 from sim.faults import Partition
 
+if TYPE_CHECKING:
+    from sim.world.simulation import Simulation
+
 DEADLINE_S = 0.5
 
 
-@scenario(checks=("answered", "deadline holds", "healed"), plots=("spacetime",))
+def network(simulation: Simulation) -> None:
+    """A network on which a message takes from 0.5 to 1 ms (the real one has its own ideas)."""
+    from sim.world.network import lan
+
+    simulation.network.use(lan(latency_s=0.0005, jitter_s=0.0005))
+
+
+@scenario(checks=("answered", "deadline holds", "healed"), plots=("spacetime",), hardware=network)
 async def ping(world: World, *, pings: Annotated[int, Meta(ge=1, le=10_000)] = 5) -> None:
     """Pings between hosts: their latency, a partition, a deadline that expires, healing."""
     await world.start("a", echo.serve)

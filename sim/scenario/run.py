@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import shlex
 import time
 from contextvars import Context
@@ -18,6 +19,8 @@ from sim.scenario.errors import InvalidInput, near
 from sim.scenario.failure import describe
 from sim.scenario.folder import HISTORY, SCHEDULE, TRACE, RunFolder, Unwritable, unwritable
 from sim.scenario.summary import CheckResult, Summary, Verdict
+from sim.view import ViewError
+from sim.view.studio import Studio
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -154,10 +157,17 @@ def run(
     Raises:
         InvalidInput: the arguments cannot be used.
     """
-    plan = _plan(scenario, params, world, seed, schedule, interleave, limit_s)
-    folder = RunFolder(Path(out)) if out is not None else None
+    with contextlib.ExitStack() as stack:
+        # The first thing: it loads its libraries while the scenario is found and told.
+        studio = stack.enter_context(Studio()) if plots and out is not None else None
+        plan = _plan(scenario, params, world, seed, schedule, interleave, limit_s)
+        return _kept(plan, RunFolder(Path(out)) if out is not None else None, studio)
+
+
+def _kept(plan: Plan, folder: RunFolder | None, studio: Studio | None) -> Summary:
+    """Runs, and sees to it that the folder tells what became of the run."""
     try:
-        return _run(plan, folder, plots)
+        return _run(plan, folder, studio)
     except KeyboardInterrupt:
         if folder is not None:
             folder.mark("interrupted by Ctrl-C")
@@ -202,29 +212,20 @@ def _plan(
     )
 
 
-def _run(plan: Plan, folder: RunFolder | None, plots: bool) -> Summary:
+def _run(plan: Plan, folder: RunFolder | None, studio: Studio | None) -> Summary:
     if folder is None:
         return _told(plan, None)
-    summary = _drawn(plan, folder) if plots and plan.scenario.plots else _told(plan, folder.path)
+    summary = _told(plan, folder.path)
     summary.words = words(summary, folder.path)
-    folder.finish(summary)
-    summary.folder = str(folder.path)
-    return summary
-
-
-def _drawn(plan: Plan, folder: RunFolder) -> Summary:
-    """Tells the story and draws it."""
-    from sim.view import ViewError
-    from sim.view.studio import Studio
-
-    with Studio() as studio:  # loads its libraries while the story is told
-        summary = _told(plan, folder.path)
+    if studio is not None and plan.scenario.plots:
         folder.write(summary)  # the pictures bear its name
         try:
             pictures = studio.draw(folder.path, plan.scenario.plots)
         except ViewError as exc:
             raise Unwritable(str(exc)) from None
         summary.plots = [path.name for path in pictures]
+    folder.finish(summary)
+    summary.folder = str(folder.path)
     return summary
 
 
