@@ -105,7 +105,7 @@ class SimDisk:
         inode = self._files.get(path)
         if inode is None:
             if mode == "r":
-                raise _error(errno.ENOENT, path)
+                raise self._missing(path)
             self._grow(0, path)
             self._make_folders(path)
             inode = self._files[path] = Inode()
@@ -232,8 +232,14 @@ class SimDisk:
     def _file(self, path: str) -> Inode:
         inode = self._files.get(path)
         if inode is None:
-            raise _error(errno.EISDIR if path in self._folders else errno.ENOENT, path)
+            raise _error(errno.EISDIR, path) if path in self._folders else self._missing(path)
         return inode
+
+    def _missing(self, path: str) -> OSError:
+        """Returns the error of a path that leads nowhere, or through a file."""
+        parents = [path[:end] for end, letter in enumerate(path) if letter == "/"]
+        through = any(parent in self._files for parent in parents)
+        return _error(errno.ENOTDIR if through else errno.ENOENT, path)
 
     def _make_folders(self, path: str) -> None:
         parts = path.split("/")[:-1]
