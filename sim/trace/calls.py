@@ -30,7 +30,8 @@ class Call(Struct):
         client, server: hosts.
         start: ns at which the first message was sent.
         end: ns at which the last message arrived or was lost.
-        code: the status code; "" when the caller never got one.
+        code: the status code; "given up" when the caller cancelled the call or let its deadline pass;
+            "" while there is none.
         sent, received: bytes of requests and of responses that arrived.
         lost: messages of it that never arrived.
     """
@@ -57,6 +58,9 @@ class Call(Struct):
         return self.code in OK_CODES
 
 
+ANSWERS = ("response", "status")  # parts that travel from server to client
+HEADERS = "headers"  # metadata before the first message, from either side
+GIVEN_UP = "given up"
 OK_CODES = ("OK", "0", "StatusCode.OK")
 Key: TypeAlias = tuple[int, str, str]
 
@@ -64,10 +68,10 @@ Key: TypeAlias = tuple[int, str, str]
 class Calls:
     """Collects messages into calls.
 
-    Feed it the events in their order; `see` returns a call at the message that ends it, the one
-    that carries its status code; `open` gives those that have not ended. (Call numbers are unique
-    within a run of the simulated world; a joined trace of real nodes may use one on several hosts,
-    so the two ends count too.)
+    Feed it the events in their order; `see` returns a call at the message that ends it: the one that
+    carries its status code, or the caller's `cancel`; `open` gives those that have not ended. (Call
+    numbers are unique within a run of the simulated world; a joined trace of real nodes may use one on
+    several hosts, so the two ends count too.)
     """
 
     def __init__(self) -> None:
@@ -75,25 +79,30 @@ class Calls:
 
     def see(self, event: TraceEvent) -> Call | None:
         """Takes the next event; returns the call that it completes, if it completes one."""
-        if not isinstance(event, (Message, Lost)) or event.method == BYTE_STREAM:
+        if not isinstance(event, (Message, Lost)) or event.method == BYTE_STREAM or event.part == HEADERS:
             return None
-        response = event.part.startswith("response")
-        client, server = (event.host, event.source) if response else (event.source, event.host)
+        answer = event.part in ANSWERS
+        client, server = (event.host, event.source) if answer else (event.source, event.host)
         key = (event.call, client, server)
         call = self._open.get(key)
         if call is None:
-            if response:
+            if event.part != "request" or (isinstance(event, Message) and event.index):
                 return None  # a straggler of a call that has ended
             call = Call(event.call, client, server, event.method, event.sent, event.time)
             if len(self._open) >= OPEN_LIMIT:
                 del self._open[next(iter(self._open))]
             self._open[key] = call
         call.start = min(call.start, event.sent)
+        if event.part == "cancel":
+            call.end = event.sent  # then the caller had done with it
+            call.code = GIVEN_UP
+            del self._open[key]
+            return call
         call.end = max(call.end, event.time)
         if isinstance(event, Lost):
             call.lost += 1
             return None
-        if response:
+        if answer:
             call.received += event.size
         else:
             call.sent += event.size

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from protos.history import Operation
     from protos.trace import TraceEvent
 
+STORYTELLER = "scenario"  # the host on which the scenario's own tasks run: no machine of the cluster
 FAULTS_TOLD = 8  # one by one; the others are counted
 
 HAPPENED = {
@@ -70,7 +71,7 @@ def paragraph(
         if isinstance(event, FaultEvent):
             faults.see(event)
             continue
-        if not isinstance(event, ClockSample):
+        if event.host != STORYTELLER and not isinstance(event, ClockSample):
             hosts[event.host] = None
         if isinstance(event, (Message, Lost)):
             hosts[event.source] = None

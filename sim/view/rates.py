@@ -88,7 +88,7 @@ def rates(run: Run) -> Figure:
 
     panels = [1.5, 1.1]
     panels += [1.7] * bool(of_calls.dots) + [1.7] * bool(of_operations.dots)
-    says = [f"Each point sums up {in_words(wide)}; percentiles are exact to 3 %."]
+    says = [f"Each point sums up {in_words(wide)}; percentiles are exact to 1 %."]
     sheet = Sheet(run, "rates and latencies", says, panels, labels=["1,000 ms      "])
     seconds = wide / 1e9
     edges = np.array([sheet.time.x(run.start + wide * number) for number in range(bins + 1)])

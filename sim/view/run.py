@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from protos.trace import TraceEvent
 
 SECOND = 1_000_000_000  # ns
+STORYTELLER = "scenario"  # the host on which the scenario's own tasks run
 
 
 class ViewError(Exception):
@@ -70,6 +71,7 @@ class Run:
         self.name = name
         self.messages = self.lost = self.spans = self.notes = self.clocks = self.operations = 0
         hosts: dict[str, None] = {}
+        spoke: dict[str, None] = {}
         steps: dict[str, list[HostEvent]] = {}
         periods = Periods()
         first: int | None = None
@@ -84,17 +86,19 @@ class Run:
                 case Message():
                     began = event.sent
                     hosts[event.source] = hosts[event.host] = None
+                    spoke[event.source] = spoke[event.host] = None
                     self.messages += began <= high and time >= low
                 case Lost():
                     began = event.sent
                     hosts[event.source] = hosts[event.host] = None
+                    spoke[event.source] = spoke[event.host] = None
                     self.lost += low <= began <= high
                 case Span():
                     began = event.start
-                    hosts[event.host] = None
+                    hosts[event.host] = spoke[event.host] = None
                     self.spans += began <= high and time >= low
                 case Note() | Log():
-                    hosts[event.host] = None
+                    hosts[event.host] = spoke[event.host] = None
                     self.notes += low <= time <= high
                 case HostEvent():
                     hosts[event.host] = None
@@ -110,7 +114,9 @@ class Run:
             first = operation.time if first is None else min(first, operation.time)
             self.operations += low <= operation.time <= high
         self.empty = first is None
-        self.hosts = sorted(hosts, key=_natural)
+        if STORYTELLER in hosts and STORYTELLER not in spoke:
+            del hosts[STORYTELLER]  # it is no machine: it only tells the others what to do
+        self.hosts = sorted(hosts, key=lambda name: (name != STORYTELLER, _natural(name)))
         self.start, self.end = self._window(first or 0, last, start, end)
         self.faults = [self._clip(one) for one in periods.all if self._shows(one)]
         self.lives = {host: self._life(steps.get(host, [])) for host in self.hosts}

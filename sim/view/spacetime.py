@@ -16,6 +16,7 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
 from protos.trace import Log, Lost, Message, Note
+from sim.trace.calls import ANSWERS
 from sim.trace.latency import in_words
 from sim.view.paper import BLUE, GREEN, GREY, RED, SKY, Sheet
 from sim.view.text import INK, shorten
@@ -108,7 +109,7 @@ def _bundles(run: Run, bins: int, total: int) -> Figure:
         run,
         [
             f"{total:,} messages, too many for an arrow each: an arrow stands for all from one host to "
-            f"another within {in_words(wide)}, thicker for more."
+            f"another within {in_words(wide)}, thicker for more. A shorter window (--from, --to) shows each."
         ],
     )
     x = sheet.time.x
@@ -312,16 +313,14 @@ def _draw_notes(panel: Axes, notes: list[tuple[float, int]]) -> None:
 
 
 def _colour(message: Message) -> str:
-    if message.part.startswith("request"):
+    if message.part == "request":
         return BLUE
-    return SKY if message.part.startswith("response") else GREEN
+    return SKY if message.part in ANSWERS else GREEN
 
 
 def _says(message: Message) -> str:
     name = message.method.rsplit("/", 1)[-1]
-    if message.part.startswith("request"):
-        return name
-    return message.code or message.part if message.part != "data" else name
+    return name if message.part in ("request", "data") else message.code or message.part
 
 
 def _life_handles(run: Run) -> tuple[list[Line2D | Patch], list[str]]:

@@ -59,6 +59,26 @@ def test_a_response_that_straggles_in_after_the_end_opens_no_new_call() -> None:
     assert still_open == []
 
 
+def test_a_call_that_the_caller_cancels_lasts_until_then() -> None:
+    done, still_open = collect(
+        request(0, 1), Message(9, "s", "c", 5, 1, METHOD, "cancel"), response(6, 10, "OK"), request(5, 20)
+    )
+    assert [(call.code, call.latency, call.ok) for call in done] == [("given up", 5, False)]
+    assert len(still_open) == 1
+
+
+def test_a_stream_ends_with_its_status() -> None:
+    done, still_open = collect(
+        request(0, 1),
+        Message(2, "s", "c", 1, 1, METHOD, "end"),
+        Message(3, "c", "s", 2, 1, METHOD, "headers"),
+        response(3, 4),
+        Message(6, "c", "s", 5, 1, METHOD, "status", 0, "OUT_OF_RANGE"),
+    )
+    assert [(call.code, call.latency, call.received) for call in done] == [("OUT_OF_RANGE", 6, 100)]
+    assert still_open == []
+
+
 def test_byte_streams_are_no_calls() -> None:
     done, still_open = collect(Message(1, "s", "c", 0, 1, "tcp", "data", 10))
     assert done == still_open == []
