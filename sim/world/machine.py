@@ -182,6 +182,9 @@ class Machine:
                 await self._program(**self._parameters)
             else:
                 await self._program(self._host, **self._parameters)
+        except SystemExit as exc:  # ends this process, not the whole simulation
+            if exc.code not in (None, 0):
+                raise RuntimeError(f"the program exited with status {exc.code}") from exc
         finally:
             rest = [
                 task

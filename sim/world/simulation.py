@@ -142,7 +142,8 @@ class Simulation:
             BaseException: what the coroutine raises.
         """
         try:
-            host = self.machines[name].host if name in self.machines else self.boot(name, adopt=adopt)
+            machine = self.machines.get(name) or self.add_host(name, at=self.network.observer())
+            host = machine.host if machine.running else machine.boot(adopt=adopt)
             task = self.loop.create_task(main, name=name, context=host.process.context.copy())
             result: T = self.loop.run_until_complete(task)
             return result

@@ -11,6 +11,7 @@ import pytest
 
 from protos.trace import HostEvent, Note, Span
 from services.recorder import Recorder
+from sim.world.network import racks
 from sim.world.simulation import Simulation
 from sim.world.stuck import Deadlock
 
@@ -172,6 +173,31 @@ def test_a_program_that_raises_takes_its_host_down_and_is_reported() -> None:
     (event,) = [event for event in of(records, HostEvent) if event.name == "exit"]
     assert event.time == 10**9
     assert event.fields == {"error": "LookupError: no such luck"}
+
+
+@pytest.mark.parametrize(("status", "failures"), [(0, []), (3, ["the program exited with status 3"])])
+def test_sys_exit_ends_the_program_and_not_the_world(status: int, failures: list[str]) -> None:
+    async def program(host: Any) -> None:
+        sys.exit(status)
+
+    async def main() -> None:
+        simulation.boot("a", program)
+        await asyncio.sleep(1)
+        assert not simulation.machines["a"].running
+
+    simulation = Simulation()
+    simulation.run(main())
+    assert [str(error) for _, error in simulation.failures] == failures
+
+
+def test_the_host_of_a_run_watches_and_takes_nobodys_place() -> None:
+    async def main() -> dict[str, str]:
+        simulation.boot("a")
+        simulation.boot("b")
+        return dict(simulation.network.hosts)
+
+    simulation = Simulation(topology=racks(2))
+    assert simulation.run(main()) == {"main": "rack1", "a": "rack1", "b": "rack2"}
 
 
 def test_a_paused_host_goes_on_where_it_stood() -> None:

@@ -126,6 +126,11 @@ class Network:
             raise ValueError(f"host {host} cannot be attached to {at}: there is no such node in the topology")
         self.hosts[host] = at
 
+    def observer(self) -> str:
+        """Returns where a host goes that only watches: the first switch, and it takes nobody's turn."""
+        switches = self._core.graph.get("switches") or list(self._core)
+        return str(switches[0])
+
     def path(self, source: str, target: str) -> Path:
         """Returns the path from one host to another, by the least latency.
 

@@ -1,0 +1,93 @@
+"""The same seed gives the same trace, whatever the process, the hash seed and the Python."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+
+STORY = """
+import asyncio
+import sys
+
+from services.recorder import Recorder
+from sim import faults
+from sim.world.disk import SSD
+from sim.world.faults import Faults
+from sim.world.network import racks
+from sim.world.simulation import Simulation
+
+
+async def program(host):
+    found = []
+    for name in await host.disk.list():
+        found.append(len(await (await host.disk.open(name)).read()))
+    host.trace("found", sizes=found)
+    file = await host.disk.open(f"log{host.incarnation}", "a")
+    while True:
+        with host.span("write", roll=host.rng.random()):
+            await file.append(b"x" * host.rng.randrange(10_000))
+            await asyncio.sleep(host.rng.random())
+            await asyncio.gather(*(host.compute(len, "x" * n) for n in range(3)))
+        host.trace("time", wall=host.clock.time_ns())
+
+
+async def main(simulation):
+    names = ["a", "b", "c", "d"]
+    for name in names:
+        simulation.boot(name, program)
+    broken = Faults(simulation)
+    broken.inject(faults.Loss(rate=0.3))
+    broken.inject(faults.Delay(source="a", seconds=0.01, jitter=0.1))
+    broken.inject(faults.ClockDrift(host="b", rate=0.01))
+
+    def arrived(what):
+        simulation.machines["main"].host.trace("arrived", what=what)
+
+    def done(end, why):
+        if end is not None:
+            for size in (10, 100_000, 10, 1_000_000):
+                end.send(size, arrived, size)
+
+    for name in names:
+        process = simulation.machines[name].process
+        simulation.network.listen(process, 1, lambda end: None)
+        simulation.network.dial(process, names[(names.index(name) + 1) % 4], 1, done)
+    for _ in range(5):
+        await asyncio.sleep(1)
+        crash = broken.inject(faults.Crash(host="c"))
+        cut = broken.inject(faults.Partition(groups=[["a", "b"], ["d"]]))
+        broken.inject(faults.Corrupt(host="a"))
+        await asyncio.sleep(1)
+        broken.heal()
+
+
+recorder = Recorder()
+simulation = Simulation(int(sys.argv[1]), recorder=recorder, topology=racks(2), interleave=True)
+simulation.run(main(simulation))
+print(recorder.count, recorder.sha256)
+"""
+
+
+def trace_of(seed: int, hash_seed: str, python: str = sys.executable) -> str:
+    done = subprocess.run(
+        [python, "-c", STORY, str(seed)],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+        env={**os.environ, "PYTHONHASHSEED": hash_seed},
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def test_the_same_seed_gives_the_same_trace_under_any_hash_seed() -> None:
+    traces = {trace_of(5, hash_seed) for hash_seed in ("0", "1", "2")}
+    assert len(traces) == 1
+    count = int(traces.pop().split()[0])
+    assert count > 100
+
+
+def test_another_seed_gives_another_trace() -> None:
+    assert trace_of(5, "0") != trace_of(6, "0")
