@@ -35,6 +35,7 @@ def report(
 ) -> str:
     """Returns the headline and, below it, a line for each waiting task: its host, name and place."""
     waiting = sorted(asyncio.all_tasks(loop) if tasks is None else tasks, key=hash)
+    waiting = [task for task in waiting if not getattr(getattr(task, "process", None), "dead", False)]
     lines = [headline]
     for task in waiting[:most]:
         process = getattr(task, "process", None)
