@@ -65,6 +65,10 @@ class Process:
         self.host = host
         self.reads_files = adopted
         self.signals: dict[int, Any] = {}
+        if adopted:
+            from sim.world.reality.guard import adopting
+
+            adopting()
         self.halted = False
         self.dead = False
         self.context = Context()

@@ -33,6 +33,7 @@ def insecure_channel(
         target,
         options=tuple(options or ()),
         interceptors=tuple(interceptors or ()),
+        compression=compression,
     )
 
 
@@ -54,17 +55,15 @@ def server(
         raise leak(process, "grpc.aio.server()", "uses the real network", "use host.serve()")
     from sim.world import rpc
 
-    made = rpc.serve(
+    return rpc.serve(
         process.host.simulation,
         process,
         None,
         options=tuple(options or ()),
         interceptors=tuple(interceptors or ()),
         maximum_concurrent_rpcs=maximum_concurrent_rpcs,
+        handlers=tuple(handlers or ()),
     )
-    if handlers:
-        made.add_generic_rpc_handlers(tuple(handlers))
-    return made
 
 
 def _refused(real: Callable[..., Any], call: str, instead: str) -> tuple[Any, Any]:

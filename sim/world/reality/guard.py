@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import gc
+import importlib.util
 import sys
 import threading
 from contextlib import contextmanager
@@ -131,8 +132,10 @@ def guarded() -> Iterator[None]:
                     gc.enable()
 
 
-def refresh() -> None:
-    """Looks again for what has been loaded since (grpc, by an adopted program)."""
+def adopting() -> None:
+    """Prepares for adopted programs: grpc.aio is loaded, so that its functions can be replaced."""
+    if "grpc.aio" not in sys.modules and importlib.util.find_spec("grpc") is not None:
+        importlib.import_module("grpc.aio")
     with _lock:
         if _running:
             _names.install()

@@ -16,7 +16,7 @@ from weakref import getweakrefcount
 
 from sim.world.rpc.connection import FRAME, HEADERS
 from sim.world.rpc.handlers import failed, serve
-from sim.world.rpc.waking import Waiter
+from sim.world.rpc.waking import Waiter, wake_soon
 
 if TYPE_CHECKING:
     from contextvars import Context as Variables
@@ -59,6 +59,7 @@ class Worker:
     def _give_up(self) -> bool:
         """The task is cancelled while it waits for work: it ends."""
         self._server.retire(self)
+        wake_soon(self.waiter, self._server._settled, self._server.loop)
         return False
 
     def _forsake(self, context: Context) -> None:
