@@ -9,7 +9,7 @@ import pytest
 
 from tests.conformance import door, real, simulated
 
-WORLDS = {"real": real.run, "door": door.run, "sim": simulated.run}
+WORLDS = {"real": real.run, "door": door.run, "sim": simulated.run, "adopted": simulated.run_adopted}
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -18,15 +18,16 @@ def pytest_configure(config: pytest.Config) -> None:
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     if "rig" in metafunc.fixturenames:
-        worlds = [world for world in WORLDS if world != "door" or "EchoStub" in metafunc.module.__dict__]
-        metafunc.parametrize("rig", worlds)
+        speaks_grpc = "EchoStub" in metafunc.module.__dict__
+        metafunc.parametrize("rig", list(WORLDS) if speaks_grpc else ["real", "sim"])
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         differs = item.get_closest_marker("differs")
         if differs is not None and isinstance(item, pytest.Function):
-            reason = differs.kwargs.get(item.callspec.params["rig"])
+            world = item.callspec.params["rig"]
+            reason = differs.kwargs.get("sim" if world == "adopted" else world)
             if reason is not None:
                 item.add_marker(pytest.mark.xfail(strict=True, reason=reason))
 

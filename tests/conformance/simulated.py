@@ -5,13 +5,13 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Any
 
+import grpc
+
 from sim.world.simulation import Simulation
 from tests.conformance.rig import HASTY, add_echo, forever
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Coroutine, Sequence
-
-    import grpc
 
     from services.host import Clock, Disk
     from sim.world.host import SimHost
@@ -22,11 +22,20 @@ LIMIT = 600.0  # virtual seconds after which a case is called hung
 
 def run(case: Callable[[SimRig], Awaitable[None]], seed: int = 0) -> None:
     """Runs a case in the simulated world."""
+    _run(case, SimRig, seed)
+
+
+def run_adopted(case: Callable[[SimRig], Awaitable[None]]) -> None:
+    """Runs a case in the simulated world whose programs know nothing of it."""
+    _run(case, AdoptedRig, 0)
+
+
+def _run(case: Callable[[SimRig], Awaitable[None]], kind: type[SimRig], seed: int) -> None:
     simulation = Simulation(seed, limit_s=LIMIT)
-    host = simulation.boot("case")
+    host = simulation.boot("case", adopt=kind.adopt)
 
     async def main() -> None:
-        await case(SimRig(host))
+        await case(kind(host))
 
     simulation.run(main(), name="case")
 
@@ -99,6 +108,7 @@ class SimRig:
     """A process of the simulated world."""
 
     world = "sim"
+    adopt = False
 
     def __init__(self, host: SimHost, events: list[Any] | None = None) -> None:
         self._host = host
@@ -128,11 +138,12 @@ class SimRig:
         """Starts a server on the host of its address."""
         machine = self._machine(at)
         if not machine.running:
-            machine.boot()
+            machine.boot(adopt=self.adopt)
         port = int(at.split(":")[1]) if at else 50051
 
         async def serve() -> grpc.aio.Server:
-            server = machine.host.serve(
+            server = self._server(
+                machine.host,
                 port,
                 options=options,
                 interceptors=interceptors,
@@ -148,6 +159,9 @@ class SimRig:
 
         return SimServed(machine, await within(machine, serve()), f"{machine.name}:{port}")
 
+    def _server(self, host: SimHost, port: int, **how: Any) -> grpc.aio.Server:
+        return host.serve(port, **how)
+
     def connect(
         self,
         target: str,
@@ -162,11 +176,11 @@ class SimRig:
         """Boots a host with the program."""
         machine, events = self._machine(parameters.get("at")), []
 
-        async def life(host: SimHost) -> None:
-            await program(SimRig(host, events), **parameters)
+        async def life(*_: SimHost) -> None:
+            await program(type(self)(machine.host, events), **parameters)
             await forever()
 
-        machine.boot(life)
+        machine.boot(life, adopt=self.adopt)
         return SimPeer(machine, events)
 
     def note(self, *event: Any) -> None:
@@ -195,3 +209,25 @@ class SimRig:
             await asyncio.sleep(0.001)
         await peer.kill()
         return peer._machine.boot().disk
+
+
+class AdoptedRig(SimRig):
+    """A process of the simulated world that calls `grpc.aio` itself, as code written elsewhere does."""
+
+    world = "adopted"
+    adopt = True
+
+    def _server(self, host: SimHost, port: int, **how: Any) -> grpc.aio.Server:
+        server = grpc.aio.server(**how)
+        server.add_insecure_port(f"[::]:{port}")
+        return server
+
+    def connect(
+        self,
+        target: str,
+        *,
+        options: Sequence[tuple[str, Any]] = (),
+        interceptors: Sequence[grpc.aio.ClientInterceptor] = (),
+    ) -> grpc.aio.Channel:
+        """Opens a channel."""
+        return grpc.aio.insecure_channel(target, options=[*HASTY, *options], interceptors=interceptors)
