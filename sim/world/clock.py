@@ -85,8 +85,8 @@ class HostClock:
         """
         if not -1.0 < rate < 10.0:
             raise ValueError(f"clock drift of {rate} on {self._name}: must be above -1 and below 10")
-        self.sample()
         self._touched = True
+        self.sample()
         self._drifted = self._drift()
         self._since = self._env._now
         self.rate = rate
