@@ -19,6 +19,7 @@ from grpc._cython import cygrpc
 from grpc.aio import _channel as _aio
 
 from protos.trace import Message
+from services.real.conveyor import END, Conveyor
 from services.real.tracing import Sent
 
 if TYPE_CHECKING:
@@ -131,6 +132,7 @@ class _Call(cygrpc._AioCall):  # type: ignore[misc]
     writes = 0
     reads = 0
     watched = False
+    conveyor: Conveyor | None = None
 
     # What grpc.aio calls: one method for each way to begin, then those of streams
 
@@ -158,7 +160,7 @@ class _Call(cygrpc._AioCall):  # type: ignore[misc]
         """Opens the call and waits for the response."""
         metadata = self._begin(metadata, None)
         if self.link.rule is not None:
-            await self._carry()
+            await self._clear()
         response = await super().stream_unary(metadata, sent, context)
         if self.link.rule is not None:
             await self._receive()
@@ -169,20 +171,23 @@ class _Call(cygrpc._AioCall):  # type: ignore[misc]
         """Opens the call."""
         metadata = self._begin(metadata, None)
         if self.link.rule is not None:
-            await self._carry()
+            await self._clear()
         await super().initiate_stream_stream(metadata, sent, context)
 
     async def send_serialized_message(self, message: bytes) -> None:
         """Sends one message of a stream."""
         self._sent(len(message), time_ns())
-        if self.link.rule is not None:
-            await self._carry()
-        await super().send_serialized_message(message)
+        if self.link.rule is not None or self.conveyor is not None:
+            await self._convey(message)
+        else:
+            await super().send_serialized_message(message)
 
     async def send_receive_close(self) -> None:
         """Ends the stream to the server."""
-        if self.link.rule is not None:
-            await self._carry()
+        if self.link.rule is not None or self.conveyor is not None:
+            await self._convey(END)
+            assert self.conveyor is not None
+            await self.conveyor.drained()
         await super().send_receive_close()
 
     async def receive_serialized_message(self) -> Any:
@@ -212,6 +217,17 @@ class _Call(cygrpc._AioCall):  # type: ignore[misc]
     async def _carry(self) -> None:
         self._watch()
         await self.link.carried_out(self.time_remaining(), self.done)
+
+    async def _clear(self) -> None:
+        self._watch()
+        await self.link.cleared(self.time_remaining(), self.done)
+
+    async def _convey(self, message: Any) -> None:
+        if self.conveyor is None:
+            self._watch()
+            self.conveyor = Conveyor(self.link, super().send_serialized_message, self.done)
+            self.add_done_callback(self.conveyor.stop)
+        await self.conveyor.put(message)
 
     async def _receive(self) -> None:
         self._watch()

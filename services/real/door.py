@@ -79,8 +79,8 @@ class Link:
             if not waiting.done():
                 waiting.set_result(None)
 
-    async def carried_out(self, remaining: float | None = None, over: Callable[[], bool] = _never) -> None:
-        """Returns when a message to the peer has been carried, or there is nothing to wait for any more.
+    async def cleared(self, remaining: float | None = None, over: Callable[[], bool] = _never) -> None:
+        """Returns when the way to the peer is not cut, or there is nothing to wait for any more.
 
         Args:
             remaining: seconds to the deadline of the call.
@@ -89,10 +89,15 @@ class Link:
         deadline = _deadline(remaining)
         while await self._closed(deadline, over, out=True):
             pass
+
+    async def carried_out(self, remaining: float | None = None, over: Callable[[], bool] = _never) -> None:
+        """Returns when a message to the peer has been carried; otherwise as `cleared`."""
+        start = _now()
+        await self.cleared(remaining, over)
         if (rule := self.rule) is not None and (delay := rule.draw_delay()):
-            await asyncio.sleep(delay if deadline is None else min(delay, max(0.0, deadline - _now())))
-            while await self._closed(deadline, over, out=True):
-                pass
+            left = None if remaining is None else max(0.0, start + remaining + _MARGIN - _now())
+            await asyncio.sleep(delay if left is None else min(delay, left))
+            await self.cleared(None if remaining is None else max(0.0, start + remaining - _now()), over)
 
     async def carried_in(self, remaining: float | None = None, over: Callable[[], bool] = _never) -> None:
         """Returns when messages from the peer arrive, or there is nothing to wait for any more."""

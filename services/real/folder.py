@@ -91,10 +91,9 @@ class ClusterFolder:
         """Returns the hosts that run programs, in the order in which they were first started."""
         if not self.nodes.is_dir():
             return []
-        found = [entry for entry in self.nodes.iterdir() if (entry / "node.json").exists()]
-        return [
-            entry.name for entry in sorted(found, key=lambda entry: (entry.stat().st_ctime_ns, entry.name))
-        ]
+        found = [read_struct(entry / "node.json", NodeFile) for entry in self.nodes.iterdir()]
+        nodes = [node for node in found if node is not None]
+        return [node.name for node in sorted(nodes, key=lambda node: (node.since, node.name))]
 
 
 class NodeFolder:

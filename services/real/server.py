@@ -18,6 +18,7 @@ from grpc.aio import _server as _aio
 
 from protos.trace import Message
 from services.real.channel import CALL_KEY, credential
+from services.real.conveyor import END, Conveyor
 from services.real.names import parse_port
 from services.real.tracing import Sent
 
@@ -202,13 +203,12 @@ class Context:
 
     async def write(self, message: Any) -> None:
         """Writes a message to the caller."""
-        await self._call.write(self._inner)
-        await self._inner.write(message)
+        await self._call.write(self._inner, message)
 
     async def send_initial_metadata(self, metadata: Any) -> None:
         """Sends the initial metadata."""
         if self._call.link.rule is not None:
-            await self._call.link.carried_out()
+            await self._call.link.cleared()
         await self._inner.send_initial_metadata(metadata)
 
     async def abort(self, code: grpc.StatusCode, details: str = "", trailing_metadata: Any = ()) -> None:
@@ -225,7 +225,7 @@ class Context:
 class Incoming:
     """One call at the server's side."""
 
-    __slots__ = ("host", "link", "method", "number", "reads", "writes")
+    __slots__ = ("conveyor", "host", "link", "method", "number", "reads", "writes")
 
     def __init__(self, host: RealHost, link: Link, method: str, number: int) -> None:
         self.host = host
@@ -234,6 +234,7 @@ class Incoming:
         self.number = number
         self.reads = 0
         self.writes = 0
+        self.conveyor: Conveyor | None = None
 
     def received(self, sent: int = 0, size: int = 0) -> None:
         """Records a request."""
@@ -285,11 +286,17 @@ class Incoming:
         if message is not grpc.aio.EOF:
             self.received()
 
-    async def write(self, context: Any) -> None:
-        """Lets out a message of a stream."""
+    async def write(self, context: Any, message: Any) -> None:
+        """Sends a message of a stream."""
         self.sent()
-        if self.link.rule is not None or self.host.door.losing:
-            await self.leave(context)
+        if self.host.door.losing:
+            await self.lose(context)
+        if self.link.rule is not None or self.conveyor is not None:
+            if self.conveyor is None:
+                self.conveyor = Conveyor(self.link, context.write, context.done)
+            await self.conveyor.put(message)
+        else:
+            await context.write(message)
 
     async def end(self, context: Any, code: str) -> None:
         """Lets out the end of a call."""
@@ -298,10 +305,17 @@ class Incoming:
 
     async def leave(self, context: Any) -> None:
         """Waits at the rules, and loses the reply if it is to be."""
-        if self.link.rule is not None:
+        if self.conveyor is not None:
+            await self.conveyor.put(END)
+            await self.conveyor.drained()
+        elif self.link.rule is not None:
             await self.link.carried_out()
-        if self.host.door.losing and self.host.door.loses_reply(self.method):
-            # The caller sees the connection break.
+        if self.host.door.losing:
+            await self.lose(context)
+
+    async def lose(self, context: Any) -> None:
+        """Has the reply lost, if it is to be: the caller sees the connection break."""
+        if self.host.door.loses_reply(self.method):
             context.set_trailing_metadata(())
             await context.abort(grpc.StatusCode.UNAVAILABLE, _LOST)
 
@@ -406,11 +420,14 @@ def _streaming(host: RealHost, method: str, behaviour: Any, *, streaming: bool) 
             await call.link.carried_in()
         try:
             await respond(_requests(request, call) if streaming else request, Context(context, call), call)
+            await call.end(context, _code(context, "OK"))
         except Exception:
             if not context.done():  # that is, not by `abort`
                 await call.end(context, _code(context, "UNKNOWN"))
             raise
-        await call.end(context, _code(context, "OK"))
+        finally:
+            if call.conveyor is not None:
+                call.conveyor.stop()
 
     return stream
 

@@ -17,7 +17,8 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 
     async def up() -> Cluster:
         cluster = Cluster.create(folder)
-        await asyncio.gather(*(cluster.start(name, PROBE) for name in "abc"))
+        for name in "abc":
+            await cluster.start(name, PROBE)
         await cluster.serving()
         return cluster
 

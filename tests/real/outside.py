@@ -49,9 +49,9 @@ async def soon_async(holds: Callable[[], Awaitable[bool]], within: float = 5.0) 
     return True
 
 
-async def ask(host: Host, target: str, do: str, timeout: float = 10.0, **arguments: Any) -> Any:
+async def ask(host: Host, target: str, do: str, within: float = 10.0, **arguments: Any) -> Any:
     """Has a probe do something, and returns the result."""
     async with host.connect(target) as channel:
         request = Words(text=json.dumps({"do": do, **arguments}))
-        reply = await echo_pb2_grpc.EchoStub(channel).Say(request, timeout=timeout, wait_for_ready=True)
+        reply = await echo_pb2_grpc.EchoStub(channel).Say(request, timeout=within, wait_for_ready=True)
         return json.loads(reply.text)

@@ -91,8 +91,8 @@ class Probe(Echo):
             return str(exc)
         return "no error"
 
-    async def call(self, target: str, text: str, timeout: float) -> str:
-        async with self.host.connect(target) as channel:
+    async def call(self, peer: str, text: str, timeout: float) -> str:
+        async with self.host.connect(peer) as channel:
             try:
                 reply = await echo_pb2_grpc.EchoStub(channel).Say(Words(text=text), timeout=timeout)
             except grpc.aio.AioRpcError as exc:
