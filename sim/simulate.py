@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import inspect
+import math
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from sim.scenario.watchdog import Watchdog
 from sim.world.simulation import Simulation
 
 if TYPE_CHECKING:
@@ -15,6 +17,9 @@ if TYPE_CHECKING:
     from sim.world.loop import Loop
 
 T = TypeVar("T")
+
+STEP_LIMIT_S = 30.0
+"""Real seconds that a program may run without ever waiting."""
 
 HOST = "localhost"
 """The name of the one host of such a world."""
@@ -32,7 +37,7 @@ def simulate(
     """Runs `async def main()` on one simulated host, as `asyncio.run` does on the real machine.
 
     Args:
-        main: the async function. It is called here, inside the simulation.
+        main: the async function, without required arguments.
         seed: decides everything: the same seed gives the same run.
         adopt: clocks, chance, grpc.aio and asyncio streams, called directly, are the simulated
             host's. Otherwise such calls raise `RealityLeak`.
@@ -44,32 +49,31 @@ def simulate(
         what `main` returns.
 
     Raises:
-        TypeError: `main` is not an async function without required arguments.
+        TypeError: `main` is something else.
         Stuck: the run could not come to an end; the message says who waits where.
         BaseException: what `main` raises.
     """
     if inspect.iscoroutine(main):
         main.close()
-        raise TypeError(
-            f"simulate takes the async function, not a coroutine: simulate({main.__name__}), without ()"
-        )
+        raise TypeError(f"simulate takes the async function: simulate({main.__name__}), without ()")
     if not callable(main):
-        raise TypeError(f"simulate takes an async function, not {type(main).__name__}")
+        raise TypeError(f"simulate takes an async function, not {main!r}")
     if asyncio._get_running_loop() is not None:
         raise RuntimeError("simulate() cannot be called from a running event loop")
+    coroutine = main()
+    if not inspect.iscoroutine(coroutine):
+        raise TypeError(f"simulate takes an async function; {main!r} returned {coroutine!r}")
     simulation = Simulation(seed, recorder=trace, interleave=interleave, limit_s=limit_s)
+    watchdog = Watchdog(simulation.loop, math.inf, STEP_LIMIT_S)
     try:
-        with asyncio.Runner(loop_factory=lambda: _at_home(simulation, adopt)) as runner:
-            return runner.run(_called(main))
+        with watchdog, asyncio.Runner(loop_factory=lambda: _at_home(simulation, adopt)) as runner:
+            return runner.run(coroutine)
+    except KeyboardInterrupt:
+        if watchdog.verdict is None:
+            raise
+        raise watchdog.verdict from None
     finally:
         simulation.close()
-
-
-async def _called(main: Callable[[], Coroutine[Any, Any, T]]) -> T:
-    coroutine = main()
-    if not inspect.isawaitable(coroutine):
-        raise TypeError(f"simulate takes an async function; {main!r} returned {type(coroutine).__name__}")
-    return await coroutine
 
 
 def _at_home(simulation: Simulation, adopt: bool) -> Loop:

@@ -20,6 +20,7 @@ import asyncio
 import gc
 import itertools
 import math
+import signal
 import sys
 from collections import deque
 from contextvars import Context, copy_context
@@ -309,9 +310,8 @@ class Loop(SocketMethods):
         )
 
     def _callback_failed(self, handle: Handle | Timer, exc: BaseException) -> None:
-        self.call_exception_handler(
-            {"message": f"Exception in callback {handle.callback!r}", "exception": exc, "handle": handle}
-        )
+        told = {"message": f"Exception in callback {handle.callback!r}", "exception": exc, "handle": handle}
+        handle.context.run(self.call_exception_handler, told)
 
     # Asynchronous generators belong to the process that first iterated them
 
@@ -349,7 +349,8 @@ class Loop(SocketMethods):
     ) -> asyncio.Future[Any]:
         """Runs `func` at once, whatever the executor: a simulated process has one thread.
 
-        As in a thread of its own there is no running loop, and the result comes a turn later.
+        As in a thread of its own there is no running loop. The result comes when the host's processor
+        has been charged what a call costs (`ComputeCost.call`).
         """
         self._check_closed()  # type: ignore[attr-defined]
         if executor is None:
@@ -359,25 +360,59 @@ class Loop(SocketMethods):
         if task is not None:
             asyncio._leave_task(self, task)
         asyncio._set_running_loop(None)
+        settle: Callable[..., None] = _reject
+        outcome: Any
         try:
-            result = func(*args)
+            outcome = func(*args)
+            settle = _resolve
         except (SystemExit, KeyboardInterrupt):
             raise
         except StopIteration as exc:
-            refused = RuntimeError(
-                "StopIteration interacts badly with generators and cannot leave an executor"
-            )
-            refused.__cause__ = exc
-            self.call_soon(_reject, future, refused)
+            outcome = RuntimeError("StopIteration cannot leave an executor: it would end a generator")
+            outcome.__cause__ = exc
         except BaseException as exc:
-            self.call_soon(_reject, future, exc)
-        else:
-            self.call_soon(_resolve, future, result)
+            outcome = exc
         finally:
             asyncio._set_running_loop(self)
             if task is not None:
                 asyncio._enter_task(self, task)
+        process = PROCESS.get(self.home)
+        cpu = getattr(process.host, "cpu", None) if process is not None else None
+        if cpu is None:
+            self.call_soon(settle, future, outcome)
+        else:
+            cpu.work(nanoseconds(cpu.compute_cost.call), settle, future, outcome)
         return future
+
+    def add_signal_handler(self, sig: int, callback: Callable[..., object], *args: Any) -> None:  # type: ignore[override]
+        """Has `callback(*args)` called when the process is sent a signal (see `Process.signal`).
+
+        Raises:
+            ValueError: there is no such signal, or it cannot be caught.
+        """
+        if asyncio.iscoroutine(callback) or asyncio.iscoroutinefunction(callback):
+            raise TypeError("coroutines cannot be used with add_signal_handler()")
+        number = self._catchable(sig)
+        self._caller().signals[number] = Handle(callback, args, copy_context())
+
+    def remove_signal_handler(self, sig: int) -> bool:
+        """Says whether there was a handler, which is there no longer."""
+        return self._caller().signals.pop(self._catchable(sig), None) is not None
+
+    def _catchable(self, sig: int) -> int:
+        if not isinstance(sig, int):
+            raise TypeError(f"sig must be an int, not {sig!r}")
+        if sig not in signal.valid_signals():
+            raise ValueError(f"invalid signal number {sig}")
+        if sig in (signal.SIGKILL, signal.SIGSTOP):
+            raise RuntimeError(f"sig {sig} cannot be caught")
+        return int(sig)
+
+    def _caller(self) -> Process:
+        process = PROCESS.get(self.home)
+        if process is None:
+            raise RuntimeError("signals are sent to the processes of simulated hosts, and this is none")
+        return process
 
     async def shutdown_default_executor(self, timeout: float | None = None) -> None:
         """Refuses further work for it, as asyncio does; there is no thread to wait for."""

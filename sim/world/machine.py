@@ -9,6 +9,7 @@ program again as the next incarnation.
 from __future__ import annotations
 
 import asyncio
+import signal
 from contextvars import Context
 from typing import TYPE_CHECKING, Any
 
@@ -126,7 +127,8 @@ class Machine:
             return
         gone = self.simulation.loop.create_future()
         process.on_death(lambda: None if gone.done() else gone.set_result(None))
-        self._task.cancel()
+        if not process.signal(signal.SIGTERM):  # a program with a handler of its own ends in its own way
+            self._task.cancel()
         await gone
 
     def pause(self) -> None:

@@ -13,10 +13,12 @@ import ctypes
 from contextvars import Context, ContextVar
 from typing import TYPE_CHECKING, Any
 
+from sim.world.timers import Handle
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from sim.world.loop import Handle, Loop
+    from sim.world.loop import Loop
 
 PROCESS: ContextVar[Process] = ContextVar("dsim_process")
 """The process that the running code belongs to; unset in the hardware and outside a simulation."""
@@ -64,7 +66,7 @@ class Process:
         self.adopted = adopted
         self.host = host
         self.reads_files = adopted
-        self.signals: dict[int, Any] = {}
+        self.signals: dict[int, Handle] = {}
         if adopted:
             from sim.world.reality.guard import adopting
 
@@ -96,6 +98,14 @@ class Process:
         self.halted = False
         held, self._held = self._held, []
         self.loop.ready(held)
+
+    def signal(self, number: int) -> bool:
+        """Sends a signal, and says whether the process has a handler for it, which runs by and by."""
+        handler = self.signals.get(number)
+        if handler is None:
+            return False
+        self.loop.ready([Handle(handler.callback, handler.args, handler.context)])
+        return True
 
     def kill(self) -> None:
         """Ends the process at once, as SIGKILL does."""

@@ -10,6 +10,7 @@ import threading
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
+from sim.world import logs
 from sim.world.reality import chance, clocks, files, programs
 
 if TYPE_CHECKING:
@@ -86,7 +87,7 @@ class _Methods:
         self._real: list[tuple[type, str, Any]] = []
 
     def install(self) -> None:
-        for cls, name, stand_in in [*clocks.methods(), *chance.methods()]:
+        for cls, name, stand_in in [*clocks.methods(), *chance.methods(), *logs.methods()]:
             self._real.append((cls, name, cls.__dict__[name]))
             _set(cls, name, stand_in)
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from sim.world.reality.files import INSTEAD_OF_THREADS
 from sim.world.reality.leak import asked_by_library, inside, leak
+from sim.world.timers import Handle
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -85,9 +86,19 @@ def install_handler(signalnum: Any, handler: Any, /) -> Any:
         raise leak(
             process, "signal.signal()", "installs a real signal handler", "let the scenario stop hosts"
         )
-    before = process.signals.get(int(signalnum), signal.SIG_DFL)
-    process.signals[int(signalnum)] = handler
-    return before
+    number = int(signalnum)
+    before = process.signals.pop(number, None)
+    if callable(handler):
+        process.signals[number] = Handle(handler, (number, None), process.context.copy())
+    elif handler == signal.SIG_IGN:
+        process.signals[number] = Handle(_ignore, (number, None), process.context.copy())
+    if before is None:
+        return signal.SIG_DFL
+    return signal.SIG_IGN if before.callback is _ignore else before.callback
+
+
+def _ignore(number: int, frame: None) -> None:
+    """Does nothing (SIG_IGN)."""
 
 
 def _refused_signal(name: str) -> Callable[..., Any]:
