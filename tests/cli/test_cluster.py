@@ -1,0 +1,81 @@
+"""`dsim up`, `status`, `fault`, `heal`, `down`, each as a command of its own."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from sim import InvalidInput
+from sim.cli.faults import parse
+from sim.faults import Crash, Cut, Delay, Partition, Slow
+
+from .conftest import Dsim
+
+
+def states(dsim: Dsim) -> dict[str, tuple[str, int]]:
+    return {
+        one["name"]: (one["state"], one["incarnation"]) for one in json.loads(dsim("status", "--json").out)
+    }
+
+
+def test_a_cluster_is_brought_up_hurt_healed_and_taken_down_from_separate_commands(dsim: Dsim) -> None:
+    up = dsim("up", "echo", "--nodes", "2")
+    try:
+        assert up.status == 0, up.err
+        assert up.out.endswith("echo is up in runs/cluster; take it down with: dsim down\n")
+        assert states(dsim) == {"echo1": ("running", 0), "echo2": ("running", 0)}
+        assert dsim("fault", "crash", "echo1").out == "fault 1: crash echo1\n"
+        assert dsim("fault", "pause", "echo2").out == "fault 2: pause echo2\n"
+        assert states(dsim) == {"echo1": ("dead", 0), "echo2": ("paused", 0)}
+        assert dsim("heal").status == 0
+        assert states(dsim) == {"echo1": ("running", 1), "echo2": ("running", 0)}
+        assert dsim("fault", "partition", "echo1", "echo2", "--for", "0.1").out == (
+            "fault 3: partition echo1 echo2\nover\n"
+        )
+        wrong = dsim("fault", "crash", "ehco1")
+        assert (wrong.status, wrong.out) == (2, "")
+        assert wrong.err.startswith("dsim: crash: there is no host 'ehco1'; did you mean echo1")
+        again = dsim("up", "echo")
+        assert again.status == 2
+        assert "a cluster is running" in again.err
+    finally:
+        down = dsim("down")
+    assert down.status == 0
+    assert {state for state, _ in states(dsim).values()} == {"dead"}
+
+
+def test_a_program_of_ones_own_is_a_system(dsim: Dsim) -> None:
+    up = dsim("up", "services.echo:serve", "--nodes", "1", "--dir", "mine")
+    try:
+        assert up.status == 0, up.err
+        assert states(dsim) == {"n1": ("running", 0)}
+    finally:
+        assert dsim("down", "--dir", "mine").out == "down: n1\n"
+
+
+def test_a_program_that_does_not_start_leaves_nothing(dsim: Dsim) -> None:
+    up = dsim("up", "services.echo:serv", "--nodes", "1")
+    assert up.status == 2
+    assert up.err.startswith("dsim: n1 did not start: ")
+    assert not Path("state/dsim/cluster").exists()
+
+
+@pytest.mark.parametrize(
+    ("words", "faults"),
+    [
+        ("crash a b", [Crash(host="a"), Crash(host="b")]),
+        ("slow a cpu=3", [Slow(host="a", cpu=3.0)]),
+        ("partition a,b c", [Partition(groups=[["a", "b"], ["c"]])]),
+        ("cut a b both=false", [Cut(source="a", target="b", both=False)]),
+        ("delay any b seconds=0.5", [Delay(target="b", seconds=0.5)]),
+    ],
+)
+def test_faults_are_read_as_they_are_said(words: str, faults: list[object]) -> None:
+    kind, *rest = words.split()
+    settings = dict(word.split("=") for word in rest if "=" in word)
+    assert parse(kind, [word for word in rest if "=" not in word], settings) == faults
+
+
+def test_a_link_needs_two_ends() -> None:
+    with pytest.raises(InvalidInput, match="cut needs two hosts: dsim fault cut FROM TO"):
+        parse("cut", ["a"], {})

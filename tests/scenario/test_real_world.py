@@ -1,0 +1,80 @@
+"""What the real world adds: processes that must go, whatever happens, and logs that tell."""
+
+import asyncio
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from services import echo
+from services.host import Host
+from sim import World, run, scenario
+
+
+async def broken(host: Host) -> None:
+    await asyncio.sleep(0.1)
+    raise LookupError("the program's own")
+
+
+@scenario(checks=("fine",))
+async def ends(world: World, *, how: str = "well") -> None:
+    """Ends in the way that it is told."""
+    if how == "well":
+        await world.start("a", echo.serve)
+        await world.serving("a")
+        await world.stop("a")
+        world.check("fine", world.hosts() == ["a"])
+    elif how == "program":
+        await world.start("a", broken)
+        await asyncio.sleep(1)
+        await world.serving("a", within=1)
+    elif how == "limit":
+        await world.start("a", echo.serve)
+        await asyncio.sleep(100)
+    elif how == "raise":
+        await world.start("a", echo.serve)
+        raise LookupError("the story's own")
+
+
+def nodes(folder: Path) -> list[int]:
+    """Returns the processes of the cluster in a run folder."""
+    listed = subprocess.run(["ps", "-A", "-o", "pid=,args="], capture_output=True, text=True, check=True)
+    lines = [line.split(None, 1) for line in listed.stdout.splitlines()]
+    return [int(pid) for pid, command in lines if "services.node" in command and str(folder) in command]
+
+
+@pytest.mark.parametrize(
+    ("how", "verdict", "said"),
+    [
+        ("well", "pass", ""),
+        ("program", "error", "The program on a had failed: "),
+        ("limit", "error", "the limit of 4 s of real time is reached\n  -: "),
+        ("raise", "error", "LookupError: the story's own"),
+    ],
+)
+def test_no_process_is_left_however_the_story_ends(how: str, verdict: str, said: str, tmp_path: Path) -> None:
+    summary = run(ends, {"how": how}, world="grpc", out=tmp_path / "run", limit_s=4)
+    assert summary.verdict == verdict, summary
+    assert said in summary.error
+    assert "sim/scenario" not in summary.error
+    assert nodes(tmp_path) == []
+
+
+def test_ctrl_c_takes_the_cluster_down_and_keeps_what_was_recorded(tmp_path: Path) -> None:
+    command = "from sim.cli import main; main()"
+    arguments = ["run", "basics/ping", "--world", "grpc", "--set", "pings=10000", "--out", "run"]
+    running = subprocess.Popen([sys.executable, "-c", command, *arguments], cwd=tmp_path)
+    history = tmp_path / "run" / "history.jsonl"
+    until = time.monotonic() + 30
+    while time.monotonic() < until and not (len(nodes(tmp_path)) == 2 and history.exists()):
+        time.sleep(0.05)
+    time.sleep(0.5)
+    os.kill(running.pid, signal.SIGINT)
+    assert running.wait(30) == 130
+    assert nodes(tmp_path) == []
+    assert (tmp_path / "run" / "incomplete").read_text() == "interrupted by Ctrl-C\n"
+    assert '"boot"' in (tmp_path / "run" / "trace.jsonl").read_text()
