@@ -121,6 +121,11 @@ async def fails_later(host: Host) -> None:
     raise RuntimeError("not for long")
 
 
+async def mute(host: Host) -> None:
+    """Serves nothing."""
+    await asyncio.sleep(60)
+
+
 async def stubborn(host: Host) -> None:
     """Does not end when it is cancelled."""
     while True:

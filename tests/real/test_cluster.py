@@ -1,0 +1,362 @@
+"""The life of a cluster, and that nothing of it is left behind in any case."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import re
+import signal
+import socket
+import stat
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from protos import echo_pb2_grpc
+from protos.echo_pb2 import Words
+from services.cluster import Cluster, ClusterError
+from services.real.folder import read_struct, write_struct
+from services.real.processes import Process
+from services.systems import SYSTEMS, NodeSpec, System, bring_up, find_system, take_down
+from tests.real import programs
+from tests.real.outside import PROBE, ask, left_over, soon
+
+PROGRAMS = PROBE.rpartition(":")[0]
+
+
+def listening(folder: Path) -> list[str]:
+    """Returns those addresses of a cluster on which somebody listens."""
+    found = []
+    for entry in (folder / "names").iterdir():
+        address, _, port = entry.read_text().rpartition(":")
+        with socket.socket() as probe:
+            if probe.connect_ex((address, int(port))) == 0:
+                found.append(entry.read_text())
+    return found
+
+
+def starter(folder: Path, then: str) -> subprocess.Popen[str]:
+    """Starts a process that owns a cluster of two nodes, says "up", and does `then`."""
+    code = f"""
+import asyncio, sys, time
+from services.cluster import Cluster
+async def main():
+    async with Cluster.create({str(folder)!r}) as cluster:
+        for name in ("a", "b"):
+            await cluster.start(name, {PROBE!r})
+        await cluster.serving()
+        print("up", flush=True)
+        {then}
+asyncio.run(main())
+"""
+    return subprocess.Popen(
+        [sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+
+
+def wait_until_up(child: subprocess.Popen[str]) -> None:
+    assert child.stdout is not None
+    assert child.stdout.readline() == "up\n"
+
+
+def gone(folder: Path) -> bool:
+    return soon(lambda: not left_over(folder)) and listening(folder) == []
+
+
+# Living
+
+
+def test_start_status_stop(tmp_path: Path) -> None:
+    async def main() -> None:
+        async with Cluster.create(tmp_path / "c", system="mine") as cluster:
+            await cluster.start("a", PROBE)
+            await cluster.start("b", programs.adopted, {"answer": "hi"}, adopt=True)
+            await cluster.serving(["a", "b"])
+            client = cluster.client("me")
+            assert await ask(client, "a", "count") == 0
+            async with client.connect("b:50051") as channel:
+                reply = await echo_pb2_grpc.EchoStub(channel).Say(Words(text="you"))
+            assert reply.text == "hi you"
+            a, b = await cluster.status()
+            assert (a.name, a.state, a.incarnation, a.program) == ("a", "running", 0, PROBE)
+            assert b.program.endswith(":adopted")
+            assert a.pid != b.pid and a.uptime_s > 0 and a.resident_bytes > 1e6
+            assert [port for port, _ in a.ports] == [50051]
+            assert a.ports[0][1].startswith("127.0.0.1:") and (a.sent, a.received) == (1, 1)
+            await cluster.stop("a")
+            assert [status.state for status in await cluster.status()] == ["dead", "running"]
+            await cluster.stop("a")  # once more does no harm
+            with pytest.raises(ClusterError, match="a is dead"):
+                await cluster.pause("a")
+            with pytest.raises(ClusterError, match="a is dead: "):
+                await cluster.serving(["a"])
+
+    asyncio.run(main())
+    assert gone(tmp_path / "c")
+
+
+def test_what_is_secret_is_only_the_owners(tmp_path: Path) -> None:
+    folder = tmp_path / "c"
+    Cluster.create(folder)
+    assert stat.S_IMODE(folder.stat().st_mode) == 0o700
+    assert stat.S_IMODE((folder / "token").stat().st_mode) == 0o600
+    first = (folder / "token").read_text()
+    Cluster.create(folder)  # the remains of one that is down are replaced
+    assert (folder / "token").read_text() != first and len(first) >= 32
+
+
+def test_nodes_listen_on_loopback_only(tmp_path: Path) -> None:
+    async def main() -> None:
+        async with Cluster.create(tmp_path / "c") as cluster:
+            await cluster.start("a", PROBE)
+            await cluster.serving()
+            pid = (await cluster.status())[0].pid
+            inodes = {
+                os.readlink(entry)[8:-1]
+                for entry in Path(f"/proc/{pid}/fd").iterdir()
+                if os.readlink(entry).startswith("socket:")
+            }
+            listens = [
+                fields[1]
+                for table in ("tcp", "tcp6")
+                for line in Path(f"/proc/{pid}/net/{table}").read_text().splitlines()[1:]
+                if (fields := line.split())[3] == "0A" and fields[9] in inodes
+            ]
+            assert len(listens) == 2  # the program's port, and the control service's
+            assert all(address.partition(":")[0].endswith("0100007F") for address in listens)
+
+    asyncio.run(main())
+
+
+def test_work_of_compute_is_done_elsewhere_and_dies_with_the_node(tmp_path: Path) -> None:
+    async def main() -> None:
+        async with Cluster.create(tmp_path / "c") as cluster:
+            await cluster.start("a", PROBE)
+            client = cluster.client("me")
+            squared, worker = await ask(client, "a", "compute", number=12)
+            node = (await cluster.status())[0].pid
+            assert squared == 144 and worker not in (node, os.getpid())
+            assert (
+                await ask(client, "a", "compute_fails")
+                == "invalid literal for int() with base 10: 'no number'"
+            )
+            os.kill(node, signal.SIGKILL)  # the node alone: nobody tells its workers
+            assert soon(lambda: not _alive(worker))
+
+    asyncio.run(main())
+
+
+def _alive(pid: int) -> bool:
+    try:
+        return Process.of(pid).alive()
+    except ProcessLookupError:
+        return False
+
+
+def test_a_process_number_that_is_somebody_elses_is_not_signalled(tmp_path: Path) -> None:
+    async def main() -> None:
+        async with Cluster.create(tmp_path / "c") as cluster:
+            await cluster.start("a", PROBE)
+            await cluster.stop("a")
+            file = cluster.folder.node("a").process
+            mine = read_struct(file, Process)
+            assert mine is not None
+            write_struct(file, Process(os.getpid(), mine.started))  # as if this one had got its number
+            assert cluster.state("a") == "dead"
+            await cluster.kill("a")
+            await cluster.stop("a")
+
+    asyncio.run(main())  # had it been signalled, this would not have come so far
+
+
+def test_a_program_that_does_not_end_when_cancelled_is_ended(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("services.cluster._STOPS_WITHIN", 0.3)
+
+    async def main() -> None:
+        cluster = Cluster.create(tmp_path / "c")
+        await cluster.start("a", programs.stubborn)
+        await cluster.down()
+        assert cluster.state("a") == "dead"
+
+    asyncio.run(main())
+    assert gone(tmp_path / "c")
+
+
+def test_a_paused_node_is_taken_down(tmp_path: Path) -> None:
+    async def main() -> None:
+        cluster = Cluster.create(tmp_path / "c")
+        await cluster.start("a", PROBE)
+        await cluster.pause("a")
+        await cluster.down()
+
+    asyncio.run(main())
+    assert gone(tmp_path / "c")
+
+
+# Dying
+
+
+def test_ctrl_c_takes_the_cluster_down(tmp_path: Path) -> None:
+    child = starter(tmp_path / "c", "await asyncio.sleep(60)")
+    wait_until_up(child)
+    assert len(left_over(tmp_path)) == 2
+    child.send_signal(signal.SIGINT)
+    child.communicate(timeout=10)
+    assert gone(tmp_path / "c")
+
+
+@pytest.mark.parametrize(
+    "then",
+    ["await asyncio.sleep(60)", "await cluster.pause('a'); print('paused', flush=True); time.sleep(60)"],
+)
+def test_nodes_die_with_an_owner_that_is_killed_even_while_paused(tmp_path: Path, then: str) -> None:
+    child = starter(tmp_path / "c", then)
+    wait_until_up(child)
+    if "pause" in then:
+        assert child.stdout is not None and child.stdout.readline() == "paused\n"
+    child.kill()
+    child.communicate()
+    assert gone(tmp_path / "c")
+
+
+def test_a_start_that_fails_half_way_takes_down_what_it_started(tmp_path: Path) -> None:
+    system = System(
+        "broken",
+        "",
+        lambda _: [
+            NodeSpec("good", PROBE),
+            NodeSpec("bad", f"{PROGRAMS}:fails", {"why": "no such luck"}),
+        ],
+    )
+    with pytest.raises(ClusterError, match=r"bad did not start: .*no such luck") as failure:
+        asyncio.run(bring_up(tmp_path / "c", system))
+    assert "\n" not in str(failure.value)
+    assert gone(tmp_path / "c")
+
+
+def test_a_system_that_does_not_come_to_serve_is_taken_down(tmp_path: Path) -> None:
+    system = System("mute", "", lambda _: [NodeSpec("mute", f"{PROGRAMS}:mute")])
+    with pytest.raises(ClusterError, match=r"mute is not up: not serving on port 50051 within 0.2 s: mute"):
+        asyncio.run(bring_up(tmp_path / "c", system, within=0.2))
+    assert gone(tmp_path / "c")
+
+
+# In the background
+
+
+def test_a_detached_cluster_outlives_its_starter_and_is_taken_down_from_another_shell(tmp_path: Path) -> None:
+    folder = tmp_path / "c"
+    code = f"""
+import asyncio
+from pathlib import Path
+from services.systems import bring_up, find_system
+asyncio.run(bring_up(Path({str(folder)!r}), find_system("echo"), 2))
+"""
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=30)
+    assert len(left_over(folder)) == 2
+    cluster = Cluster.open(folder)
+    assert [status.state for status in asyncio.run(cluster.status())] == ["running", "running"]
+    assert cluster.about.system == "echo"
+    with pytest.raises(ClusterError, match="a cluster is running in"):
+        Cluster.create(folder)
+    asyncio.run(cluster.kill("echo1"))
+    asyncio.run(cluster.restart("echo1"))
+    assert asyncio.run(take_down(folder)) == ["echo1", "echo2"]
+    assert gone(folder)
+    assert asyncio.run(take_down(folder)) == []
+
+
+def test_a_starter_killed_half_way_leaves_nothing(tmp_path: Path) -> None:
+    folder = tmp_path / "c"
+    code = f"""
+import asyncio
+from pathlib import Path
+from services.systems import NodeSpec, System, bring_up
+nodes = [NodeSpec("good", {PROBE!r}), NodeSpec("mute", {PROGRAMS + ":mute"!r})]
+asyncio.run(bring_up(Path({str(folder)!r}), System("half", "", lambda _: nodes)))
+"""
+    child = subprocess.Popen([sys.executable, "-c", code])
+    assert soon(lambda: (folder / "nodes" / "mute" / "control").exists(), within=20)
+    assert len(left_over(folder)) == 2
+    child.kill()
+    child.wait()
+    assert gone(folder)
+
+
+# What is refused
+
+
+@pytest.mark.parametrize(
+    ("program", "parameters", "message"),
+    [
+        ("nowhere:serve", {}, 'program "nowhere:serve": there is no module "nowhere"'),
+        ("services.echo:swerve", {}, 'services.echo has no "swerve"'),
+        ("services.echo", {}, 'neither "package.module:function" nor'),
+        ("/no/such/file.py:main", {}, 'program file "/no/such/file.py" does not exist'),
+        ("services.echo:serve", {"prot": 1}, "unexpected keyword argument 'prot'"),
+        ("services.echo:serve", {"port": {1, 2}}, "a cannot be started: the parameters are no JSON values"),
+        ("services.echo:serve", {"port": (1, 2)}, "a cannot be started: the parameters are no JSON values"),
+        (lambda host: None, {}, "a cannot be started: .*not a module-level function"),
+    ],
+)
+def test_a_program_that_cannot_be_started_is_named(
+    tmp_path: Path, program: object, parameters: dict[str, object], message: str
+) -> None:
+    cluster = Cluster.create(tmp_path / "c")
+    with pytest.raises(ClusterError, match=message) as failure:
+        asyncio.run(cluster.start("a", program, parameters))  # type: ignore[arg-type]
+    assert "\n" not in str(failure.value)
+    assert left_over(tmp_path) == []
+
+
+def test_what_is_no_cluster_and_no_node_is_named(tmp_path: Path) -> None:
+    with pytest.raises(ClusterError, match="there is no cluster in"):
+        Cluster.open(tmp_path)
+    (tmp_path / "mine.txt").write_text("precious")
+    with pytest.raises(ClusterError, match="holds something that is not a cluster"):
+        Cluster.create(tmp_path)
+    assert (tmp_path / "mine.txt").read_text() == "precious"
+    with pytest.raises(ClusterError, match="cannot make a cluster in"):
+        Cluster.create(tmp_path / "mine.txt" / "c")
+    with pytest.raises(
+        ClusterError, match=re.escape('there is no system "ech" (there are: echo, mapreduce)')
+    ):
+        find_system("ech")
+    with pytest.raises(ClusterError, match="echo needs at least 1 nodes, not 0"):
+        asyncio.run(bring_up(tmp_path / "c", find_system("echo"), 0))
+    cluster = Cluster.create(tmp_path / "c")
+    for call in (cluster.kill("x"), cluster.restart("../x"), cluster.serving(["x"])):
+        with pytest.raises(ClusterError, match=r"there is no node .* \(there are: none yet\)"):
+            asyncio.run(call)
+    with pytest.raises(ClusterError, match="cannot name a host"):
+        asyncio.run(cluster.start("../up", PROBE))
+    (tmp_path / "c" / "cluster.json").write_text("{")
+    with pytest.raises(ClusterError, match=r"cluster\.json is damaged"):
+        Cluster.open(tmp_path / "c")
+
+
+def test_a_program_that_fails_later_says_so(tmp_path: Path) -> None:
+    async def main() -> None:
+        async with Cluster.create(tmp_path / "c") as cluster:
+            await cluster.start("a", programs.fails_later)
+            with pytest.raises(ClusterError, match="a is dead: RuntimeError: not for long"):
+                await cluster.serving(["a"])
+
+    asyncio.run(main())
+
+
+@pytest.mark.parametrize("name", SYSTEMS)
+def test_every_system_comes_up(tmp_path: Path, name: str) -> None:
+    start = time.monotonic()
+    status = asyncio.run(bring_up(tmp_path / "c", SYSTEMS[name], 1))
+    try:
+        assert all(node.state == "running" and node.ports for node in status)
+    finally:
+        asyncio.run(take_down(tmp_path / "c"))
+    assert time.monotonic() - start < 30
+    assert gone(tmp_path / "c")
