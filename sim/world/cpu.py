@@ -41,6 +41,9 @@ class RpcCost(Struct, frozen=True):
     message: float = 50e-6
     byte: float = 0.5e-9
 
+    def __post_init__(self) -> None:
+        _check(message=self.message, byte=self.byte)
+
     def seconds(self, size: int) -> float:
         """Returns the processor seconds of one message of `size` bytes."""
         return self.message + self.byte * size
@@ -59,6 +62,15 @@ class ComputeCost(Struct, frozen=True):
 
     call: float = 100e-6
     byte: float = 20e-9
+
+    def __post_init__(self) -> None:
+        _check(call=self.call, byte=self.byte)
+
+
+def _check(**costs: float) -> None:
+    for name, cost in costs.items():
+        if not 0 <= cost < 1e9:
+            raise ValueError(f"processor cost: {name} is {cost} s, must be 0 or more")
 
 
 class _Job(Struct, eq=False):

@@ -47,6 +47,9 @@ class DiskModel(Struct, frozen=True):
         flush: seconds that a sync waits for the device's own cache (HDD: 8 ms).
         bandwidth: bytes a second (HDD: 150 MB/s).
         capacity: bytes.
+
+    Raises:
+        ValueError: a cost is negative, or the bandwidth not positive.
     """
 
     call: float = 5e-6
@@ -54,6 +57,13 @@ class DiskModel(Struct, frozen=True):
     flush: float = 400e-6
     bandwidth: float = 500e6
     capacity: int = 1 << 40
+
+    def __post_init__(self) -> None:
+        for name in ("call", "seek", "flush", "capacity"):
+            if not getattr(self, name) >= 0:
+                raise ValueError(f"disk: {name} is {getattr(self, name)}, must be 0 or more")
+        if not self.bandwidth > 0:
+            raise ValueError(f"disk: bandwidth is {self.bandwidth}, must be above 0")
 
 
 SSD = DiskModel()

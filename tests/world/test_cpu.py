@@ -153,6 +153,8 @@ def test_a_message_costs_by_its_size() -> None:
     assert RpcCost(message=1.0, byte=0.5).seconds(10) == 6.0
     with pytest.raises(ValueError, match="at least one core, not 0"):
         Simulation().add_host("a", cores=0)
+    with pytest.raises(ValueError, match="byte is"):
+        RpcCost(byte=-1.0)
 
 
 def test_handling_a_message_is_one_event() -> None:

@@ -499,3 +499,9 @@ def test_a_sync_that_the_crash_interrupted_promises_nothing() -> None:
         simulation.run(main())
     assert len(found) > 1
     assert all((b"x" * 5000).startswith(data) for data in found)
+
+
+@pytest.mark.parametrize(("field", "value"), [("seek", -1.0), ("bandwidth", 0.0), ("capacity", -1)])
+def test_a_disk_that_cannot_be_is_refused(field: str, value: Any) -> None:
+    with pytest.raises(ValueError, match=f"disk: {field} is"):
+        DiskModel(**{field: value})

@@ -128,6 +128,36 @@ def test_routes_have_the_least_latency(size: int, seed: int) -> None:
                 assert one_way(net, source, target) == expected
 
 
+def edge(**attributes: Any) -> nx.Graph[Any]:
+    return nx.Graph([("x", "y", attributes)])
+
+
+@pytest.mark.parametrize(
+    ("topology", "message"),
+    [
+        (edge(), "the edge from x to y has no latency_s"),
+        (edge(latency_s=-1.0), r"the edge from x to y has latency_s -1\.0, must be between 0 and"),
+        (edge(latency_s=0.1, bandwidth_Bps=0.0), r"bandwidth_Bps 0\.0, must be"),
+        (nx.Graph(switches=["s"], uplink={"latency_s": 1.0, "loss": 2.0}), r"uplink.* has loss 2\.0"),
+        (nx.Graph(), "there are no nodes"),
+        (nx.Graph(switches=["s"], uplink={"latency_s": 1.0}), "there is no such node"),
+    ],
+)
+def test_what_is_no_topology_is_refused(topology: Any, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        Simulation(topology=topology)
+    with pytest.raises(ValueError, match="loss is 2"):
+        lan(loss=2)
+
+
+def test_the_topology_is_chosen_before_the_first_host() -> None:
+    simulation = Simulation()
+    simulation.network.use(racks(2))
+    simulation.add_host("a")
+    with pytest.raises(ValueError, match="before the first host"):
+        simulation.network.use(lan())
+
+
 @pytest.mark.parametrize(
     ("topology", "at", "message"),
     [

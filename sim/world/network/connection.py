@@ -14,12 +14,14 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
+from heapq import heappush
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from msgspec import Struct
 
 from sim.world.network.flows import BULK, Flow
 from sim.world.network.path import RETRIES, RTO_MAX
+from sim.world.timers import NORMAL
 
 if TYPE_CHECKING:
     from sim.world.network.network import Network
@@ -65,6 +67,7 @@ class Endpoint:
     """
 
     __slots__ = (
+        "_env",
         "_flow",
         "_last",
         "_network",
@@ -83,6 +86,7 @@ class Endpoint:
 
     def __init__(self, network: Network, process: Process, path: Path) -> None:
         self._network = network
+        self._env = network.env
         self._path = path
         self._last = 0  # when the message before arrives: none may overtake it
         # What cannot be sent now, because the path is blocked or a flow is under way (its head).
@@ -97,8 +101,7 @@ class Endpoint:
 
     def send(self, size: int, arrive: Callable[..., None], *args: Any) -> None:
         """Sends `size` bytes; `arrive(*args)` is called, as hardware, when the last is at the peer."""
-        path = self._path
-        env = self._network.env
+        path, env = self._path, self._env
         at: int = env._now
         path.messages += 1
         path.bytes += size
@@ -114,7 +117,8 @@ class Endpoint:
         if at < self._last:
             at = self._last
         self._last = at
-        env.push(at, Delivery(self.peer, size, arrive, args, ARRIVED))
+        # env.push, inlined: the hottest line of a network
+        heappush(env._queue, (at, NORMAL, next(env._eid), Delivery(self.peer, size, arrive, args, ARRIVED)))
 
     def close(self) -> None:
         """Closes this side; the peer learns of it after all that was sent."""

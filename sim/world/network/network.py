@@ -16,7 +16,7 @@ from sim.world.loop import DISCARDED, SECOND, nanoseconds
 from sim.world.network.connection import Delivery, Endpoint, established
 from sim.world.network.flows import Flows
 from sim.world.network.path import Link, Path
-from sim.world.network.topology import lan
+from sim.world.network.topology import check, lan
 
 if TYPE_CHECKING:
     import random
@@ -63,6 +63,9 @@ class Network:
         rng: decides jitter and losses.
         topology: see `sim.world.network.topology`; a LAN when None.
 
+    Raises:
+        ValueError: the topology is none.
+
     Attributes:
         hosts: each host's node in the topology.
         flows: the bulk transfers under way.
@@ -73,7 +76,7 @@ class Network:
         self.flows = Flows(env)
         self.hosts: dict[str, str] = {}
         self._rng = rng
-        self._core = lan() if topology is None else topology
+        self._core: nx.Graph[Any] = nx.Graph()
         self._links: dict[tuple[str, str], Link] = {}
         self._routes: dict[str, dict[str, list[str]]] = {}
         self._turn = 0
@@ -83,6 +86,7 @@ class Network:
         self._cuts: dict[tuple[str, str], int] = {}
         self._listeners: dict[tuple[str, int], tuple[Process, Callable[[Endpoint], None]]] = {}
         self._endpoints: dict[Process, dict[Endpoint, None]] = {}
+        self.use(lan() if topology is None else topology)
 
     # Where things are
 
@@ -90,10 +94,11 @@ class Network:
         """Changes the topology, before the first host is added.
 
         Raises:
-            ValueError: there are hosts already.
+            ValueError: there are hosts already, or the topology is none.
         """
         if self.hosts:
             raise ValueError("the topology must be set before the first host is added")
+        check(topology)
         self._core = topology
         self._links.clear()
         self._routes.clear()

@@ -38,7 +38,12 @@ def lan(
         bandwidth_Bps: of each host's cable.
         jitter_s: at most, from host to host.
         loss: share of packets lost between two hosts.
+
+    Raises:
+        ValueError: the loss is not between 0 and 1.
     """
+    if not 0 <= loss <= 1:
+        raise ValueError(f"lan: loss is {loss}, must be between 0 and 1")
     graph = _graph(["switch"], latency_s / 2, bandwidth_Bps, jitter_s / 2, 1 - (1 - loss) ** 0.5)
     graph.add_node("switch")
     return graph
@@ -130,3 +135,37 @@ def _graph(
 ) -> nx.Graph[Any]:
     uplink = {"latency_s": latency_s, "bandwidth_Bps": bandwidth, "jitter_s": jitter_s, "loss": loss}
     return nx.Graph(switches=switches, uplink=uplink, place={})
+
+
+def check(topology: nx.Graph[Any]) -> None:
+    """Refuses what is not a topology.
+
+    Raises:
+        ValueError: an edge lacks its latency or has a value out of range; a switch that is named is no node.
+    """
+    attributes = topology.graph
+    edges = [(f"the edge from {a} to {b}", edge) for a, b, edge in topology.edges(data=True)]
+    if attributes.get("switches"):
+        edges.append(("`uplink`", attributes.get("uplink", {})))
+    for what, edge in edges:
+        if "latency_s" not in edge:
+            raise ValueError(f"topology: {what} has no latency_s")
+        for name, least, most in _RANGES:
+            value = edge.get(name)
+            if value is not None and not least <= value <= most:
+                raise ValueError(
+                    f"topology: {what} has {name} {value}, must be between {least:g} and {most:g}"
+                )
+    for node in (*attributes.get("switches", ()), *attributes.get("place", {}).values()):
+        if node not in topology:
+            raise ValueError(f"topology: hosts are to be attached to {node}, but there is no such node")
+    if not topology:
+        raise ValueError("topology: there are no nodes")
+
+
+_RANGES = (
+    ("latency_s", 0.0, 1e6),
+    ("bandwidth_Bps", 1e-3, 1e15),
+    ("jitter_s", 0.0, 1e6),
+    ("loss", 0.0, 1.0),
+)
