@@ -269,7 +269,6 @@ class _MultiCallable:
         self._deserialize = deserialize
         self._loop = channel.loop
         self._soon: Any = channel.loop._soon
-        self._context = channel.process.context
         self._interceptors = channel.interceptors[type(self).__name__]
 
     def _start(
@@ -318,18 +317,17 @@ class UnaryUnary(_MultiCallable, grpc.aio.UnaryUnaryMultiCallable):  # type: ign
         channel = self._channel
         if channel.closing or credentials is not None or self._interceptors:
             return self._start(None, request, timeout, metadata, credentials, wait_for_ready)
-        call = UnaryCall(channel, self._method)
-        call.request = request
-        call.serialize = self._serialize
-        call.deserialize = self._deserialize
-        call.context = self._context
-        call.callback = call.start
-        if timeout is not None:
-            call.deadline = channel.deadline(timeout)
-        if metadata:
-            call.metadata = tuple(metadata)
-        if wait_for_ready:
-            call.wait_for_ready = True
+        call = UnaryCall(
+            channel,
+            self._method,
+            None if timeout is None else channel.deadline(timeout),
+            bool(wait_for_ready),
+            tuple(metadata) if metadata else (),
+            request=request,
+            serialize=self._serialize,
+            deserialize=self._deserialize,
+            callback=UnaryCall.start,
+        )
         self._soon.append(call)
         return call
 

@@ -104,6 +104,8 @@ class Connection:
         streams: RPCs under way.
         done: a settled future, for waking tasks.
         send: sends `size` bytes, as `Endpoint.send` does, when the processor has been paid.
+        incoming: where what arrives is paid for; None where that costs nothing.
+        held: how many messages wait for the process, which later ones must not overtake.
     """
 
     def __init__(self, simulation: Simulation, endpoint: Endpoint) -> None:
@@ -117,16 +119,16 @@ class Connection:
         self.remote = endpoint.peer.process.name
         self.streams: dict[Any, None] = {}
         self.done = world_of(simulation).settled
-        self.held = 0  # messages that wait for the process, which later ones must not overtake
+        self.held = 0
         endpoint.owner = self
         endpoint.on_broken = self._on_broken
         endpoint.on_lost = self._on_lost
         cpu = getattr(self.process.host, "cpu", None)
         self.send: Callable[..., None] = endpoint.send
-        self._incoming: Line | None = None
+        self.incoming: Line | None = None
         if cpu is not None and cpu.rpc_cost is not None:
             self._outgoing = Line(cpu)
-            self._incoming = Line(cpu)
+            self.incoming = Line(cpu)
             self.send = self._pay_and_send
 
     def _pay_and_send(self, size: int, arrive: Callable[..., None], *args: Any) -> None:
@@ -145,8 +147,8 @@ class Connection:
 
     def deliver(self, size: int, then: Callable[..., object], *args: Any) -> None:
         """Hands what has arrived to the process: at once, or when it has been paid for, or goes on."""
-        if self._incoming is not None:
-            self._incoming.add(size, self._enter, then, args)
+        if self.incoming is not None:
+            self.incoming.add(size, self._enter, then, args)
         else:
             self._enter(then, args)
 
@@ -255,28 +257,6 @@ class ClientConnection(Connection):
         if self.endpoint.open:
             self.send(frame.size(), self.server.on_frame, stream, frame)
 
-    def on_reply(self, stream: ClientStream, data: bytes, sent: int, task: str) -> None:
-        """A unary RPC's reply has arrived, with status OK and no metadata."""
-        if self.trace is not None:
-            self.trace.write(
-                Message(
-                    self.env._now,
-                    self.local,
-                    self.remote,
-                    sent,
-                    stream.number,
-                    stream.method,
-                    "response",
-                    len(data),
-                    "OK",
-                    task,
-                )
-            )
-        if self._incoming is not None or self.held or self.process.halted:
-            self.deliver(len(data), stream.replied, data)
-        else:
-            stream.replied(data)
-
     def on_frame(self, stream: ClientStream, frame: Frame) -> None:
         """A frame has arrived."""
         self.record(stream, frame)
@@ -338,10 +318,10 @@ class ServerConnection(Connection):
                     stream.task,
                 )
             )
-        if self._incoming is not None or self.held or self.process.halted:
-            self.deliver(len(data), self.server.begin_unary, self, stream, data)
-        else:
+        if self.incoming is None and not self.held and not self.process.halted:
             self.server.begin_unary(self, stream, data)
+        else:
+            self.deliver(len(data), self.server.begin_unary, self, stream, data)
 
     def on_frame(self, stream: ClientStream, frame: Frame) -> None:
         """A frame has arrived."""
@@ -377,6 +357,7 @@ class ServerConnection(Connection):
 
     def broken(self, reason: str) -> None:
         """The client is gone: cancels all handlers."""
-        self.server.forget(self)
         for context in list(self.streams):
             context._lose_client()
+        if not self.streams:
+            self.server.forget(self)

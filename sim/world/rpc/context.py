@@ -149,6 +149,7 @@ class Context(Struct, eq=False, weakref=True):
     def _close(self) -> None:
         """The handler has ended: nothing more will happen here."""
         self._connection.streams.pop(self, None)
+        self._stream.remote = None
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None

@@ -74,6 +74,7 @@ class Server(grpc.aio.Server):
         self.variables = Variables()
         self.idle: list[Worker] = []
         self.stopping = False
+        self.attentive = maximum_concurrent_rpcs is not None  # it wants to know when an RPC has ended
         self.stopped = False
         self._world = world
         self._settled = world.settled
@@ -87,7 +88,6 @@ class Server(grpc.aio.Server):
         self._connections: dict[ServerConnection, None] = {}
         self._terminated: asyncio.Future[None] | None = None
         self._workers = 0
-        self._serving: dict[Context, None] = {}
         if port is not None:
             self._bind(port)
 
@@ -175,7 +175,7 @@ class Server(grpc.aio.Server):
             self._unlisten()
             return
         first = not self.stopping
-        self.stopping = True
+        self.stopping = self.attentive = True
         if first:
             self._unlisten()
             for connection in list(self._connections):
@@ -186,7 +186,7 @@ class Server(grpc.aio.Server):
         if grace is not None:
             await asyncio.wait([ended], timeout=grace)
         if not ended.done():
-            for context in list(self._serving):
+            for context in self._contexts():
                 context._refuse(status.UNAVAILABLE, status.STOPPED)
         await asyncio.shield(ended)
 
@@ -205,7 +205,7 @@ class Server(grpc.aio.Server):
         return self._terminated
 
     def _check_terminated(self) -> None:
-        if self.stopping and not self._serving and not self.stopped:
+        if self.stopping and not self.stopped and not self._contexts():
             self.stopped = True
             for connection in list(self._connections):
                 connection.endpoint.close()
@@ -229,8 +229,12 @@ class Server(grpc.aio.Server):
         """Says whether it has been started and not been stopped."""
         return self._started and not self.stopping
 
+    def _contexts(self) -> list[Context]:
+        """Returns the RPCs that handlers serve now."""
+        return [context for connection in self._connections for context in connection.streams]
+
     def forget(self, connection: ServerConnection) -> None:
-        """A connection is gone."""
+        """A connection is gone, and so is the last handler that served an RPC on it."""
         self._connections.pop(connection, None)
 
     # RPCs
@@ -245,7 +249,6 @@ class Server(grpc.aio.Server):
         context = Context(connection, stream, data, handler)
         stream.remote = context
         connection.streams[context] = None
-        self._serving[context] = None
         if stream.deadline is not None:
             context._watch_deadline(connection.env._now + stream.deadline - stream.sent)
         idle = self.idle
@@ -273,9 +276,7 @@ class Server(grpc.aio.Server):
             context._excess = self._active >= self._limit
             if not context._excess:
                 self._active += 1
-        self._serving[context] = None
         if frame.data is not None and len(frame.data) > self.max_receive:
-            self._serving.pop(context)
             context._too_large(frame.data)
             return
         if stream.deadline is not None:
@@ -344,6 +345,7 @@ class Server(grpc.aio.Server):
     def _retire_idle(self) -> None:
         idle, self.idle[:] = list(self.idle), []
         for worker in idle:
+            assert worker.task is not None
             worker.task.cancel()
 
     def run_callbacks(self, context: Context) -> None:
@@ -355,8 +357,9 @@ class Server(grpc.aio.Server):
             _LOGGER.exception("Error in callback for method [%s]", context._stream.method)
 
     def served(self, context: Context) -> None:
-        """A worker has done with an RPC."""
-        del self._serving[context]
+        """A worker has done with an RPC that `attentive` says must be counted."""
+        if not context._connection.open and not context._connection.streams:
+            self.forget(context._connection)
         if self._limit is not None and not context._excess:
             self._active -= 1
         if self.stopping:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from grpc._cython import cygrpc
 from msgspec import Struct
 
+from protos.trace import Message
 from sim.world.process import PROCESS
 from sim.world.rpc import status
 from sim.world.rpc.connection import FRAME, HEADERS, ClientConnection, Frame
@@ -120,6 +121,27 @@ class ClientStream(Struct, eq=False, weakref=True):
             self.finish(status.failure(status.DEADLINE_EXCEEDED, status.DEADLINE))
 
     # What the server says
+
+    def on_reply(self, data: bytes, sent: int, task: str) -> None:
+        """A unary RPC's reply has arrived, with status OK and no metadata (hardware)."""
+        connection = self.connection
+        assert connection is not None
+        if connection.trace is not None:
+            connection.trace.write(
+                Message(
+                    connection.env._now,
+                    connection.local,
+                    connection.remote,
+                    sent,
+                    self.number,
+                    self.method,
+                    "response",
+                    len(data),
+                    "OK",
+                    task,
+                )
+            )
+        connection.deliver(len(data), self.replied, data)
 
     def replied(self, data: bytes) -> None:
         """The reply of a unary RPC has come, with status OK and no metadata."""

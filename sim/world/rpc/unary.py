@@ -7,7 +7,9 @@ and the arrival of the reply steps the waiting task. What is rarely asked for is
 
 from __future__ import annotations
 
+import _asyncio
 import asyncio
+from asyncio.tasks import _current_tasks  # type: ignore[attr-defined]
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +17,7 @@ import grpc
 from grpc import _common
 from grpc.aio._call import _create_rpc_error
 
+from protos.trace import Message
 from sim.world.rpc import status
 from sim.world.rpc.connection import FRAME, HEADERS
 from sim.world.rpc.metadata import outbound
@@ -24,6 +27,9 @@ from sim.world.rpc.waking import Waiter, wake, wake_soon
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator
     from contextvars import Context
+
+# asyncio.current_task without the layer in Python that 3.11 has.
+current_task: Callable[[Any], Any] = getattr(_asyncio, "current_task", _current_tasks.get)
 
 _UNSET: Any = object()
 
@@ -38,13 +44,21 @@ class UnaryCall(ClientStream):
     request: Any = None
     serialize: Callable[[Any], bytes] | None = None
     deserialize: Callable[[bytes], Any] | None = None
-    context: Context | None = None
-    callback: Callable[[], None] | None = None
-    args: tuple[Any, ...] = ()
+    callback: Callable[[Any], None] | None = None
     waiter: Waiter | None = None
     more_waiters: list[Waiter] | None = None
     value: Any = _UNSET
     error: BaseException | None = None
+
+    @property
+    def args(self) -> tuple[Any, ...]:
+        """Returns what the loop calls `callback` with."""
+        return (self,)
+
+    @property
+    def context(self) -> Context:
+        """Returns what the loop calls `callback` in."""
+        return self.channel.process.context
 
     def start(self) -> None:
         """Serializes the request and sends it."""
@@ -84,7 +98,7 @@ class UnaryCall(ClientStream):
         self.number = next(channel.numbers)
         self.sent = connection.env._now
         if channel.trace is not None:
-            task = asyncio.current_task(channel.loop)
+            task = current_task(channel.loop)
             if task is not None:
                 self.task = task.get_name()
         size = FRAME + HEADERS + len(data)
@@ -99,32 +113,47 @@ class UnaryCall(ClientStream):
             words = status.too_large_to_send(len(data), self.channel.max_send)
             self.finish(status.failure(status.RESOURCE_EXHAUSTED, f"CLIENT: {words}"))
 
-    def replied(self, data: bytes) -> None:
-        """The reply has come, with status OK and no metadata."""
+    def on_reply(self, data: bytes, sent: int, task: str) -> None:
+        """The reply has arrived, with status OK and no metadata (hardware)."""
+        connection: Any = self.connection
         if (
-            self.timer is None
-            and self.callbacks is None
-            and self.waiting is None
-            and self.outcome is None
-            and len(data) <= self.channel.max_receive
+            self.waiter is None
+            or self.more_waiters is not None
+            or self.timer is not None
+            or self.callbacks is not None
+            or self.waiting is not None
+            or connection.incoming is not None
+            or connection.held
+            or connection.process.halted
+            or connection.leaving
+            or len(data) > self.channel.max_receive
         ):
-            connection = self.connection
-            del connection.streams[self]  # type: ignore[union-attr]
-            self.response = data
-            self.initial = ()
-            self.outcome = status.FINE
-            if connection.leaving:  # type: ignore[union-attr]
-                self.channel.subchannel.release(connection)  # type: ignore[arg-type]
-            waiter = self.waiter
-            if waiter is not None and waiter.wakeup is not None:
-                if self.more_waiters is None:
-                    wakeup = waiter.wakeup
-                    waiter.wakeup = None
-                    waiter.context.run(wakeup, connection.done)  # type: ignore[union-attr]
-                else:
-                    self._wake()
-        else:
-            ClientStream.replied(self, data)
+            ClientStream.on_reply(self, data, sent, task)
+            return
+        # `ClientStream.on_reply` and `replied`, written out: this is the hot path.
+        trace = connection.trace
+        if trace is not None:
+            trace.write(
+                Message(
+                    connection.env._now,
+                    connection.local,
+                    connection.remote,
+                    sent,
+                    self.number,
+                    self.method,
+                    "response",
+                    len(data),
+                    "OK",
+                    task,
+                )
+            )
+        del connection.streams[self]
+        self.response = data
+        self.initial = ()
+        self.outcome = status.FINE
+        waiter = self.waiter
+        self.waiter = None  # nothing may hold itself: memory is given back by counting
+        waiter.context.run(waiter.wakeup, connection.done)  # type: ignore[union-attr, arg-type]
 
     def finish(self, how: Any) -> None:
         """The RPC has ended."""

@@ -17,7 +17,7 @@ from msgspec import Struct
 from sim.world.timers import Handle
 
 if TYPE_CHECKING:
-    from collections.abc import Generator
+    from collections.abc import Iterator
 
     from sim.world.loop import Loop
 
@@ -46,9 +46,9 @@ class Waiter(Struct, eq=False):
         """Is called when the task that waits is cancelled."""
         return self.give_up()
 
-    def __await__(self) -> Generator[Waiter, None, None]:
+    def __await__(self) -> Iterator[Waiter]:
         self._asyncio_future_blocking = True
-        yield self
+        return iter((self,))  # what a generator with one `yield self` does, without its frame
 
 
 def settled(loop: Loop) -> asyncio.Future[None]:

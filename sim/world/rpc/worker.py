@@ -105,13 +105,14 @@ class Worker:
                             if connection.endpoint.open:
                                 connection.send(
                                     FRAME + HEADERS + len(data),
-                                    connection.client.on_reply,  # type: ignore[union-attr]
+                                    type(stream).on_reply,
                                     stream,
                                     data,
                                     connection.env._now,
                                     self._name,
                                 )
                             del connection.streams[context]
+                            stream.remote = None
                     else:
                         server.finish_unary(context, handler, response)
                 except BaseException as exc:
@@ -124,7 +125,8 @@ class Worker:
             self.context = context._worker = None
             if context._callbacks is not None:
                 server.run_callbacks(context)
-            server.served(context)
+            if server.attentive or not context._connection.endpoint.open:
+                server.served(context)
             if (
                 getrefcount(task) != references
                 or getweakrefcount(task) != weak_references
@@ -137,5 +139,4 @@ class Worker:
                 return
             context = handler = None
             idle.append(self)
-            waiter._asyncio_future_blocking = True
             await waiter
