@@ -19,6 +19,7 @@ from msgspec import Meta
 
 from scenarios.basics.primary_backup import CHECKS, story
 from sim import World, scenario
+from sim.explore.reduce import SHRINKABLE
 from sim.explore.swarm import swarm
 
 
@@ -26,7 +27,7 @@ from sim.explore.swarm import swarm
 async def lost_write(
     world: World,
     *,
-    clients: Annotated[int, Meta(ge=1, le=20)] = 3,
+    clients: Annotated[int, Meta(ge=1, le=20), SHRINKABLE] = 3,
     seconds: Annotated[float, Meta(gt=0, le=600)] = 8.0,
     pause: Annotated[float, Meta(gt=0, le=10)] = 0.1,
     intensity: Annotated[float, Meta(gt=0, le=100)] = 1.0,

@@ -24,6 +24,7 @@ from services.primary_backup.client import LogClient
 from services.primary_backup.replica import replica
 from services.primary_backup.witness import witness
 from sim import World, scenario
+from sim.explore.reduce import SHRINKABLE
 from sim.explore.swarm import swarm
 
 if TYPE_CHECKING:
@@ -193,7 +194,7 @@ CHECKS = (NothingLost(), InOrder(), OnceOnly(), "invariants", "progress")
 async def primary_backup(
     world: World,
     *,
-    clients: Annotated[int, Meta(ge=1, le=20)] = 3,
+    clients: Annotated[int, Meta(ge=1, le=20), SHRINKABLE] = 3,
     seconds: Annotated[float, Meta(gt=0, le=600)] = 8.0,
     pause: Annotated[float, Meta(gt=0, le=10)] = 0.1,
     intensity: Annotated[float, Meta(gt=0, le=100)] = 1.0,

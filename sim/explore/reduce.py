@@ -22,6 +22,9 @@ T = TypeVar("T")
 
 Fails: TypeAlias = Callable[[list[Action]], bool]
 
+SHRINKABLE = msgspec.Meta(extra={"shrink": True})
+"""Says that a parameter of a scenario may be made smaller: `Annotated[int, Meta(ge=1), SHRINKABLE]`."""
+
 SIMPLE = (0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 20.0, 50.0, 100.0)  # seconds that are easy to read
 
 

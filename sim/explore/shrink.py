@@ -15,7 +15,7 @@ from msgspec import Struct
 
 from sim.explore.jobs import Job, Outcome
 from sim.explore.pool import Pool
-from sim.explore.reduce import SIMPLE, ddmin, simplify
+from sim.explore.reduce import SHRINKABLE, SIMPLE, ddmin, simplify
 from sim.explore.words import describe
 from sim.faults import Action
 from sim.scenario.discover import find
@@ -27,9 +27,6 @@ if TYPE_CHECKING:
 
     from sim.scenario.definition import Parameter
     from sim.scenario.summary import Summary
-
-SHRINKABLE = msgspec.Meta(extra={"shrink": True})
-"""Says that a parameter of a scenario may be made smaller: `Annotated[int, Meta(ge=1), SHRINKABLE]`."""
 
 
 class Shrunk(Struct):

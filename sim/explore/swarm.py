@@ -34,6 +34,7 @@ DEFAULT = tuple(kind for kind in KINDS if kind not in ON_REQUEST)
 
 DOWN = ("crash", "pause")  # a host under one of these does nothing at all
 PAIRED = ("torn-write",)  # means something only together with the next crash
+MARGIN = 0.05  # seconds around a crash or pause in which a host may be taken to be down
 RATE = 1.0  # faults begun a second at intensity 1, before a run's own factor
 
 
@@ -136,7 +137,15 @@ class _Plan:
         return True
 
     def schedule(self) -> list[Action]:
-        return sorted(self._actions, key=lambda action: action.at)
+        kept = [action for action in self._actions if not self._is_moot(action)]
+        return sorted(kept, key=lambda action: action.at)
+
+    def _is_moot(self, action: Action) -> bool:
+        """Who is down replies to nothing, and has no reply to lose."""
+        if not isinstance(action.fault, faults.LoseReply):
+            return False
+        around = _Span(action.at - MARGIN, action.at + MARGIN, f"down {action.fault.host}")
+        return any(span.what == around.what for span in _during(self._down, around))
 
 
 def _during(spans: list[_Span], span: _Span) -> list[_Span]:

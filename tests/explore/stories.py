@@ -10,7 +10,7 @@ from typing import Annotated
 from msgspec import Meta
 
 from sim import World, scenario
-from sim.explore.shrink import SHRINKABLE
+from sim.explore.reduce import SHRINKABLE
 from sim.explore.swarm import swarm
 from sim.faults import Crash, Isolate
 

@@ -90,6 +90,15 @@ def test_a_torn_write_comes_with_the_crash_that_tears_it(seed):
     }
 
 
+@given(seed=seeds)
+def test_no_reply_is_lost_on_a_host_that_is_down(seed):
+    kinds = ["lose-reply", "crash", "pause"]
+    schedule = swarm(random.Random(seed), HOSTS, seconds=10, kinds=kinds, intensity=5)
+    for action in schedule:
+        if kind_of(action) == "lose-reply":
+            assert action.fault.host not in down(schedule, action.at)
+
+
 def test_each_kind_has_runs_with_it_and_runs_without_it():
     runs = Counter[str]()
     for seed in range(300):
