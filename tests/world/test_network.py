@@ -421,6 +421,31 @@ def test_a_close_arrives_after_all_that_was_sent() -> None:
     net.run(story)
 
 
+def test_what_a_closed_end_still_has_to_send_hangs_at_a_cut_and_dies_in_a_crash() -> None:
+    net = Net(lan(bandwidth_Bps=1e6))
+
+    async def story() -> None:
+        end = await net.connect()
+        net.send(end, "bulk", 10**6)
+        end.close()
+        net.network.cut("a", "b")
+        await asyncio.sleep(2)
+        assert net.what() == []
+        net.network.heal("a", "b")
+        await asyncio.sleep(3)
+        assert net.what() == ["bulk"]
+        assert end not in net.network._endpoints[end.process]
+        again = await net.connect()
+        net.send(again, "more bulk", 10**6)
+        again.close()
+        net.simulation.machines["a"].crash()
+        await asyncio.sleep(10)
+        assert net.what() == ["bulk"]
+        assert net.lost == [("more bulk", "the sender crashed")]
+
+    net.run(story)
+
+
 def test_a_crash_resets_the_peer_at_once_and_takes_what_waited() -> None:
     net = Net(lan(bandwidth_Bps=1e6))
 

@@ -124,8 +124,9 @@ class Endpoint:
         """Closes this side; the peer learns of it after all that was sent."""
         if self.open:
             self.open = False
-            self._network.forget(self)
             self.send(0, _learn, self.peer, "closed by peer")
+            if not self._queue:
+                self._network.forget(self)
 
     def abort(self) -> None:
         """Closes this side at once; what still waits to be sent is lost, and the peer sees a reset."""
@@ -175,6 +176,8 @@ class Endpoint:
             queue.popleft()
             now = network.env._now
             self._deliver(now + path.delay(size, now), size, arrive, args)
+        if not queue and not self.open:
+            network.forget(self)  # closed, and all is sent
 
     def _flowed(self) -> None:
         """The head of the queue has been sent to its last byte."""
