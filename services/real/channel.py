@@ -138,7 +138,7 @@ class _Call(cygrpc._AioCall):  # type: ignore[misc]
 
     async def unary_unary(self, request: bytes, metadata: tuple[Any, ...], context: Any = None) -> Any:
         """Sends the request and waits for the response."""
-        metadata = self._begin(metadata, len(request))
+        metadata = self._begin(metadata, len(request or b""))  # None: it could not be serialized
         if self.link.rule is not None:
             await self._carry()
         response = await super().unary_unary(request, metadata, context)
@@ -151,7 +151,7 @@ class _Call(cygrpc._AioCall):  # type: ignore[misc]
         self, request: bytes, metadata: tuple[Any, ...], context: Any = None
     ) -> None:
         """Sends the request."""
-        metadata = self._begin(metadata, len(request))
+        metadata = self._begin(metadata, len(request or b""))  # None: it could not be serialized
         if self.link.rule is not None:
             await self._carry()
         await super().initiate_unary_stream(request, metadata, context)
@@ -176,7 +176,7 @@ class _Call(cygrpc._AioCall):  # type: ignore[misc]
 
     async def send_serialized_message(self, message: bytes) -> None:
         """Sends one message of a stream."""
-        self._sent(len(message), time_ns())
+        self._sent(len(message or b""), time_ns())
         if self.link.rule is not None or self.conveyor is not None:
             await self._convey(message)
         else:

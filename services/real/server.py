@@ -195,6 +195,10 @@ class Context:
             if key != CALL_KEY
         )
 
+    def add_done_callback(self, callback: Callable[[Any], None]) -> None:
+        """Has `callback` called, with what the handler knows as its context, when the call has ended."""
+        self._inner.add_done_callback(lambda _: callback(self))
+
     async def read(self) -> Any:
         """Reads the next message of the caller's."""
         message = await self._inner.read()
