@@ -5,7 +5,7 @@ for the device and operations keep their order. `sync` is `fdatasync`, on a fold
 
 A SIGKILL does not take the page cache with it, so unsynced bytes survive the crash of a real process,
 as they do not that of a simulated machine. Only what faults ask for is lost: bytes whose sync failed,
-which are zeroed when the host starts next, and the rest of a torn write.
+which are gone when the host starts next, and the rest of a torn write (`unsynced.py`).
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
-import msgspec
+from services.real.unsynced import Unsynced
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -26,7 +26,6 @@ if TYPE_CHECKING:
     from protos import control_pb2
 
 T = TypeVar("T")
-Ranges: TypeAlias = "list[tuple[int, int]]"
 Entries: TypeAlias = "list[str]"
 
 _FLAGS = {
@@ -49,14 +48,12 @@ class FolderDisk:
         folder.mkdir(parents=True, exist_ok=True)
         self._root = folder.resolve()
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="disk")
-        self._lost = lost
-        self._dirty: dict[str, Ranges] = {}  # byte ranges written since the last sync
-        self._tails: dict[str, Tail] = {}
+        self.unsynced = Unsynced(self._root, lost)
         self.full = False
         self.sync_fails = False
         self.slow = 1.0
         self.tear = False
-        self._lose()
+        self.unsynced.begin()
 
     def set(self, rule: control_pb2.Disk) -> None:
         """Takes over what the rules of the door say of the disk."""
@@ -94,6 +91,7 @@ class FolderDisk:
     def close(self) -> None:
         """Lets operations under way finish, and takes no more."""
         self._thread.shutdown(wait=True)
+        self.unsynced.complete_all()
 
     # What runs in the disk's thread
 
@@ -137,8 +135,7 @@ class FolderDisk:
             os.close(descriptor)
             raise _error(errno.EISDIR, path)
         if mode == "w":
-            self._dirty.pop(self.key(path), None)
-            self._tails.pop(self.key(path), None)
+            self.unsynced.forget(os.fstat(descriptor).st_ino)
         return descriptor
 
     def _rename(self, source: str, target: str) -> None:
@@ -146,18 +143,14 @@ class FolderDisk:
             self.path(source).replace(self.path(target))
         except OSError as exc:
             raise _error(exc.errno or errno.EIO, source) from None
-        for kept in (self._dirty, self._tails):
-            kept.pop(self.key(target), None)
-            if (value := kept.pop(self.key(source), None)) is not None:
-                kept[self.key(target)] = value  # type: ignore[assignment]
 
     def _remove(self, path: str) -> None:
+        real = self.path(path)
         try:
-            self.path(path).unlink()
+            self.unsynced.forget(real.lstat().st_ino)
+            real.unlink()
         except OSError as exc:
             raise _error(exc.errno or errno.EIO, path) from None
-        self._dirty.pop(self.key(path), None)
-        self._tails.pop(self.key(path), None)
 
     def _list(self, folder: str) -> Entries:
         try:
@@ -185,77 +178,6 @@ class FolderDisk:
         except OSError as exc:
             raise _error(exc.errno or errno.EIO, path) from None
 
-    # Faults
-
-    def key(self, path: str) -> str:
-        """Returns a file's name in the books."""
-        return str(self.path(path).relative_to(self._root))
-
-    def tear_at(self, key: str, at: int, data: bytes) -> None:
-        """Keeps back the rest of an append, for a crash to lose."""
-        self._tails[key] = Tail(at, data)
-
-    def complete(self, key: str) -> None:
-        """Puts the rest of a torn append in its place: the crash did not come."""
-        tail = self._tails.pop(key, None)
-        if tail is not None:
-            with (self._root / key).open("r+b") as file:
-                file.seek(tail.at)
-                file.write(tail.data)
-
-    def kept_back(self, key: str) -> int:
-        """Returns how many bytes of a file are not on the platter."""
-        tail = self._tails.get(key)
-        return len(tail.data) if tail is not None else 0
-
-    def wrote(self, key: str, start: int, end: int) -> None:
-        """Notes a range of bytes that is not synced."""
-        ranges = self._dirty.setdefault(key, [])
-        if ranges and ranges[-1][1] == start:
-            ranges[-1] = (ranges[-1][0], end)
-        else:
-            ranges.append((start, end))
-
-    def synced(self, key: str) -> None:
-        """Notes that a file is durable as it is."""
-        self._dirty.pop(key, None)
-
-    def lose_later(self, key: str) -> None:
-        """Writes down that what is unsynced of a file is lost."""
-        lost = self._remembered()
-        lost.setdefault(key, []).extend(self._dirty.pop(key, []))
-        self._lost.write_bytes(msgspec.json.encode(lost))
-
-    def _lose(self) -> None:
-        """Zeroes what was lost before this start; what reaches to the end of the file is cut off."""
-        for key, ranges in self._remembered().items():
-            path = self._root / key
-            if not path.is_file():
-                continue
-            with path.open("r+b") as file:
-                size = path.stat().st_size
-                for start, end in sorted(ranges, reverse=True):
-                    if start < size <= end:
-                        file.truncate(start)
-                        size = start
-                    elif end < size:
-                        file.seek(start)
-                        file.write(bytes(end - start))
-        self._lost.unlink(missing_ok=True)
-
-    def _remembered(self) -> dict[str, Ranges]:
-        if not self._lost.exists():
-            return {}
-        return msgspec.json.decode(self._lost.read_bytes(), type=dict[str, list[tuple[int, int]]])
-
-
-class Tail:
-    """The part of a torn append that is not on the platter yet."""
-
-    def __init__(self, at: int, data: bytes) -> None:
-        self.at = at
-        self.data = data
-
 
 class RealFile:
     """An open file; implements `services.host.File`."""
@@ -263,7 +185,6 @@ class RealFile:
     def __init__(self, disk: FolderDisk, path: str, descriptor: int, *, writable: bool) -> None:
         self._disk = disk
         self._path = path
-        self._key = disk.key(path)
         self._fd: int | None = descriptor
         self._writable = writable
 
@@ -308,7 +229,7 @@ class RealFile:
 
     def _read(self, size: int, offset: int) -> bytes:
         fd = self._open()
-        self._disk.complete(self._key)
+        self._disk.unsynced.complete(fd)
         left = os.fstat(fd).st_size - offset if size < 0 else size
         chunks = []
         while left > 0 and (chunk := os.pread(fd, left, offset)):
@@ -319,43 +240,45 @@ class RealFile:
 
     def _append(self, data: bytes) -> None:
         fd = self._open(to_write=True)
-        self._disk.complete(self._key)
+        self._disk.unsynced.complete(fd)
         end = os.fstat(fd).st_size
         now = data
         if self._disk.tear and len(data) > 1:
             now = data[: len(data) // 2]
-            self._disk.tear_at(self._key, end + len(now), data[len(now) :])
+            self._disk.unsynced.keep_back(fd, end + len(now), data[len(now) :])
         _write_all(fd, now, end)
-        self._disk.wrote(self._key, end, end + len(data))
+        self._disk.unsynced.wrote(fd, end, end + len(data))
 
     def _write(self, data: bytes, offset: int) -> None:
         fd = self._open(to_write=True)
-        self._disk.complete(self._key)
+        self._disk.unsynced.complete(fd)
         _write_all(fd, data, offset)
-        self._disk.wrote(self._key, offset, offset + len(data))
+        self._disk.unsynced.wrote(fd, offset, offset + len(data))
 
     def _truncate(self, size: int) -> None:
         fd = self._open()
         if not self._writable:
             raise _error(errno.EBADF, self._path)
-        self._disk.complete(self._key)
+        self._disk.unsynced.complete(fd)
         os.ftruncate(fd, size)
 
     def _sync(self) -> None:
         fd = self._open()
-        self._disk.complete(self._key)
+        self._disk.unsynced.complete(fd)
         if self._disk.sync_fails:
-            self._disk.lose_later(self._key)
+            self._disk.unsynced.lose(fd)
             raise _error(errno.EIO, self._path)
         os.fdatasync(fd) if hasattr(os, "fdatasync") else os.fsync(fd)
-        self._disk.synced(self._key)
+        self._disk.unsynced.forget(os.fstat(fd).st_ino)
 
     def _size(self) -> int:
-        return os.fstat(self._open()).st_size + self._disk.kept_back(self._key)
+        fd = self._open()
+        self._disk.unsynced.complete(fd)
+        return os.fstat(fd).st_size
 
     def _close(self) -> None:
         if self._fd is not None:
-            self._disk.complete(self._key)
+            self._disk.unsynced.complete(self._fd)
             os.close(self._fd)
             self._fd = None
 
