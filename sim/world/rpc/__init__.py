@@ -71,7 +71,7 @@ def serve(
         interceptors, maximum_concurrent_rpcs, handlers: as `grpc.aio.server` takes them.
 
     Raises:
-        OSError: the port is in use.
+        RuntimeError: the port is in use.
         ValueError: an interceptor is none, or the limit is not positive.
     """
     return Server(simulation, process, port, options, interceptors, maximum_concurrent_rpcs, handlers)

@@ -322,7 +322,7 @@ class UnaryUnary(_MultiCallable, grpc.aio.UnaryUnaryMultiCallable):  # type: ign
             self._method,
             None if timeout is None else channel.deadline(timeout),
             bool(wait_for_ready),
-            tuple(metadata) if metadata else (),
+            tuple(as_metadata(metadata)) if metadata else (),
             request=request,
             serialize=self._serialize,
             deserialize=self._deserialize,

@@ -269,9 +269,14 @@ class ClientConnection(Connection):
         """The server shuts down and has not looked at this RPC: it may be tried elsewhere."""
         self._enter(self.subchannel.refused, (self, stream))
 
-    def on_goaway(self) -> None:
-        """The server shuts down: what is under way may end, nothing new begins here."""
-        self._enter(self.subchannel.lost, (self,))
+    def on_goaway(self, last: int) -> None:
+        """The server shuts down: RPCs up to number `last` may end, later ones it has not looked at."""
+        self._enter(self._leave, (last,))
+
+    def _leave(self, last: int) -> None:
+        self.subchannel.lost(self)
+        for stream in [stream for stream in self.streams if stream.number > last]:
+            self.subchannel.refused(self, stream)
 
     def broken(self, reason: str) -> None:
         """Fails all RPCs under way."""
@@ -290,6 +295,7 @@ class ServerConnection(Connection):
         super().__init__(simulation, endpoint)
         self.server = server
         self.client: ClientConnection | None = None
+        self.last = 0  # number of the last RPC that began
         self.remote_port = world_of(simulation).port()
 
     def on_preface(self, client: ClientConnection) -> None:
@@ -298,7 +304,8 @@ class ServerConnection(Connection):
         self._enter(self._answer, ())
 
     def _answer(self) -> None:
-        if self.endpoint.open and self.client is not None:
+        """Sends the settings, once the server has been started."""
+        if self.endpoint.open and self.client is not None and self.server.serving:
             self.endpoint.send(PREFACE, self.client.on_settings, self)
 
     def on_unary(self, stream: ClientStream, data: bytes) -> None:
@@ -353,7 +360,7 @@ class ServerConnection(Connection):
     def go_away(self) -> None:
         """Tells the client to begin nothing new."""
         if self.endpoint.open and self.client is not None:
-            self.endpoint.send(FRAME, self.client.on_goaway)
+            self.endpoint.send(FRAME, self.client.on_goaway, self.last)
 
     def broken(self, reason: str) -> None:
         """The client is gone: cancels all handlers."""

@@ -26,6 +26,7 @@ if TYPE_CHECKING:  # msgspec looks at annotations only when it encodes
     from sim.world.rpc.worker import Worker  # noqa: TC004
 
 FINISHED = "RPC already finished."
+INVALID = status.failure(status.INTERNAL, "Invalid metadata")
 
 
 class Context(Struct, eq=False, weakref=True):
@@ -94,6 +95,8 @@ class Context(Struct, eq=False, weakref=True):
 
     def _lose_client(self) -> None:
         """The client has cancelled, or is gone: the handler is cancelled."""
+        if self._client_closed:
+            return  # a handler is cancelled once
         self._client_closed = True
         self._plain = False
         self._stop_streams()
@@ -103,16 +106,7 @@ class Context(Struct, eq=False, weakref=True):
     def _expire(self) -> None:
         self._timer = None
         if not self._status_sent:
-            self._end_with(status.failure(status.DEADLINE_EXCEEDED, status.DEADLINE), told=False)
-            self._lose_client_or_worker()
-
-    def _lose_client_or_worker(self) -> None:
-        self._client_closed = True
-        self._plain = False
-        self._status_sent = False
-        self._stop_streams()
-        if self._worker is not None:
-            self._worker.cancel(self)
+            self._lose_client()
 
     def _watch_deadline(self, at: int) -> None:
         connection = self._connection
@@ -134,14 +128,27 @@ class Context(Struct, eq=False, weakref=True):
         self._headers_sent = True
         return ()
 
-    def _end_with(self, how: Any, data: bytes | None = None, *, told: bool = True) -> None:
+    def _end_with(self, how: Any, data: bytes | None = None) -> None:
         """Sends the status, with the last message if there is one."""
         self._status_sent = True
-        if not told or self._client_closed:
+        if self._client_closed:
             return
         part = "response" if data is not None or not self._streams_out() else "status"
         index = self._outflow.sent if self._outflow is not None and data is not None else 0
         self._send(Frame(part, index=index, headers=self._headers(), data=data, status=how))
+
+    def _conclude(self, data: bytes | None = None) -> None:
+        """Sends the status that the handler has set, with a response if that is OK."""
+        self._plain = False
+        try:
+            trailing = outbound(self._trailing)
+        except cygrpc.ExecuteBatchError:
+            self._end_with(INVALID)
+            return
+        if self._code == status.OK:
+            self._end_with(status.Status(status.OK, "", trailing, ""), data)
+        else:
+            self._end_with(status.failure(self._code, self._details, trailing))
 
     def _streams_out(self) -> bool:
         return self._handler is not None and bool(self._handler.response_streaming)
@@ -164,6 +171,8 @@ class Context(Struct, eq=False, weakref=True):
     def _in(self) -> Inflow:
         if self._inflow is None:
             self._inflow = Inflow(self._connection.loop, self._give_back)
+            if self._client_closed:
+                self._inflow.end()
         return self._inflow
 
     def _give_back(self, size: int) -> None:
@@ -235,11 +244,18 @@ class Context(Struct, eq=False, weakref=True):
         self._check()
         if self._headers_sent:
             raise cygrpc.UsageError("Send initial metadata failed: already sent")
-        headers = outbound(initial_metadata)
+        self._send_headers(initial_metadata)
+        await asyncio.sleep(0)
+
+    def _send_headers(self, metadata: Any) -> None:
         self._plain = False
+        try:
+            headers = outbound(metadata)
+        except cygrpc.ExecuteBatchError:
+            self._end_with(INVALID)
+            raise
         self._headers_sent = True
         self._send(Frame("headers", headers=headers))
-        await asyncio.sleep(0)
 
     async def abort(self, code: Any, details: str = "", trailing_metadata: Any = ()) -> NoReturn:
         """Ends the RPC with a status.
@@ -259,14 +275,14 @@ class Context(Struct, eq=False, weakref=True):
         self._plain = False
         self._abort = cygrpc.AbortError("Locally aborted.")
         if trailing_metadata:
-            self._trailing = outbound(trailing_metadata)
+            self._trailing = tuple(trailing_metadata)
         if details or not self._details:
             self._details = details
         self._code = status.number(code)
         self._given_code = code
         self._status_sent = True
         assert self._code != status.OK, "Expecting non-ok status code."
-        self._end_with(status.failure(self._code, self._details, self._trailing))
+        self._conclude()
 
     async def abort_with_status(self, status: grpc.Status) -> NoReturn:
         """Ends the RPC with a `grpc.Status`.
@@ -279,7 +295,7 @@ class Context(Struct, eq=False, weakref=True):
     def set_trailing_metadata(self, trailing_metadata: Any) -> None:
         """Sets what is sent with the status."""
         self._plain = False
-        self._trailing = outbound(trailing_metadata)
+        self._trailing = tuple(trailing_metadata)
 
     def trailing_metadata(self) -> Any:
         """Returns what is to be sent with the status."""
@@ -392,10 +408,7 @@ class SyncContext(grpc.ServicerContext):
         context._check()
         if context._headers_sent:
             raise cygrpc.UsageError("Send initial metadata failed: already sent")
-        context._plain = False
-        headers = outbound(initial_metadata)
-        context._headers_sent = True
-        context._send(Frame("headers", headers=headers))
+        context._send_headers(initial_metadata)
 
     def add_callback(self, callback: Callable[[], object]) -> bool:
         """Has `callback()` called when the handler has returned."""

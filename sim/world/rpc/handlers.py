@@ -97,9 +97,8 @@ def failed(context: Context, error: BaseException) -> None:
         )
         if not context._status_sent:
             code = status.UNKNOWN if context._code == status.OK else context._code
-            context._plain = False
-            how = status.failure(code, f"Unexpected {type(error)}: {error}", context._trailing)
-            context._end_with(how)
+            context._code, context._details = code, f"Unexpected {type(error)}: {error}"
+            context._conclude()
     else:
         raise error
     context._plain = False
@@ -162,32 +161,23 @@ async def _stream(server: Server, context: Context, handler: Handler, request: A
             context._check()
             await context.write(response)
     context._check()
-    how = _conclusion(context)
-    context._plain = False
-    context._end_with(how)
-
-
-def _conclusion(context: Context) -> Any:
-    if context._code == status.OK:
-        return status.Status(status.OK, context._details, context._trailing, "")
-    return status.failure(context._code, context._details, context._trailing)
+    context._conclude()
 
 
 def finish_unary(context: Context, response: Any, encode: Any, max_send: float) -> None:
     """Sends the response of a handler that has one, with all that the handler has said of it."""
     context._check()
-    how = _conclusion(context)
-    data = b""
+    data = None
     if context._code == status.OK:
         data = response if encode is None else encode(response)
         if not isinstance(data, bytes):
             raise TypeError(f"Expected bytes, got {type(data)}")
         if len(data) > max_send:
             words = f"SERVER: {status.too_large_to_send(len(data), max_send)}"
-            how = status.failure(status.RESOURCE_EXHAUSTED, words)
-            data = b""
-    context._plain = False
-    context._end_with(how, data)
+            context._plain = False
+            context._end_with(status.failure(status.RESOURCE_EXHAUSTED, words))
+            return
+    context._conclude(data)
 
 
 async def _iterate(responses: Iterator[Any]) -> AsyncIterator[Any]:

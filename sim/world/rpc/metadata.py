@@ -9,12 +9,14 @@ import grpc
 from grpc._cython import cygrpc
 from grpc.aio._channel import _USER_AGENT
 
+from sim.world.rpc.status import metadata_size
+
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
 _KEY = re.compile(r"[0-9a-z_.\-]+")
 _VALUE = re.compile(rb"[\x20-\x7e]*")
-_RESERVED = ("grpc-", ":")
+HARD_LIMIT = 16_384  # bytes of metadata: gRPC's `grpc.absolute_max_metadata_size`
 
 USER_AGENT = cygrpc._Metadatum("user-agent", _USER_AGENT)
 
@@ -24,6 +26,7 @@ def outbound(metadata: Iterable[Any] | None) -> tuple[Any, ...]:
 
     Raises:
         ExecuteBatchError: a key or value may not be sent (as grpc.aio has it; core logs the reason).
+        TypeError: a value is neither text nor bytes.
     """
     if not metadata:
         return ()
@@ -31,13 +34,24 @@ def outbound(metadata: Iterable[Any] | None) -> tuple[Any, ...]:
     for key, value in metadata:
         name = key.decode() if isinstance(key, bytes) else key
         binary = name.endswith("-bin")
-        raw = value if isinstance(value, bytes) else str(value).encode()
+        if not isinstance(value, (str, bytes)):
+            raise TypeError(f"Expected str or bytes for metadata {name!r}, got {type(value).__name__}")
+        raw = value if isinstance(value, bytes) else value.encode()
         if not _KEY.fullmatch(name):
             raise cygrpc.ExecuteBatchError(f"Metadata key {name!r} is invalid: Illegal header key")
         if not binary and not _VALUE.fullmatch(raw):
             raise cygrpc.ExecuteBatchError(f"Metadata value for key {name} is invalid: Illegal header value")
         checked.append(cygrpc._Metadatum(name, raw if binary else raw.decode()))
     return tuple(checked)
+
+
+def excess(metadata: tuple[Any, ...]) -> str:
+    """Returns why a receiver refuses metadata for their size; "" when it does not."""
+    for _, value in metadata:
+        if len(value) > HARD_LIMIT:
+            return f"received metadata size exceeds hard limit (value length {len(value)} vs. {HARD_LIMIT})"
+    size = metadata_size(metadata)
+    return f"received metadata size exceeds hard limit ({size} vs. {HARD_LIMIT})" if size > HARD_LIMIT else ""
 
 
 def as_metadata(metadata: Any) -> Any:

@@ -17,6 +17,7 @@ from sim.world.rpc import status
 from sim.world.rpc.connection import Frame, ServerConnection
 from sim.world.rpc.context import Context
 from sim.world.rpc.handlers import Handler, finish_unary, understand
+from sim.world.rpc.metadata import excess
 from sim.world.rpc.options import parse_options
 from sim.world.rpc.targets import parse_address
 from sim.world.rpc.worker import Worker
@@ -42,7 +43,7 @@ class Server(grpc.aio.Server):
         options, interceptors, maximum_concurrent_rpcs, handlers: as `grpc.aio.server` takes them.
 
     Raises:
-        OSError: the port is in use.
+        RuntimeError: the port is in use.
         ValueError: an interceptor is none, or the limit is not positive.
     """
 
@@ -89,7 +90,7 @@ class Server(grpc.aio.Server):
         self._terminated: asyncio.Future[None] | None = None
         self._workers = 0
         if port is not None:
-            self._bind(port)
+            self.add_insecure_port(f"[::]:{port}")
 
     # `grpc.aio.Server`
 
@@ -115,7 +116,7 @@ class Server(grpc.aio.Server):
         try:
             return self._bind(port)
         except OSError as exc:
-            raise RuntimeError(f"Failed to bind to address {address}: {exc.strerror}") from exc
+            raise RuntimeError(f"Failed to bind to address {address}; {exc.strerror}") from exc
 
     def add_secure_port(self, address: str, server_credentials: grpc.ServerCredentials) -> int:
         """Is refused.
@@ -172,7 +173,6 @@ class Server(grpc.aio.Server):
             grace: seconds that RPCs under way are given; without it they are cancelled at once.
         """
         if not self._started or self.stopped:
-            self._unlisten()
             return
         first = not self.stopping
         self.stopping = self.attentive = True
@@ -246,8 +246,12 @@ class Server(grpc.aio.Server):
             frame = Frame("request", stream.sent, data=data, end=True, headers=())
             self.begin(connection, stream, frame)
             return
+        if stream.metadata and excess(stream.metadata):
+            self.begin(connection, stream, Frame("request", stream.sent, data=data, end=True, headers=()))
+            return
         context = Context(connection, stream, data, handler)
         stream.remote = context
+        connection.last = stream.number
         connection.streams[context] = None
         if stream.deadline is not None:
             context._watch_deadline(connection.env._now + stream.deadline - stream.sent)
@@ -276,6 +280,11 @@ class Server(grpc.aio.Server):
             context._excess = self._active >= self._limit
             if not context._excess:
                 self._active += 1
+        connection.last = stream.number
+        refused = excess(stream.metadata)
+        if refused:
+            context._refuse(status.RESOURCE_EXHAUSTED, refused)
+            return
         if frame.data is not None and len(frame.data) > self.max_receive:
             context._too_large(frame.data)
             return

@@ -70,11 +70,39 @@ class ClientStream(Struct, eq=False, weakref=True):
 
     # Beginning
 
+    def checked(self, message: Any) -> bytes:
+        """Returns what is sent of a serialized message; one that is too large ends the RPC.
+
+        What could not be serialized is sent as an empty message, as grpc.aio does.
+
+        Raises:
+            TypeError: the serializer returned something else than bytes.
+        """
+        if message is None:
+            return b""
+        if not isinstance(message, bytes):
+            raise TypeError(f"Expected bytes, got {type(message).__name__}")
+        limit = self.channel.max_send
+        if len(message) > limit:
+            words = f"CLIENT: {status.too_large_to_send(len(message), limit)}"
+            self.finish(status.failure(status.RESOURCE_EXHAUSTED, words))
+        return message
+
+    def is_late(self) -> bool:
+        """Ends the RPC if its deadline has passed before it has begun, and says so."""
+        assert self.deadline is not None
+        if self.deadline > self.channel.loop.env._now:
+            return False
+        self.finish(status.failure(status.DEADLINE_EXCEEDED, status.DEADLINE))
+        return True
+
     def begin(self, first: Frame | bytes) -> None:
         """Starts the RPC with its first frame, or with a whole unary request."""
         channel = self.channel
         self.first = first
         if self.deadline is not None:
+            if self.is_late():
+                return
             self.watch_deadline()
         connection = channel.connection
         if connection is not None and connection.endpoint.open:
@@ -303,6 +331,7 @@ class CoreCall(ClientStream):
     outflow: Outflow | None = None
     known: list[asyncio.Future[None]] | None = None
     last: Any = None  # the status, until all messages before it have been read
+    half_closed: bool = False  # by the application, before there was a connection
     on_way: asyncio.Future[None] | None = None
 
     # As in grpc.aio
@@ -337,7 +366,7 @@ class CoreCall(ClientStream):
     async def unary_unary(self, request: bytes, metadata: Any, context: Any = None) -> bytes | None:
         """Carries out a unary RPC."""
         self.metadata = outbound(metadata)
-        self._check(request)
+        request = self.checked(request)
         if self.outcome is None:
             self.begin(request)
         await self.wait_status()
@@ -347,7 +376,7 @@ class CoreCall(ClientStream):
         """Sends the one request; returns when the initial metadata have come."""
         self.metadata = outbound(metadata)
         self.reads = True
-        self._check(request)
+        request = self.checked(request)
         self._open(Frame("request", headers=self.metadata, data=request, end=True))
         await self.initial_metadata()
 
@@ -377,7 +406,7 @@ class CoreCall(ClientStream):
 
     async def send_serialized_message(self, message: bytes) -> None:
         """Sends a message; returns when the window has room for more."""
-        self._check(message)
+        message = self.checked(message)
         if self.outcome is not None or self.connection is None:
             raise cygrpc.ExecuteBatchError("the RPC has ended")
         assert self.outflow is not None
@@ -391,8 +420,10 @@ class CoreCall(ClientStream):
 
     async def send_receive_close(self) -> None:
         """Half-closes the stream."""
-        if self.outcome is None and self.connection is not None:
-            self.connection.send_frame(self, Frame("end", task=self.connection.task(), end=True))
+        if self.connection is None:
+            self.half_closed = True
+        elif self.outcome is None:
+            self.connection.send_frame(self, Frame("end", task=self.channel.task(), end=True))
 
     async def receive_serialized_message(self) -> Any:
         """Returns the next message, EOF at the end."""
@@ -402,17 +433,6 @@ class CoreCall(ClientStream):
         return cygrpc.EOF if data is None else data
 
     # Inside
-
-    def _check(self, message: Any) -> None:
-        if not isinstance(message, bytes):
-            raise TypeError(f"Expected bytes, got {type(message)}")
-        if len(message) > self.channel.max_send:
-            self.finish(
-                status.failure(
-                    status.RESOURCE_EXHAUSTED,
-                    f"CLIENT: {status.too_large_to_send(len(message), self.channel.max_send)}",
-                )
-            )
 
     def _open(self, frame: Frame) -> None:
         if self.outcome is None:
@@ -434,6 +454,9 @@ class CoreCall(ClientStream):
 
     def connected(self) -> None:
         """Writing may begin."""
+        if self.half_closed and self.outcome is None and self.connection is not None:
+            self.half_closed = False
+            self.connection.send_frame(self, Frame("end", end=True))
         if self.on_way is not None and not self.on_way.done():
             self.on_way.set_result(None)
 

@@ -63,7 +63,7 @@ class UnaryCall(ClientStream):
     def start(self) -> None:
         """Serializes the request and sends it."""
         self.callback = None
-        if self.outcome is not None:
+        if self.outcome is not None or (self.deadline is not None and self.is_late()):
             return
         channel = self.channel
         serialize = self.serialize
@@ -76,7 +76,7 @@ class UnaryCall(ClientStream):
         self.request = None
         if type(data) is not bytes or self.metadata or len(data) > channel.max_send:
             try:
-                self._check(data)
+                data = self.checked(data)
                 self.metadata = outbound(self.metadata)
             except Exception as exc:
                 self.error = exc
@@ -105,13 +105,6 @@ class UnaryCall(ClientStream):
         if self.metadata:
             size += status.metadata_size(self.metadata)
         connection.send(size, connection.request, self, data)
-
-    def _check(self, data: Any) -> None:
-        if not isinstance(data, bytes):
-            raise TypeError(f"Expected bytes, got {type(data)}")
-        if len(data) > self.channel.max_send:
-            words = status.too_large_to_send(len(data), self.channel.max_send)
-            self.finish(status.failure(status.RESOURCE_EXHAUSTED, f"CLIENT: {words}"))
 
     def on_reply(self, data: bytes, sent: int, task: str) -> None:
         """The reply has arrived, with status OK and no metadata (hardware)."""
@@ -186,15 +179,18 @@ class UnaryCall(ClientStream):
             else:
                 self.more_waiters.append(waiter)
             yield waiter
-        if self.response is not None and self.error is None:
+        if self.outcome is status.FINE or (self.response is not None and self._went_well()):
             if self.value is _UNSET:
                 deserialize = self.deserialize
                 try:
-                    self.value = self.response if deserialize is None else deserialize(self.response)
+                    self.value = self.response if deserialize is None else deserialize(self.response)  # type: ignore[arg-type]
                 except Exception:
-                    self.value = _common.deserialize(self.response, deserialize)  # None, and logged
+                    self.value = _common.deserialize(self.response, deserialize)  # None, and logged  # type: ignore[arg-type]
             return self.value
         return self._failed()
+
+    def _went_well(self) -> bool:
+        return self.error is None and bool(self.outcome.code() == status.OK)
 
     def _failed(self) -> Any:
         if self.error is not None:
@@ -223,9 +219,8 @@ class UnaryCall(ClientStream):
 
     async def initial_metadata(self) -> grpc.aio.Metadata:
         """Returns the initial metadata from the server, when they have come."""
-        while self.initial is None:
-            await self._news()
-        return grpc.aio.Metadata.from_tuple(self.initial)
+        await self.wait_status()  # they are known earlier, but grpc.aio asks for all of a unary reply at once
+        return grpc.aio.Metadata.from_tuple(self.initial or ())
 
     async def trailing_metadata(self) -> grpc.aio.Metadata:
         """Returns the trailing metadata from the server, when the RPC has ended."""
@@ -257,7 +252,7 @@ class UnaryCall(ClientStream):
         self._raise_for_status()
 
     def _raise_for_status(self) -> None:
-        if self.response is None:
+        if not self._went_well():
             self._failed()
 
     async def _news(self) -> None:
@@ -266,14 +261,6 @@ class UnaryCall(ClientStream):
             self.waiting = []
         self.waiting.append(future)
         await future
-
-    def set_initial(self, metadata: tuple[Any, ...]) -> None:
-        """The initial metadata are known."""
-        self.initial = metadata
-        waiting, self.waiting = self.waiting, None
-        for future in waiting or ():
-            if not future.done():
-                future.set_result(None)
 
     async def wait_status(self) -> Any:
         """Returns the status when the RPC has ended."""
