@@ -86,9 +86,9 @@ class UnaryCall(ClientStream):
                 return
         if self.deadline is not None:
             self.watch_deadline()
+        self.first = data
         connection = channel.connection
         if connection is None or not connection.endpoint.open:
-            self.first = data
             self.task = channel.task()
             channel.subchannel.submit(self)
             return
@@ -181,11 +181,12 @@ class UnaryCall(ClientStream):
             yield waiter
         if self.outcome is status.FINE or (self.response is not None and self._went_well()):
             if self.value is _UNSET:
+                raw: Any = self.response
                 deserialize = self.deserialize
                 try:
-                    self.value = self.response if deserialize is None else deserialize(self.response)  # type: ignore[arg-type]
+                    self.value = raw if deserialize is None else deserialize(raw)
                 except Exception:
-                    self.value = _common.deserialize(self.response, deserialize)  # None, and logged  # type: ignore[arg-type]
+                    self.value = _common.deserialize(raw, deserialize)  # None, and logged
             return self.value
         return self._failed()
 
