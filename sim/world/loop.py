@@ -24,7 +24,7 @@ import signal
 import sys
 from collections import deque
 from contextvars import Context, copy_context
-from heapq import heappush
+from heapq import heappop, heappush
 from typing import TYPE_CHECKING, Any, NoReturn
 from weakref import WeakKeyDictionary
 
@@ -104,13 +104,17 @@ class Loop(SocketMethods):
         self, delay: float, callback: Callable[..., object], *args: Any, context: Context | None = None
     ) -> Timer:
         """Runs `callback` after `delay` virtual seconds."""
-        if delay <= 0:
-            ns = 0
-        elif delay < math.inf:
-            ns = round(delay * SECOND) or 1
-        else:
-            return self._later(None, callback, args, context)
-        return self._later(self.env._now + ns, callback, args, context)
+        if context is None:
+            context = copy_context()
+        env = self.env
+        at = env._now
+        if delay > 0:
+            if delay == math.inf:
+                return Timer(callback, args, context, self, at, None)  # never
+            at += round(delay * SECOND) or 1
+        timer = Timer(callback, args, context, self, at, FIRE)
+        heappush(env._queue, (at, NORMAL, next(env._eid), timer))  # env.push, inlined: the hottest line
+        return timer
 
     def call_at(  # type: ignore[override]
         self, when: float, callback: Callable[..., object], *args: Any, context: Context | None = None
@@ -118,16 +122,14 @@ class Loop(SocketMethods):
         """Runs `callback` when `time()` reaches `when`."""
         if when is None:
             raise TypeError("when cannot be None")
-        at = None if when == math.inf else max(self.env._now, math.ceil(when * SECOND - 0.5))
-        return self._later(at, callback, args, context)
-
-    def _later(
-        self, at: int | None, callback: Callable[..., object], args: tuple[Any, ...], context: Context | None
-    ) -> Timer:
         env = self.env
-        timer = Timer(callback, args, copy_context() if context is None else context, self, at or 0, FIRE)
-        if at is not None:
-            heappush(env._queue, (at, NORMAL, next(env._eid), timer))  # env.push, inlined: the hottest line
+        never = when == math.inf
+        at = env._now if never else max(env._now, math.ceil(when * SECOND - 0.5))
+        if context is None:
+            context = copy_context()
+        timer = Timer(callback, args, context, self, at, None if never else FIRE)
+        if not never:
+            env.push(at, timer)
         return timer
 
     # Tasks and futures
@@ -269,12 +271,27 @@ class Loop(SocketMethods):
                         report(self, f"the limit of {limit / SECOND:g} s of virtual time is reached")
                     )
                 at_this_instant = 0
-            step()
-            while queue and queue[0][0] == when:  # asyncio too fires all timers that are due, then runs tasks
-                step()
+                env._now = when
+            while queue and queue[0][0] == when:  # as asyncio: all timers that are due, then the tasks
                 at_this_instant += 1
                 if at_this_instant > _SPIN_LIMIT:
                     self._spinning()
+                event = queue[0][3]
+                if event.callbacks is not FIRE:
+                    step()
+                    continue
+                heappop(queue)  # a timer: what SimPy's step, `_fire` and `run_now` do, without the calls
+                event.callbacks = None
+                process = event.context.get(PROCESS)
+                if process is not None and process.halted:
+                    process.hold(event)
+                    continue
+                try:
+                    event.context.run(event.callback, *event.args)
+                except (SystemExit, KeyboardInterrupt):
+                    raise
+                except BaseException as exc:
+                    self._callback_failed(event, exc)
             self._until_gc -= 1
             if self._until_gc <= 0:
                 self._until_gc = _GC_EVERY
