@@ -53,6 +53,7 @@ class Studio:
             [sys.executable, "-c", PROGRAM],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
+            process_group=0,  # Ctrl-C is for the owner, also before `serve` can say so
             env={**os.environ, "OPENBLAS_NUM_THREADS": "1"},  # threads that nobody needs take long to start
         )
 
