@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import sys
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
     from sim.scenario.summary import Summary
+    from sim.view.studio import Studio
 
 ScenarioArgument = Annotated[
     str, typer.Argument(metavar="SCENARIO", help="A name as in `dsim list`, or the path of a .py file.")
@@ -92,25 +96,59 @@ def run(
     Exit status: 0 all checks held, 1 one was violated, 2 the arguments cannot be used, 3 the
     scenario itself failed.
     """
-    from sim.scenario.discover import find
-    from sim.scenario.folder import default_folder, load_schedule
-    from sim.scenario.run import run as run_scenario
+    import gc
+    from contextlib import ExitStack
 
-    found = find(scenario)
-    actions = load_schedule(schedule) if schedule is not None else None
-    summary = run_scenario(
-        found,
-        assignments(set_),
-        world=world,
-        seed=seed,
-        out=out if out is not None else default_folder(found.name, world, seed),
-        schedule=actions,
-        interleave=interleave,
-        plots=not no_plots,
-        limit_s=limit,
-    )
+    gc.disable()  # loading takes a sixth less without it
+    with ExitStack() as stack:
+        studio = False if no_plots else stack.enter_context(_studio())
+        from sim.scenario.discover import find
+        from sim.scenario.folder import default_folder, load_schedule
+        from sim.scenario.run import run as run_scenario
+
+        found = find(scenario)
+        actions = load_schedule(schedule) if schedule is not None else None
+        if world == "sim":
+            from sim.scenario import sim_world  # noqa: F401
+        gc.freeze()
+        gc.enable()
+        summary = run_scenario(
+            found,
+            assignments(set_),
+            world=world,
+            seed=seed,
+            out=out if out is not None else default_folder(found.name, world, seed),
+            schedule=actions,
+            interleave=interleave,
+            plots=studio,
+            limit_s=limit,
+            progress=stack.enter_context(_status()),
+        )
     show(summary, json=json)
     return summary.exit_status
+
+
+def _studio() -> Studio:
+    """Starts the process that will draw: it loads its libraries while this one loads its own."""
+    from sim.view.studio import Studio
+
+    return Studio()
+
+
+@contextmanager
+def _status() -> Iterator[Callable[[float, int], None] | None]:
+    """Shows how far the run has come on a terminal, and nothing in a pipe."""
+    if not sys.stderr.isatty():
+        yield None
+        return
+
+    def show(seconds: float, events: int) -> None:
+        print(f"\r\033[K{seconds:,.1f} s, {events:,} events", end="", file=sys.stderr, flush=True)
+
+    try:
+        yield show
+    finally:
+        print("\r\033[K", end="", file=sys.stderr, flush=True)
 
 
 def replay(run_dir: RunArgument, json: JsonOption = False, limit: LimitOption = None) -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import shlex
+import threading
 import time
 from contextvars import Context
 from pathlib import Path
@@ -23,12 +24,16 @@ from sim.view import ViewError
 from sim.view.studio import Studio
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from typing import TypeAlias
 
     from protos.history import Operation
     from sim.scenario.base import BaseWorld
 
+    Progress: TypeAlias = Callable[[float, int], None]
+
 WORLDS = ("sim", "grpc")
+_PROGRESS_EVERY_S = 0.25
 
 
 class Plan(msgspec.Struct):
@@ -135,8 +140,9 @@ def run(
     out: Path | str | None = None,
     schedule: Sequence[Action] | None = None,
     interleave: bool = False,
-    plots: bool = False,
+    plots: bool | Studio = False,
     limit_s: float | None = None,
+    progress: Progress | None = None,
 ) -> Summary:
     """Runs a scenario once.
 
@@ -148,8 +154,11 @@ def run(
         out: the run folder, new or empty; None keeps nothing.
         schedule: replaces the schedule of faults that the scenario plays.
         interleave: the seed also decides which ready task runs first (simulated world only).
-        plots: draws the scenario's pictures into the run folder.
+        plots: draws the scenario's pictures into the run folder; a `Studio` that is open already
+            saves the time of opening one.
         limit_s: real seconds that the run may take.
+        progress: called a few times a second, from another thread, with the seconds that have passed in
+            the world and the events so far.
 
     Returns:
         The summary. A scenario that fails or raises is a verdict, not an exception.
@@ -158,16 +167,17 @@ def run(
         InvalidInput: the arguments cannot be used.
     """
     with contextlib.ExitStack() as stack:
-        # The first thing: it loads its libraries while the scenario is found and told.
-        studio = stack.enter_context(Studio()) if plots and out is not None else None
+        if plots is True and out is not None:  # first of all: it loads its libraries meanwhile
+            plots = stack.enter_context(Studio())
+        studio = plots if isinstance(plots, Studio) else None
         plan = _plan(scenario, params, world, seed, schedule, interleave, limit_s)
-        return _kept(plan, RunFolder(Path(out)) if out is not None else None, studio)
+        return _kept(plan, RunFolder(Path(out)) if out is not None else None, studio, progress)
 
 
-def _kept(plan: Plan, folder: RunFolder | None, studio: Studio | None) -> Summary:
+def _kept(plan: Plan, folder: RunFolder | None, studio: Studio | None, progress: Progress | None) -> Summary:
     """Runs, and sees to it that the folder tells what became of the run."""
     try:
-        return _run(plan, folder, studio)
+        return _run(plan, folder, studio, progress)
     except KeyboardInterrupt:
         if folder is not None:
             folder.mark("interrupted by Ctrl-C")
@@ -212,10 +222,10 @@ def _plan(
     )
 
 
-def _run(plan: Plan, folder: RunFolder | None, studio: Studio | None) -> Summary:
+def _run(plan: Plan, folder: RunFolder | None, studio: Studio | None, progress: Progress | None) -> Summary:
     if folder is None:
-        return _told(plan, None)
-    summary = _told(plan, folder.path)
+        return _told(plan, None, progress)
+    summary = _told(plan, folder.path, progress)
     summary.words = words(summary, folder.path)
     if studio is not None and plan.scenario.plots:
         folder.write(summary)  # the pictures bear its name
@@ -229,7 +239,7 @@ def _run(plan: Plan, folder: RunFolder | None, studio: Studio | None) -> Summary
     return summary
 
 
-def _told(plan: Plan, folder: Path | None) -> Summary:
+def _told(plan: Plan, folder: Path | None, progress: Progress | None) -> Summary:
     """Tells the story in its world, and judges it."""
     records = Records(folder, keep_history=bool(plan.scenario.history_checks))
     world = _world(plan, records)
@@ -237,7 +247,8 @@ def _told(plan: Plan, folder: Path | None) -> Summary:
     error = ""
     started = time.monotonic()
     try:
-        world.perform()
+        with _watched(world, records, progress):
+            world.perform()
     except (InvalidInput, KeyboardInterrupt):
         raise
     except BaseException as exc:  # whatever a scenario raises is its verdict
@@ -277,6 +288,27 @@ def _told(plan: Plan, folder: Path | None) -> Summary:
         error=error,
         failures=[f"{failure.host}: {failure.error}" for failure in world.failures()],
     )
+
+
+@contextlib.contextmanager
+def _watched(world: BaseWorld, records: Records, progress: Progress | None) -> Iterator[None]:
+    """Reports how far the world has come, from a thread, until the block ends."""
+    if progress is None:
+        yield
+        return
+    over = threading.Event()
+
+    def watch() -> None:
+        while not over.wait(_PROGRESS_EVERY_S):
+            progress(world.now(), records.trace.count)
+
+    thread = threading.Thread(target=watch, name="dsim-progress", daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        over.set()
+        thread.join()
 
 
 def _world(plan: Plan, records: Records) -> BaseWorld:
