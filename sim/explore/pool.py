@@ -29,7 +29,13 @@ RUNS = 200  # a worker makes before it is replaced
 MEMORY_MB = 1024  # a worker may have used before it is replaced
 LIMIT_S = 600.0  # real seconds of a run that has no limit of its own
 GRACE_S = 10.0  # more, for a run to notice its limit by itself, which tells more than a killed process
+START_S = 120.0  # for a worker to start, on a machine that has much to do
 FAREWELL_S = 6.0  # for a worker to take down what it has started
+
+
+def limit(job: Job) -> float:
+    """Returns the real seconds after which a run is ended from outside."""
+    return (LIMIT_S if job.limit_s is None else job.limit_s) + GRACE_S
 
 
 class Worker:
@@ -56,7 +62,7 @@ class Worker:
         """Hands it a run."""
         self.job = job
         self.runs += 1
-        self.ends = time.monotonic() + (LIMIT_S if job.limit_s is None else job.limit_s) + GRACE_S
+        self.ends = time.monotonic() + START_S
         self.stderr.truncate(0)
         with contextlib.suppress(BrokenPipeError):  # it is dead: its end of the other pipe says so too
             self.stdin.write(msgspec.json.encode(job) + b"\n")
@@ -64,10 +70,15 @@ class Worker:
     def read(self) -> Outcome | None:
         """Returns the outcome, once it is there whole. Call when its output can be read."""
         data = os.read(self.stdout.fileno(), 1 << 20)
+        assert self.job is not None
+        if not self._answer and data.startswith(b"\n"):  # it has begun
+            self.ends = time.monotonic() + limit(self.job)
+            data = data[1:]
+            if not data:
+                return None
         self._answer += data
         if data and not self._answer.endswith(b"\n"):
             return None
-        assert self.job is not None
         answer, self._answer = self._answer, b""
         if not data:
             return Outcome(self.job.seed, "error", error=self._epitaph())

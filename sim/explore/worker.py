@@ -33,7 +33,10 @@ def main() -> None:
     lines: SimpleQueue[bytes] = SimpleQueue()
     threading.Thread(target=_listen, args=(lines,), name="dsim-listen", daemon=True).start()
     decode = msgspec.json.Decoder(Job).decode
+    import sim.scenario.run  # noqa: F401 (this takes a while, and is not to count as part of a run)
+
     while line := lines.get():
+        answers.write(b"\n")  # begun
         answers.write(msgspec.json.encode(perform(decode(line))) + b"\n")
 
 

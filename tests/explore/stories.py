@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import signal
 from typing import Annotated
 
@@ -30,7 +29,7 @@ async def trouble(world: World, *, modulus: int = 10) -> None:
         case 5:
             raise RuntimeError("five is too many")
         case 7:
-            os.kill(os.getpid(), signal.SIGKILL)
+            signal.raise_signal(signal.SIGKILL)
         case 9:
             signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
             while True:

@@ -80,8 +80,8 @@ def test_fail_fast_gives_the_smallest_failing_seed_whatever_the_jobs(jobs):
 
 
 def test_a_run_that_nothing_stops_is_ended_and_the_sweep_goes_on(monkeypatch):
-    monkeypatch.setattr(pool, "GRACE_S", -0.9)  # before the run's own watchdog says so
-    result = sweep(TROUBLE, range(8, 11), jobs=1, limit_s=1.5)
+    monkeypatch.setattr(pool, "GRACE_S", -8.0)  # before the run's own watchdog says so
+    result = sweep(TROUBLE, range(8, 11), jobs=1, limit_s=10)
     assert (result.passed, result.errors) == (2, 1)
     assert "was ended" in result.failures[0].error
 
