@@ -7,6 +7,7 @@ are open are remembered.
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from typing import TYPE_CHECKING, TypeAlias
 
 from msgspec import Struct
@@ -75,7 +76,7 @@ class Calls:
     """
 
     def __init__(self) -> None:
-        self._open: dict[Key, Call] = {}
+        self._open: OrderedDict[Key, Call] = OrderedDict()
 
     def see(self, event: TraceEvent) -> Call | None:
         """Takes the next event; returns the call that it completes, if it completes one."""
@@ -90,7 +91,7 @@ class Calls:
                 return None  # a straggler of a call that has ended
             call = Call(event.call, client, server, event.method, event.sent, event.time)
             if len(self._open) >= OPEN_LIMIT:
-                del self._open[next(iter(self._open))]
+                self._open.popitem(last=False)
             self._open[key] = call
         call.start = min(call.start, event.sent)
         if event.part == "cancel":

@@ -143,7 +143,8 @@ def _calls(codes: Counter[str], unanswered: int, lost: int, latency: Durations, 
             f"; the median took {in_words(latency.percentile(0.5))}, p99 {in_words(latency.percentile(0.99))}"
         )
     if length > 0:
-        text += f", {total / length:,.3g} a second"
+        rate = total / length
+        text += f", {rate:,.0f} a second" if rate >= 100 else f", {rate:.3g} a second"
     text += f"; {lost:,} message{_s(lost)} {'was' if lost == 1 else 'were'} lost" if lost else ""
     return text + "."
 

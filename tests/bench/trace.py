@@ -1,0 +1,110 @@
+"""What a trace costs: the memory of 10 million events, and the time of RPCs with tracing on.
+
+    .venv/bin/python -m tests.bench.trace
+
+Writing and reading are each done in a process of their own, whose greatest resident memory the operating
+system tells. RPCs with and without a trace take turns in one process; the ratio is the median of the pairs'.
+Targets (issue 2, section 8): at most 500 MiB, and at most 1.5 times the time without a trace.
+"""
+
+from __future__ import annotations
+
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+from protos import echo_pb2 as pb
+from protos import echo_pb2_grpc as echo
+from services.recorder import Recorder
+from sim.world.network import lan
+from sim.world.simulation import Simulation
+from tests.bench.rpc import run, serve
+
+EVENTS = 10_000_000
+MEMORY = 500  # MiB
+RATIO = 1.5
+CALLS = 2000
+ROUNDS = 15
+
+WRITE = """
+import sys
+from pathlib import Path
+from protos.trace import Message
+from services.recorder import Recorder
+
+recorder = Recorder(Path(sys.argv[1]))
+for call in range(int(sys.argv[2]) // 2):
+    at = call * 1000
+    recorder.write(Message(at + 400, "server", "client", at, call, "/dsim.echo.Echo/Say", "request", 64, "", "t"))
+    recorder.write(Message(at + 900, "client", "server", at + 500, call, "/dsim.echo.Echo/Say", "response", 64, "OK"))
+recorder.close()
+"""
+
+READ = """
+import sys
+from pathlib import Path
+from sim.trace.read import read_trace
+
+assert sum(1 for _ in read_trace(Path(sys.argv[1]))) == int(sys.argv[2])
+"""
+
+PEAK = "\nimport resource\nprint(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024)\n"
+
+
+def peak(program: str, *args: object) -> tuple[int, float]:
+    """Runs a program; returns its greatest resident memory in MiB, and its seconds."""
+    start = time.perf_counter()
+    command = [sys.executable, "-c", program + PEAK, *map(str, args)]
+    told = subprocess.run(command, check=True, stdout=subprocess.PIPE)
+    return int(told.stdout), time.perf_counter() - start
+
+
+def rpcs(recorder: Recorder | None) -> float:
+    """Returns the seconds of a unary RPC, among others one after the other."""
+    simulation = Simulation(recorder=recorder, topology=lan())
+    simulation.boot("server", serve)
+    stub = echo.EchoStub(simulation.boot("client").connect("server"))
+
+    async def calls(number: int) -> None:
+        for index in range(number):
+            await stub.Say(pb.Words(text="hello world", number=index))
+
+    try:
+        run(simulation, "client", calls(100))
+        taken = run(simulation, "client", calls(CALLS))
+        if recorder is not None:
+            start = time.process_time()
+            recorder.close()  # what is buffered is part of the price
+            taken += time.process_time() - start
+            assert recorder.count > 2 * CALLS
+        return taken / CALLS
+    finally:
+        simulation.close()
+
+
+def main() -> bool:
+    """Prints memory and ratio; says whether the targets are met."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "trace.jsonl"
+        written, writing = peak(WRITE, path, EVENTS)
+        size = path.stat().st_size
+        read, reading = peak(READ, path, EVENTS)
+        pairs = [(rpcs(Recorder(path)), rpcs(None)) for _ in range(ROUNDS)]
+    ratio = statistics.median(on / off for on, off in pairs)
+    print(
+        f"{EVENTS:,} trace events ({size / 2**20:,.0f} MiB on disk): written with {written} MiB resident in "
+        f"{writing:.0f} s, read with {read} MiB in {reading:.0f} s (target: at most {MEMORY} MiB)"
+    )
+    print(
+        f"tracing on: {ratio:.2f} times the time of a unary RPC with tracing off "
+        f"({statistics.median(on for on, _ in pairs) * 1e6:.1f} and "
+        f"{statistics.median(off for _, off in pairs) * 1e6:.1f} µs; target: at most {RATIO})"
+    )
+    return max(written, read) <= MEMORY and ratio <= RATIO
+
+
+if __name__ == "__main__":
+    sys.exit(0 if main() else 1)
