@@ -35,11 +35,12 @@ from pathlib import Path
 from protos.trace import Message
 from services.recorder import Recorder
 
+METHOD = "/dsim.echo.Echo/Say"
 recorder = Recorder(Path(sys.argv[1]))
 for call in range(int(sys.argv[2]) // 2):
     at = call * 1000
-    recorder.write(Message(at + 400, "server", "client", at, call, "/dsim.echo.Echo/Say", "request", 64, "", "t"))
-    recorder.write(Message(at + 900, "client", "server", at + 500, call, "/dsim.echo.Echo/Say", "response", 64, "OK"))
+    recorder.write(Message(at + 400, "server", "client", at, call, METHOD, "request", 64, "", "task-1"))
+    recorder.write(Message(at + 900, "client", "server", at + 500, call, METHOD, "response", 64, "OK"))
 recorder.close()
 """
 
