@@ -39,7 +39,7 @@ from services.real.folder import (
     write_struct,
     write_whole,
 )
-from services.real.names import NAME, Names, reached_at
+from services.real.names import NAME, Names, free_port, reached_at
 from services.real.processes import Process
 from services.real.programs import program_name
 
@@ -105,6 +105,10 @@ class Cluster:
         Raises:
             ClusterError: a cluster is running there, or the folder holds something else.
         """
+        try:
+            free_port(listen)
+        except OSError as exc:
+            raise ClusterError(f'cannot listen on "{listen}": {exc.strerror or exc}') from None
         files = ClusterFolder(Path(folder).resolve())
         if files.cluster.exists():
             running = [status for status in cls.open(folder)._processes().values() if status.alive()]
@@ -121,7 +125,7 @@ class Cluster:
             files.path.chmod(0o700)
             files.names.mkdir()
             files.nodes.mkdir()
-            about = ClusterFile(listen, time.time(), system)
+            about = ClusterFile(listen, time.time(), system, Process.of(os.getpid()))
             write_whole(files.token, secrets.token_hex(32).encode(), mode=0o600)
             write_struct(files.cluster, about)
         except OSError as exc:
@@ -130,7 +134,7 @@ class Cluster:
 
     @classmethod
     def open(cls, folder: Path | str) -> Cluster:
-        """Attaches to the cluster in a folder. Nodes started from here live on when this process ends.
+        """Attaches to the cluster in a folder, whoever owns it.
 
         Raises:
             ClusterError: there is none.
@@ -205,6 +209,8 @@ class Cluster:
         command = [sys.executable, "-m", "services.node", str(self.folder.path), node.name]
         if self._owned:
             command += ["--owner", str(os.getpid())]
+        elif self.about.owner is not None:
+            command += ["--watch", str(self.about.owner.pid), self.about.owner.started]
         root = str(Path(__file__).resolve().parent.parent)
         path = os.pathsep.join(entry for entry in (root, os.environ.get("PYTHONPATH")) if entry)
         with folder.log.open("ab") as log:
@@ -267,6 +273,8 @@ class Cluster:
             async with self._control(name) as control:
                 await control.Disown(control_pb2.DisownRequest(), timeout=_ANSWERS_WITHIN)
         self._owned = False
+        self.about.owner = None
+        write_struct(self.folder.cluster, self.about)
 
     # Ending
 

@@ -26,7 +26,7 @@ from services.real.adopt import adopt
 from services.real.folder import ClusterFile, ClusterFolder, NodeFile, NodeFolder, read_struct, write_whole
 from services.real.host import RealHost
 from services.real.names import Names, reached_at
-from services.real.processes import die_with_parent, outlive_parent, resident_bytes
+from services.real.processes import Process, die_with_parent, outlive_parent, resident_bytes, watch
 from services.real.programs import load_program
 from services.real.server import Authentication
 from services.real.tracing import TraceLog
@@ -185,9 +185,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("cluster", type=Path)
     parser.add_argument("name")
     parser.add_argument("--owner", type=int, help="die with this process, the parent")
+    parser.add_argument("--watch", nargs=2, metavar=("PID", "STARTED"), help="die when this process has")
     given = parser.parse_args(arguments)
     if given.owner is not None:
         die_with_parent(given.owner)
+    if given.watch is not None:
+        owner = Process(int(given.watch[0]), given.watch[1])
+        watch(owner.alive, lambda: os.killpg(0, signal.SIGKILL))
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     cluster = ClusterFolder(given.cluster)
     status = 1

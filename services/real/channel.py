@@ -43,6 +43,7 @@ _LOCAL = (
     grpc.StatusCode.DEADLINE_EXCEEDED.value[0],
     grpc.StatusCode.CANCELLED.value[0],
 )
+_LATE = cygrpc.AioRpcStatus(grpc.StatusCode.DEADLINE_EXCEEDED.value[0], "Deadline Exceeded", (), None)
 _NAMES = {code.value[0]: code.name for code in grpc.StatusCode}
 
 
@@ -133,6 +134,7 @@ class _Call(cygrpc._AioCall):  # type: ignore[misc]
     reads = 0
     watched = False
     conveyor: Conveyor | None = None
+    overruled: Any = None  # the status that a cut put in the place of the one that arrived
 
     # What grpc.aio calls: one method for each way to begin, then those of streams
 
@@ -201,6 +203,21 @@ class _Call(cygrpc._AioCall):  # type: ignore[misc]
             self._received(len(message))
         return message
 
+    # What the call came to
+
+    @property
+    def _status(self) -> Any:
+        return self.overruled or cygrpc._AioCall._status.__get__(self)
+
+    async def status(self) -> Any:
+        """Returns how the call ended, when it has."""
+        status = await super().status()
+        return self.overruled or status
+
+    def is_ok(self) -> bool:
+        """Says whether it ended well."""
+        return self.overruled is None and bool(super().is_ok())
+
     # The door
 
     def _begin(self, metadata: tuple[Any, ...], size: int | None) -> tuple[Any, ...]:
@@ -230,8 +247,11 @@ class _Call(cygrpc._AioCall):  # type: ignore[misc]
         await self.conveyor.put(message)
 
     async def _receive(self) -> None:
+        """Waits until what has arrived would have; if the deadline comes first, it never did."""
         self._watch()
         await self.link.carried_in(self.time_remaining(), self.cancelled)
+        if (rule := self.link.rule) is not None and rule.cut_in and not self.cancelled():
+            self.overruled = _LATE
 
     def _watch(self) -> None:
         """Has the end of the call end its waiting."""

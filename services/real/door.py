@@ -5,8 +5,8 @@ whoever sends it, before gRPC sees it, and what is cut does not fail but waits, 
 link carries again, the deadline passes or the call is over. The receiver holds too what a peer let through
 that does not know the rule yet. As long as no rule is set a message costs one look at `Link.rule`.
 
-What gRPC's core does of its own accord passes a cut: a cancellation reaches the server, a connection is
-made (but carries no call), and the reset of a peer that was killed is noticed.
+What gRPC's core does of its own accord passes a cut: a cancellation reaches the server, as does the end of
+a client that was killed, and a connection is made (but carries no call).
 """
 
 from __future__ import annotations

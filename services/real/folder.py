@@ -22,6 +22,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import msgspec
 from msgspec import Struct
 
+from services.real.processes import Process
+
 if TYPE_CHECKING:
     from pathlib import Path
 
@@ -38,6 +40,7 @@ class ClusterFile(Struct):
     listen: str
     created: float  # Unix time
     system: str = ""
+    owner: Process | None = None  # who it dies with
 
 
 class NodeFile(Struct):

@@ -114,7 +114,7 @@ def free_port(address: str) -> int:
     for port in _candidates():
         with socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET) as probe:
             try:
-                probe.bind((address, port))
+                probe.bind((address.strip("[]"), port))
             except OSError as exc:
                 if exc.errno not in _TAKEN:
                     raise

@@ -77,7 +77,9 @@ def _look(pid: int) -> tuple[str, str] | None:
             fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
         except OSError:
             return None
-        return fields[0], fields[19]
+        # A process of which only the first thread has ended holds its ports still: it is exiting, not dead.
+        exiting = fields[0] in "ZX" and int(fields[17]) > 1
+        return "R" if exiting else fields[0], fields[19]
     found = subprocess.run(
         ["ps", "-o", "stat=,lstart=", "-p", str(pid)], capture_output=True, text=True, check=False
     ).stdout.split(None, 1)

@@ -63,7 +63,10 @@ def wait_until_up(child: subprocess.Popen[str]) -> None:
 
 
 def gone(folder: Path) -> bool:
-    return soon(lambda: not left_over(folder)) and listening(folder) == []
+    """Says whether nothing of a cluster is left."""
+    assert soon(lambda: not left_over(folder)), left_over(folder)
+    assert soon(lambda: listening(folder) == []), listening(folder)
+    return True
 
 
 # Living
@@ -224,6 +227,16 @@ def test_nodes_die_with_an_owner_that_is_killed_even_while_paused(tmp_path: Path
     assert gone(tmp_path / "c")
 
 
+def test_what_another_shell_restarted_dies_with_the_owner_too(tmp_path: Path) -> None:
+    child = starter(tmp_path / "c", "await asyncio.sleep(60)")
+    wait_until_up(child)
+    asyncio.run(Cluster.open(tmp_path / "c").restart("a"))
+    assert len(left_over(tmp_path)) == 2
+    child.kill()
+    child.communicate()
+    assert gone(tmp_path / "c")
+
+
 def test_a_start_that_fails_half_way_takes_down_what_it_started(tmp_path: Path) -> None:
     system = System(
         "broken",
@@ -327,6 +340,8 @@ def test_what_is_no_cluster_and_no_node_is_named(tmp_path: Path) -> None:
         ClusterError, match=re.escape('there is no system "ech" (there are: echo, mapreduce)')
     ):
         find_system("ech")
+    with pytest.raises(ClusterError, match=r'cannot listen on "1\.2\.3\.4": '):
+        Cluster.create(tmp_path / "c", "1.2.3.4")
     with pytest.raises(ClusterError, match="echo needs at least 1 nodes, not 0"):
         asyncio.run(bring_up(tmp_path / "c", find_system("echo"), 0))
     cluster = Cluster.create(tmp_path / "c")

@@ -202,6 +202,33 @@ async def test_what_is_cut_is_not_refused_even_when_the_peer_is_dead(lab: Lab) -
 
 
 @told
+async def test_a_cut_hides_the_death_of_the_peer_from_a_call_under_way(lab: Lab) -> None:
+    async def under_way(timeout: float | None) -> asyncio.Task[Words]:
+        pause = await lab.faults.inject(faults.Pause(host="a"))
+        call = asyncio.ensure_future(stub.Say(Words(), timeout=timeout))
+        await asyncio.sleep(0.05)
+        assert pause
+        return call
+
+    async with lab.client.connect("a") as channel:
+        stub = echo_pb2_grpc.EchoStub(channel)
+        for timeout, code in ((0.4, "DEADLINE_EXCEEDED"), (None, "UNAVAILABLE")):
+            await stub.Say(Words(), wait_for_ready=True)
+            call = await under_way(timeout)
+            cut = await lab.faults.inject(faults.Cut(source="me", target="a"))
+            crash = await lab.faults.inject(faults.Crash(host="a"))
+            await asyncio.sleep(0.1)
+            assert not call.done()
+            if timeout is None:
+                await lab.faults.lift(cut)  # and now it is told
+            with pytest.raises(grpc.aio.AioRpcError) as failure:
+                await call
+            assert failure.value.code().name == code
+            await lab.faults.lift(cut)
+            await lab.faults.lift(crash)
+
+
+@told
 async def test_delay_and_jitter(lab: Lab) -> None:
     assert await say(lab.client, "a") == "hello"
     number = await lab.faults.inject(faults.Delay(source="me", target="a", seconds=0.15))
