@@ -229,7 +229,7 @@ class Loop(SocketMethods):
     def _run(self) -> None:
         soon, env = self._soon, self.env
         queue = env._queue
-        step, next_time = env.step, env.next_time
+        next_time = env.next_time
         popleft = soon.popleft
         limit = math.inf if self.limit is None else self.limit
         at_this_instant = 0
@@ -276,12 +276,15 @@ class Loop(SocketMethods):
                 at_this_instant += 1
                 if at_this_instant > _SPIN_LIMIT:
                     self._spinning()
-                event = queue[0][3]
-                if event.callbacks is not FIRE:
-                    step()
+                event = heappop(queue)[3]  # SimPy's step, inlined
+                callbacks, event.callbacks = event.callbacks, None
+                if callbacks is not FIRE:
+                    for callback in callbacks:
+                        callback(event)
+                    if not event._ok:
+                        env.check(event)
                     continue
-                heappop(queue)  # a timer: what SimPy's step, `_fire` and `run_now` do, without the calls
-                event.callbacks = None
+                # A timer: what `_fire` and `run_now` do, without the calls.
                 process = event.context.get(PROCESS)
                 if process is not None and process.halted:
                     process.hold(event)

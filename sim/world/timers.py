@@ -118,6 +118,13 @@ class VirtualTime(simpy.Environment):
             self._called_off -= 1
         return None
 
+    def check(self, event: Any) -> None:
+        """Raises what a SimPy event failed with, unless somebody has dealt with it."""
+        if not event._ok and not hasattr(event, "_defused"):
+            error = type(event._value)(*event._value.args)
+            error.__cause__ = event._value
+            raise error
+
     def push(self, at: int, event: Any) -> None:
         """Queues any object with SimPy's `callbacks` and `_ok`, at an absolute time."""
         heappush(self._queue, (at, NORMAL, next(self._eid), event))
