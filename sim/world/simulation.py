@@ -105,7 +105,7 @@ class Simulation:
             SimDisk(env, self.chance.stream(f"disk/{name}"), disk),
             HostClock(env, name, self.trace),
         )
-        self.network.attach(name, at)
+        self.network.layout.attach(name, at)
         self.machines[name] = machine
         return machine
 
@@ -142,7 +142,7 @@ class Simulation:
             BaseException: what the coroutine raises.
         """
         try:
-            machine = self.machines.get(name) or self.add_host(name, at=self.network.observer())
+            machine = self.machines.get(name) or self.add_host(name, at=self.network.layout.observer())
             host = machine.host if machine.running else machine.boot(adopt=adopt)
             task = self.loop.create_task(main, name=name, context=host.process.context.copy())
             result: T = self.loop.run_until_complete(task)

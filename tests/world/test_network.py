@@ -163,6 +163,7 @@ def test_the_topology_is_chosen_before_the_first_host() -> None:
     [
         (lan(), "nowhere", "cannot be attached to nowhere"),
         (nx.Graph([("x", "y", {"latency_s": 1.0})]), None, "names no switches"),
+        (nx.Graph([("x", "y", {"latency_s": 1.0})]), "x", "names no `uplink`"),
     ],
 )
 def test_a_host_without_a_place_is_refused(topology: Any, at: str | None, message: str) -> None:

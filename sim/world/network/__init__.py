@@ -8,15 +8,17 @@ This package speaks of sizes and callbacks, not of bytes: what a message is, is 
 layers above (`sim.world.rpc`, `sim.world.streams`). All callbacks are hardware: they run outside
 any process and reach into one through `Loop.run_now`.
 
-Read `topology` (what there is), `path` (what a message is delayed by), `flows` (how bulk transfers share),
-`connection` (what TCP makes of it), `network` (all of it together), in this order.
+Read `topology` (what there is) and `layout` (where hosts are on it), `path` (what a message is delayed by),
+`flows` (how bulk transfers share), `connection` and `dialling` (what TCP makes of it), `network` (all of it
+together), in this order.
 """
 
 from __future__ import annotations
 
 from sim.world.network.connection import Delivery, Endpoint
+from sim.world.network.dialling import Dialling
 from sim.world.network.flows import BULK
-from sim.world.network.network import Dialling, Impairment, Network, Traffic
+from sim.world.network.network import Impairment, Network
 from sim.world.network.path import Link, Path
 from sim.world.network.topology import TEN_GIGABIT, lan, racks, wan, zones
 
@@ -30,7 +32,6 @@ __all__ = [
     "Link",
     "Network",
     "Path",
-    "Traffic",
     "lan",
     "racks",
     "wan",

@@ -4,29 +4,28 @@ from __future__ import annotations
 
 import asyncio
 import errno
-import itertools
-import math
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, ClassVar
 
-import networkx as nx
 from msgspec import Struct
 
-from sim.world.loop import DISCARDED, SECOND, nanoseconds
-from sim.world.network.connection import Delivery, Endpoint, established
+from sim.world.network.connection import Delivery, Endpoint
+from sim.world.network.dialling import Dialling
 from sim.world.network.flows import Flows
-from sim.world.network.path import Link, Path
-from sim.world.network.topology import check, lan
+from sim.world.network.layout import Layout
+from sim.world.network.path import Path
+from sim.world.network.topology import lan
+from sim.world.timers import DISCARDED
 
 if TYPE_CHECKING:
     import random
+
+    import networkx as nx
 
     from sim.world.loop import VirtualTime
     from sim.world.process import Process
 
 LOOPBACK = 25_000  # ns within a host
-SYN_TIMEOUT = SECOND  # of the first try to connect; each try doubles it (Linux)
-SYN_RETRIES = 6
 
 
 class Impairment(Struct, frozen=True):
@@ -46,15 +45,6 @@ class Impairment(Struct, frozen=True):
     loss: float = 0.0
 
 
-class Traffic(Struct, frozen=True):
-    """What one direction of a link has carried so far."""
-
-    source: str
-    target: str
-    messages: int
-    bytes: int
-
-
 class Network:
     """Hosts and the paths between them.
 
@@ -67,74 +57,38 @@ class Network:
         ValueError: the topology is none.
 
     Attributes:
-        hosts: each host's node in the topology.
+        layout: where the hosts are.
         flows: the bulk transfers under way.
     """
 
     def __init__(self, env: VirtualTime, rng: random.Random, topology: nx.Graph[Any] | None = None) -> None:
         self.env = env
         self.flows = Flows(env)
-        self.hosts: dict[str, str] = {}
+        self.layout = Layout(lan() if topology is None else topology)
         self._rng = rng
-        self._core: nx.Graph[Any] = nx.Graph()
-        self._links: dict[tuple[str, str], Link] = {}
-        self._routes: dict[str, dict[str, list[str]]] = {}
-        self._turn = 0
         self._paths: dict[tuple[str, str], Path] = {}
         self._impairments: dict[int, Impairment] = {}
         self._impairment_numbers = 0
         self._cuts: dict[tuple[str, str], int] = {}
         self._listeners: dict[tuple[str, int], tuple[Process, Callable[[Endpoint], None]]] = {}
         self._endpoints: dict[Process, dict[Endpoint, None]] = {}
-        self.use(lan() if topology is None else topology)
 
     # Where things are
+
+    @property
+    def hosts(self) -> dict[str, str]:
+        """Each host's node in the topology."""
+        return self.layout.hosts
 
     def use(self, topology: nx.Graph[Any]) -> None:
         """Changes the topology, before the first host is added.
 
         Raises:
-            ValueError: there are hosts already, or the topology is none.
+            ValueError: there are hosts already, or it is no topology.
         """
         if self.hosts:
             raise ValueError("the topology must be set before the first host is added")
-        check(topology)
-        self._core = topology
-        self._links.clear()
-        self._routes.clear()
-
-    def attach(self, host: str, at: str | None = None) -> None:
-        """Adds a host.
-
-        Args:
-            host: its name.
-            at: the node it is attached to; None: the node of that name, or where the topology places it,
-                or the switches in turn.
-
-        Raises:
-            ValueError: there is no such node, or the topology has no switches.
-        """
-        graph = self._core.graph
-        if at is None and host not in self._core:
-            at = graph.get("place", {}).get(host)
-            if at is None:
-                switches = graph.get("switches")
-                if not switches:
-                    raise ValueError(
-                        f"host {host} is not in the topology, which names no switches for others"
-                    )
-                at = switches[self._turn % len(switches)]
-                self._turn += 1
-        elif at is None:
-            at = host
-        if at not in self._core:
-            raise ValueError(f"host {host} cannot be attached to {at}: there is no such node in the topology")
-        self.hosts[host] = at
-
-    def observer(self) -> str:
-        """Returns where a host goes that only watches: the first switch, and it takes nobody's turn."""
-        switches = self._core.graph.get("switches") or list(self._core)
-        return str(switches[0])
+        self.layout = Layout(topology)
 
     def path(self, source: str, target: str) -> Path:
         """Returns the path from one host to another, by the least latency.
@@ -145,64 +99,15 @@ class Network:
         """
         found = self._paths.get((source, target))
         if found is None:
-            links = self._route(source, target)
+            links = self.layout.route(source, target)
             found = self._paths[source, target] = Path(source, target, links, LOOPBACK, self._rng)
             if self._impairments:
                 self._set_state(found)
         return found
 
-    def _route(self, source: str, target: str) -> tuple[Link, ...]:
-        """Returns the links in order: up to the source's switch, from switch to switch, and down."""
-        if source == target:
-            return ()
-        first, last = self.hosts[source], self.hosts[target]
-        routes = self._routes.get(first)
-        if routes is None:
-            routes = nx.single_source_dijkstra_path(self._core, first, weight="latency_s")
-            self._routes[first] = routes
-        if last not in routes:
-            raise nx.NetworkXNoPath(f"no way from {source} to {target}")
-        nodes = routes[last]
-        nodes = [*([source] if first != source else ()), *nodes, *([target] if last != target else ())]
-        return tuple(self._link(a, b) for a, b in itertools.pairwise(nodes))
-
-    def _link(self, a: str, b: str) -> Link:
-        found = self._links.get((a, b))
-        if found is None:
-            edge = self._core.edges[a, b] if self._core.has_edge(a, b) else self._core.graph["uplink"]
-            found = self._links[a, b] = Link(
-                a,
-                b,
-                nanoseconds(edge["latency_s"]),
-                edge.get("bandwidth_Bps") or math.inf,
-                nanoseconds(edge.get("jitter_s", 0.0)),
-                edge.get("loss", 0.0),
-            )
-        return found
-
-    def traffic(self) -> list[Traffic]:
-        """Returns what each direction of each link has carried so far."""
-        messages: dict[Link, int] = {}
-        sizes: dict[Link, int] = {}
-        for path in self._paths.values():
-            for link in path.links:
-                messages[link] = messages.get(link, 0) + path.messages
-                sizes[link] = sizes.get(link, 0) + path.bytes
-        return [Traffic(link.source, link.target, messages[link], sizes[link]) for link in messages]
-
     def graph(self) -> nx.DiGraph[Any]:
         """Returns the topology with its hosts, and on each edge the `messages` and `bytes` it has carried."""
-        drawn: nx.DiGraph[Any] = nx.DiGraph(self._core)
-        uplink = self._core.graph.get("uplink", {})
-        for host, node in self.hosts.items():
-            if host != node:
-                drawn.add_edge(host, node, **uplink)
-                drawn.add_edge(node, host, **uplink)
-        for _, _, edge in drawn.edges(data=True):
-            edge.update(messages=0, bytes=0)
-        for carried in self.traffic():
-            drawn.edges[carried.source, carried.target].update(messages=carried.messages, bytes=carried.bytes)
-        return drawn
+        return self.layout.graph(self._paths.values())
 
     # Connections
 
@@ -258,7 +163,7 @@ class Network:
                 raise ConnectionError(f"transfer from {source} to {target}: {name} is down")
         assert owners[0] is not None
         assert owners[1] is not None
-        near, far = self._connect(owners[0], owners[1], self.path(source, target), self.path(target, source))
+        near, far = self.join(owners[0], owners[1], self.path(source, target), self.path(target, source))
         arrived = asyncio.get_running_loop().create_future()
 
         def finish(reason: str) -> None:
@@ -287,7 +192,8 @@ class Network:
         """Calls `callback(*args)`, as hardware, in `delay` ns."""
         self.env.push(self.env._now + delay, _Later((lambda _: callback(*args),)))
 
-    def _connect(self, near: Process, far: Process, there: Path, back: Path) -> tuple[Endpoint, Endpoint]:
+    def join(self, near: Process, far: Process, there: Path, back: Path) -> tuple[Endpoint, Endpoint]:
+        """Makes the two ends of a connection."""
         ours, theirs = Endpoint(self, near, there), Endpoint(self, far, back)
         ours.peer, theirs.peer = theirs, ours
         self._endpoints[near][ours] = None
@@ -391,84 +297,6 @@ class Network:
         for _ in taken:
             self.env.discarded()
         return [item[3] for item in taken]
-
-
-class Dialling:
-    """An attempt to open a connection."""
-
-    def __init__(
-        self,
-        network: Network,
-        process: Process,
-        host: str,
-        port: int,
-        done: Callable[[Endpoint | None, str], None],
-    ) -> None:
-        self._network = network
-        self._process = process
-        self._host = host
-        self._port = port
-        self._done = done
-        self._tries = 0
-        self._over = False
-
-    def cancel(self) -> None:
-        """Gives up; `done` is not called."""
-        self._over = True
-
-    def fail(self, why: str) -> None:
-        """It cannot be done."""
-        if not self._over and not self._process.dead:
-            self._over = True
-            self._done(None, why)
-
-    def attempt(self) -> None:
-        """Sends a SYN."""
-        if self._over or self._process.dead:
-            return
-        network, here = self._network, self._process.name
-        try:
-            there, back = network.path(here, self._host), network.path(self._host, here)
-        except nx.NetworkXNoPath:
-            network.after(0, self.fail, f"no route to host {self._host}")
-            return
-        if there.blocked or back.blocked:
-            self._again()
-        else:
-            network.after(there.delay(0, network.env._now), self._arrive, there, back)
-
-    def _again(self) -> None:
-        what = self.attempt if self._tries < SYN_RETRIES else self._time_out
-        self._network.after(SYN_TIMEOUT << self._tries, what)
-        self._tries += 1
-
-    def _time_out(self) -> None:
-        self.fail("connection timed out")
-
-    def _arrive(self, there: Path, back: Path) -> None:
-        """The SYN is at the host."""
-        network = self._network
-        if self._over or self._process.dead:
-            return
-        if there.blocked or back.blocked:
-            self._again()
-            return
-        found = network._listeners.get((self._host, self._port))
-        if found is None:
-            network.after(back.delay(0, network.env._now), self.fail, "connection refused")
-            return
-        owner, accept = found
-        near, far = network._connect(self._process, owner, there, back)
-        far.send(0, established, self._established, near)
-        accept(far)
-
-    def _established(self, endpoint: Endpoint | None, why: str) -> None:
-        assert endpoint is not None
-        if self._over:
-            endpoint.abort()
-        else:
-            self._over = True
-            self._done(endpoint, why)
 
 
 class _Later(Struct, eq=False):
