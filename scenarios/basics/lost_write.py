@@ -8,7 +8,8 @@ have the schedule of faults shrunk to what matters:
     dsim sweep basics/lost-write --seeds 0:200 --fail-fast
     dsim shrink runs/...
 
-In `services/primary_backup/replica.py` the mistake is the line that says so.
+and see that `--set early=false` mends it. In `services/primary_backup/replica.py` the mistake is the
+line that says so.
 """
 
 from __future__ import annotations
@@ -31,6 +32,7 @@ async def lost_write(
     seconds: Annotated[float, Meta(gt=0, le=600)] = 8.0,
     pause: Annotated[float, Meta(gt=0, le=10)] = 0.1,
     intensity: Annotated[float, Meta(gt=0, le=100)] = 1.0,
+    early: bool = True,
 ) -> None:
     """A replicated log that acknowledges too early: crashes and partitions make it lose a record."""
     faults = swarm(
@@ -40,7 +42,7 @@ async def lost_write(
         seconds=seconds,
         intensity=intensity,
     )
-    await story(world, faults, clients, pause, early=True)
+    await story(world, faults, clients, pause, early)
 
 
 if __name__ == "__main__":

@@ -15,6 +15,7 @@ import signal
 import sys
 import threading
 import time
+import traceback
 from pathlib import Path
 from queue import SimpleQueue
 
@@ -88,11 +89,15 @@ def perform(job: Job) -> Outcome:
 
 
 if __name__ == "__main__":
+    status = 0
     try:
         main()
     except (KeyboardInterrupt, BrokenPipeError):
         pass
+    except BaseException:
+        traceback.print_exc()
+        status = 1
     finally:
         # At once: an orderly end would first close what crashed hosts were doing, one by one.
         sys.stderr.flush()
-        os._exit(0)
+        os._exit(status)
