@@ -9,11 +9,13 @@ import signal
 import socket
 import sys
 import tempfile
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import grpc
 
+from protos import control_pb2
 from services.real.clock import SkewedClock
 from services.real.disk import FolderDisk
 from tests.conformance.rig import HASTY, add_echo, until
@@ -154,6 +156,7 @@ class RealRig:
         self._folders: list[tempfile.TemporaryDirectory[str]] = []
         self._disks: list[FolderDisk] = []
         self._disk: FolderDisk | None = None
+        self._clock = SkewedClock()
         self.folder = folder
 
     def address(self) -> str:
@@ -247,7 +250,11 @@ class RealRig:
     @property
     def clock(self) -> Clock:
         """The machine's clock."""
-        return SkewedClock()
+        return self._clock
+
+    def set_clock(self, *, offset: float = 0.0, drift: float = 0.0) -> None:
+        """Sets the clock wrong, as the control service of a node does."""
+        self._clock.set(control_pb2.Clock(offset_s=offset, drift=drift, since_ns=time.time_ns()))
 
     async def crash(self, program: Callable[..., Awaitable[None]], **parameters: Any) -> Disk:
         """Runs the program in a process, kills it when it is ready, and opens its folder again."""

@@ -150,6 +150,10 @@ class Rig(Protocol):
         """This process's clock."""
         ...
 
+    def set_clock(self, *, offset: float = 0.0, drift: float = 0.0) -> None:
+        """Sets this process's clock: forward by `offset` s, and running fast by `drift` s a second."""
+        ...
+
     async def crash(self, program: Callable[..., Awaitable[None]], **parameters: Any) -> Disk:
         """Runs `program(rig, **parameters)` on an empty disk until it notes "ready", crashes its host, and
         returns the disk as the restarted host finds it.

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from sim.world.machine import Machine
 
 LIMIT = 600.0  # virtual seconds after which a case is called hung
+INTERLEAVED = (1, 2)  # seeds
 
 
 def run(case: Callable[[SimRig], Awaitable[None]], seed: int = 0) -> None:
@@ -25,13 +26,22 @@ def run(case: Callable[[SimRig], Awaitable[None]], seed: int = 0) -> None:
     _run(case, SimRig, seed)
 
 
+def run_often(case: Callable[[SimRig], Awaitable[None]]) -> None:
+    """Runs a case as it comes, and then with ready tasks in the order that some seeds decide."""
+    _run(case, SimRig, 0)
+    for seed in INTERLEAVED:
+        _run(case, SimRig, seed, interleave=True)
+
+
 def run_adopted(case: Callable[[SimRig], Awaitable[None]]) -> None:
     """Runs a case in the simulated world whose programs know nothing of it."""
     _run(case, AdoptedRig, 0)
 
 
-def _run(case: Callable[[SimRig], Awaitable[None]], kind: type[SimRig], seed: int) -> None:
-    simulation = Simulation(seed, limit_s=LIMIT)
+def _run(
+    case: Callable[[SimRig], Awaitable[None]], kind: type[SimRig], seed: int, *, interleave: bool = False
+) -> None:
+    simulation = Simulation(seed, interleave=interleave, limit_s=LIMIT)
     host = simulation.boot("case", adopt=kind.adopt)
 
     async def main() -> None:
@@ -201,6 +211,12 @@ class SimRig:
     def clock(self) -> Clock:
         """This host's clock."""
         return self._host.clock
+
+    def set_clock(self, *, offset: float = 0.0, drift: float = 0.0) -> None:
+        """Sets the clock wrong."""
+        clock = self._host.clock
+        clock.shift(round(offset * 1e9))
+        clock.drift(drift)
 
     async def crash(self, program: Callable[..., Awaitable[None]], **parameters: Any) -> Disk:
         """Boots a host with the program, crashes it when it is ready, and boots it again without."""

@@ -49,6 +49,32 @@ async def test_the_monotonic_clock(rig: Rig) -> None:
     assert clock.monotonic() < clock.time()
 
 
+@pytest.mark.parametrize("seconds", [3600.0, -3600.0])
+async def test_a_jump_of_the_wall_clock(rig: Rig, seconds: float) -> None:
+    """The wall clock jumps, forward or back; the monotonic clock and timers know nothing of it."""
+    clock, loop = rig.clock, asyncio.get_running_loop()
+    before = clock.time(), clock.monotonic(), loop.time()
+    rig.set_clock(offset=seconds)
+    await asyncio.sleep(0.1)
+    after = clock.time(), clock.monotonic(), loop.time()
+    wall, monotonic, timers = (b - a for a, b in zip(before, after, strict=True))
+    assert 0.09 <= wall - seconds <= 0.1 + late(rig)
+    assert 0.09 <= monotonic <= 0.1 + late(rig)
+    assert 0.09 <= timers <= 0.1 + late(rig)
+
+
+async def test_a_clock_that_drifts(rig: Rig) -> None:
+    """Wall and monotonic clock run at the host's own rate; timers keep true time."""
+    clock, loop = rig.clock, asyncio.get_running_loop()
+    rig.set_clock(drift=1.0)
+    before = clock.time(), clock.monotonic(), loop.time()
+    await asyncio.sleep(0.2)
+    after = clock.time(), clock.monotonic(), loop.time()
+    wall, monotonic, timers = (b - a for a, b in zip(before, after, strict=True))
+    assert 0.19 <= timers <= 0.2 + late(rig)
+    assert abs(wall - 2 * timers) < 0.1 and abs(monotonic - 2 * timers) < 0.1
+
+
 async def test_sleepers_wake_in_order(rig: Rig) -> None:
     """By when they are due, whatever the order in which they lay down."""
     seen: list[int] = []
