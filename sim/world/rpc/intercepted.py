@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import grpc
-from grpc.aio._call import StreamStreamCall, StreamUnaryCall, UnaryStreamCall, UnaryUnaryCall
+from grpc.aio._call import StreamUnaryCall, UnaryUnaryCall
 from grpc.aio._interceptor import (
     InterceptedStreamStreamCall,
     InterceptedStreamUnaryCall,
@@ -18,6 +18,7 @@ from grpc.aio._interceptor import (
 )
 
 from sim.world.rpc.metadata import as_metadata
+from sim.world.rpc.streaming import StreamStreamCall, UnaryStreamCall
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -20,6 +20,7 @@ from sim.world.rpc.handlers import Handler, finish_unary, understand
 from sim.world.rpc.metadata import excess
 from sim.world.rpc.options import parse_options
 from sim.world.rpc.targets import parse_address
+from sim.world.rpc.waking import wake
 from sim.world.rpc.worker import Worker
 from sim.world.rpc.world import FIRST_EPHEMERAL, world_of
 
@@ -242,28 +243,31 @@ class Server(grpc.aio.Server):
     def begin_unary(self, connection: ServerConnection, stream: ClientStream, data: bytes) -> None:
         """A unary request has come."""
         handler = self._methods.get(stream.method)
-        if handler is None or self.stopping or len(data) > self.max_receive or not connection.open:
-            frame = Frame("request", stream.sent, data=data, end=True, headers=())
-            self.begin(connection, stream, frame)
-            return
-        if stream.metadata and excess(stream.metadata):
+        if (
+            handler is None
+            or self.stopping
+            or len(data) > self.max_receive
+            or not connection.endpoint.open
+            or (stream.metadata and excess(stream.metadata))
+        ):
             self.begin(connection, stream, Frame("request", stream.sent, data=data, end=True, headers=()))
             return
-        context = Context(connection, stream, data, handler)
+        idle = self.idle
+        worker = idle.pop() if idle else None
+        context = Context(connection, stream, data, handler, worker)
         stream.remote = context
         connection.last = stream.number
         connection.streams[context] = None
         if stream.deadline is not None:
             context._watch_deadline(connection.env._now + stream.deadline - stream.sent)
-        idle = self.idle
-        if idle:
-            worker = idle.pop()
-            worker.context = context
-            context._worker = worker
-            waiter = worker.waiter
-            waiter.context.run(waiter.wakeup, self._settled)  # type: ignore[union-attr, arg-type]
-        else:
+        if worker is None:
             context._worker = Worker(self, context)
+        else:
+            worker.context = context
+            waiter = worker.waiter  # `wake`, written out
+            wakeup = waiter.wakeup
+            waiter.wakeup = None  # it refers to the task, and the worker counts references to that
+            waiter.context.run(wakeup, self._settled)  # type: ignore[union-attr, arg-type]
 
     def begin(self, connection: ServerConnection, stream: ClientStream, frame: Frame) -> None:
         """An RPC has come, with its first frame."""
@@ -276,10 +280,6 @@ class Server(grpc.aio.Server):
         context = Context(connection, stream, None, handler)
         stream.remote = context
         connection.streams[context] = None
-        if self._limit is not None:
-            context._excess = self._active >= self._limit
-            if not context._excess:
-                self._active += 1
         connection.last = stream.number
         refused = excess(stream.metadata)
         if refused:
@@ -288,6 +288,10 @@ class Server(grpc.aio.Server):
         if frame.data is not None and len(frame.data) > self.max_receive:
             context._too_large(frame.data)
             return
+        if self._limit is not None:
+            context._excess = self._active >= self._limit
+            if not context._excess:
+                self._active += 1
         if stream.deadline is not None:
             context._watch_deadline(connection.env._now + stream.deadline - stream.sent)
         if frame.data is not None and (handler is None or not handler.request_streaming):
@@ -302,8 +306,7 @@ class Server(grpc.aio.Server):
             worker = self.idle.pop()
             worker.context = context
             context._worker = worker
-            waiter = worker.waiter
-            waiter.context.run(waiter.wakeup, self._settled)  # type: ignore[union-attr, arg-type]
+            wake(worker.waiter, self._settled)
         else:
             context._worker = Worker(self, context)
 

@@ -19,7 +19,7 @@ from sim.world.rpc import status
 from sim.world.rpc.connection import FRAME, HEADERS, ClientConnection, Frame
 from sim.world.rpc.flow import Inflow, Outflow
 from sim.world.rpc.metadata import outbound
-from sim.world.timers import FIRE, SECOND, Timer
+from sim.world.timers import FIRE, SECOND, Handle, Timer
 
 if TYPE_CHECKING:  # msgspec looks at annotations only when it encodes
     from collections.abc import Callable  # noqa: TC004
@@ -242,10 +242,11 @@ class ClientStream(Struct, eq=False, weakref=True):
                 future.set_result(None)
         callbacks, self.callbacks = self.callbacks, None
         for callback in callbacks or ():
-            if PROCESS.get(None) is None:
-                self.channel.loop.call_soon(callback, context=self.channel.process.context.copy())
-            else:
+            if PROCESS.get(None) is not None:
                 callback()
+            else:
+                process = self.channel.process
+                self.channel.loop.run_now(Handle(callback, (), process.context.copy()))
 
     def set_initial(self, metadata: tuple[Any, ...]) -> None:
         """The initial metadata are known."""

@@ -83,7 +83,7 @@ class Worker:
         idle = server.idle
         # What a task that nobody has touched looks like, from this very place.
         variables, references, weak_references = copy_context(), getrefcount(task), getweakrefcount(task)
-        waiter = self.waiter
+        waiter, name, losing, max_send = self.waiter, self._name, server.losing, server.max_send
         while True:
             context = self.context
             assert context is not None
@@ -96,7 +96,7 @@ class Worker:
                     if context._plain:
                         encode = handler.response_serializer
                         data = response if encode is None else encode(response)
-                        if type(data) is not bytes or len(data) > server.max_send or server.losing:
+                        if type(data) is not bytes or losing or len(data) > max_send:
                             server.reply(context, data)
                         else:
                             connection = context._connection
@@ -109,7 +109,7 @@ class Worker:
                                     stream,
                                     data,
                                     connection.env._now,
-                                    self._name,
+                                    name,
                                 )
                             del connection.streams[context]
                             stream.remote = None
@@ -132,7 +132,7 @@ class Worker:
                 or getweakrefcount(task) != weak_references
                 or task.cancelling()
                 or task._callbacks is not None
-                or task.get_name() is not self._name
+                or task.get_name() is not name
                 or copy_context() != variables
                 or server.stopping
             ):

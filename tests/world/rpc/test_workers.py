@@ -1,0 +1,156 @@
+"""Tasks that serve are used again only when nobody can tell."""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+import weakref
+from typing import Any
+
+import pytest
+
+from protos.echo_pb2 import Words
+from tests.world.rpc.worlds import TestWorld, outcome
+
+VARIABLE: contextvars.ContextVar[str] = contextvars.ContextVar("variable", default="unset")
+kept: list[Any] = []
+
+
+async def plain(request: Any, context: Any) -> Any:
+    return request
+
+
+async def waits(request: Any, context: Any) -> Any:
+    await asyncio.sleep(0.001)
+    return request
+
+
+async def fails(request: Any, context: Any) -> Any:
+    raise ValueError("no")
+
+
+async def keeps_the_task(request: Any, context: Any) -> Any:
+    kept.append(asyncio.current_task())
+    return request
+
+
+async def keeps_it_weakly(request: Any, context: Any) -> Any:
+    kept.append(weakref.ref(asyncio.current_task()))  # type: ignore[arg-type]
+    return request
+
+
+async def sets_a_variable(request: Any, context: Any) -> Any:
+    VARIABLE.set("set")
+    return request
+
+
+async def names_the_task(request: Any, context: Any) -> Any:
+    asyncio.current_task().set_name("mine")  # type: ignore[union-attr]
+    return request
+
+
+async def gives_it_a_callback(request: Any, context: Any) -> Any:
+    asyncio.current_task().add_done_callback(lambda task: kept.append("done"))  # type: ignore[union-attr]
+    return request
+
+
+async def cancels_itself(request: Any, context: Any) -> Any:
+    asyncio.current_task().cancel()  # type: ignore[union-attr]
+    try:
+        await asyncio.sleep(1)
+    except asyncio.CancelledError:
+        return request
+
+
+def tasks_used(behaviour: Any) -> int:
+    world = TestWorld()
+    world.serve(say=behaviour)
+    kept.clear()
+
+    async def main() -> int:
+        stub = world.stub()
+        for _ in range(5):
+            await outcome(stub.Say(Words()))
+        workers: int = world.servers[0]._workers
+        return workers
+
+    return int(world.run(main))
+
+
+@pytest.mark.parametrize("behaviour", [plain, waits, fails])
+def test_an_untouched_task_serves_again(behaviour: Any) -> None:
+    assert tasks_used(behaviour) == 1
+
+
+@pytest.mark.parametrize(
+    "behaviour",
+    [
+        keeps_the_task,
+        keeps_it_weakly,
+        sets_a_variable,
+        names_the_task,
+        gives_it_a_callback,
+        cancels_itself,
+    ],
+)
+def test_a_task_that_was_touched_is_used_up(behaviour: Any) -> None:
+    assert tasks_used(behaviour) == 5
+
+
+def test_a_callback_on_the_task_runs_when_the_handler_has_ended() -> None:
+    tasks_used(gives_it_a_callback)
+    assert kept == ["done"] * 5
+
+
+def test_no_handler_sees_the_variables_of_another() -> None:
+    world = TestWorld()
+
+    async def say(request: Any, context: Any) -> Any:
+        before = VARIABLE.get()
+        VARIABLE.set(request.text)
+        return Words(text=before)
+
+    world.serve(say=say)
+
+    async def main() -> list[Any]:
+        stub = world.stub()
+        return [await outcome(stub.Say(Words(text=text))) for text in "abc"]
+
+    assert world.run(main) == ["unset", "unset", "unset"]
+
+
+def test_an_idle_worker_can_be_cancelled() -> None:
+    world = TestWorld()
+    world.serve()
+
+    async def main() -> Any:
+        stub = world.stub()
+        await stub.Say(Words())
+        for task in asyncio.all_tasks():
+            if task.get_name().startswith("rpc-"):
+                task.cancel()
+        await asyncio.sleep(0.01)
+        return await outcome(stub.Say(Words(text="still here")))
+
+    assert world.run(main) == "still here"
+
+
+def test_concurrent_calls_have_a_task_each() -> None:
+    world = TestWorld()
+    names: list[str] = []
+
+    async def say(request: Any, context: Any) -> Any:
+        names.append(asyncio.current_task().get_name())  # type: ignore[union-attr]
+        await asyncio.sleep(0.1)
+        return request
+
+    world.serve(say=say)
+
+    async def main() -> None:
+        stub = world.stub()
+        await asyncio.gather(*(stub.Say(Words()) for _ in range(10)))
+        await asyncio.gather(*(stub.Say(Words()) for _ in range(10)))
+
+    world.run(main)
+    assert len(set(names[:10])) == 10
+    assert set(names[10:]) == set(names[:10])
