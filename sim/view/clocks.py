@@ -15,8 +15,9 @@ from matplotlib.ticker import FuncFormatter, MaxNLocator
 
 from protos.trace import ClockSample
 from sim.trace.latency import UNITS
-from sim.view.paper import BLUE, GREY, RED, SERIES, SKY, Sheet
-from sim.view.text import INK, TEXT
+from sim.view.colours import BLUE, GREY, INK, RED, SERIES, SKY
+from sim.view.paper import Sheet
+from sim.view.text import TEXT
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

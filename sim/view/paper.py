@@ -1,8 +1,7 @@
-"""What the pictures are drawn on: sheets of stacked panels, time axes, colours, shaded faults.
+"""What the pictures are drawn on: sheets of stacked panels, time axes, legends.
 
 Positions are computed, in inches, instead of found by a layout engine: that is fast, and the same
 trace gives the same bytes. Everything that there may be many of is one collection, not many artists.
-Colours are Okabe and Ito's, which colour-blind readers can tell apart.
 """
 
 from __future__ import annotations
@@ -11,14 +10,14 @@ import math
 from typing import TYPE_CHECKING, Any
 
 from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.collections import LineCollection, PolyCollection
 from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
-from sim.trace.faults import Period, describe
 from sim.trace.latency import UNITS
-from sim.view.text import HEAD, INK, SMALL, TEXT, Labeller, Measure, shorten
+from sim.view.colours import BLUE, GREY, INK, PALE
+from sim.view.faults import LANE, draw_strip, place, shade
+from sim.view.text import HEAD, SMALL, TEXT, Labeller, Measure, shorten
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -28,51 +27,15 @@ if TYPE_CHECKING:
 
     from sim.view.run import Run
 
-BLUE, ORANGE, GREEN, PINK, SKY, RED, YELLOW = (
-    "#0072B2",
-    "#E69F00",
-    "#009E73",
-    "#CC79A7",
-    "#56B4E9",
-    "#D55E00",
-    "#F0E442",
-)
 SHADES = LinearSegmentedColormap.from_list("shades", ["#FFFFFF", "#9CC9E6", BLUE, "#002F4D"])
-GREY, PALE = "#767676", "#D9D9D9"
-SERIES = (BLUE, ORANGE, GREEN, PINK, SKY, "#8C6D31", "#5B4FA2", "#444444")
-
-FAULT_COLOURS = {
-    "crash": RED,
-    "pause": ORANGE,
-    "slow": ORANGE,
-    "partition": PINK,
-    "cut": PINK,
-    "isolate": PINK,
-    "delay": "#5B4FA2",
-    "loss": "#5B4FA2",
-    "lose-reply": "#5B4FA2",
-    "clock-skew": SKY,
-    "clock-drift": SKY,
-    "clock-jump": SKY,
-    "lying-master": SKY,
-}
-DISK_FAULT = GREEN  # disk faults, and kinds that this module does not know
-
 WIDTH = 12.0  # inches
 DPI = 100
 RIGHT = 0.35
-LANE = 0.19  # inches, a lane of fault labels
-LANES = 6
 STYLE: Any = {
     "text.parse_math": False,  # a "$" in a name is no formula
     "svg.hashsalt": "dsim",  # else the ids in an SVG are random
     "svg.fonttype": "none",  # text stays text
 }
-
-
-def fault_colour(name: str) -> str:
-    """Returns the colour of a kind of fault."""
-    return FAULT_COLOURS.get(name, DISK_FAULT)
 
 
 class TimeAxis:
@@ -123,9 +86,9 @@ class Sheet:
         self._measure = Measure()
         self.left = max([0.75, *(self._measure.width(label, TEXT) + 0.25 for label in labels)])
         self.width = WIDTH - self.left - right
-        placed, lanes = self._place_faults() if timed else ([], 0)
+        placed, lanes = place(run, self.width, self._measure) if timed else ([], 0)
         strip = lanes * LANE + 0.06 if placed else 0.0
-        bare = sum(not label for _, _, label, _ in placed)
+        bare = sum(not bar.label for bar in placed)
         if bare:
             says = [
                 *says,
@@ -143,7 +106,10 @@ class Sheet:
             self._write(0.2, 0.52 + 0.19 * number, line, TEXT, GREY)
         top = head
         if placed:
-            self._draw_strip(placed, top, strip)
+            where = (self.left / WIDTH, 1 - (top + strip - 0.06) / self.height)
+            size = (self.width / WIDTH, (strip - 0.06) / self.height)
+            draw_strip(self.figure.add_axes((*where, *size)), placed, run, self.width, lanes)
+            self._write(0.2, top + 0.1, "faults", SMALL, GREY)
             top += strip
         self.panels: list[Axes] = []
         for height in panels:
@@ -183,35 +149,9 @@ class Sheet:
                 enough to be seen; None shades from top to bottom.
             above: over what is drawn there, not below.
         """
-        areas: dict[str, list[list[tuple[float, float]]]] = {}
-        lines: dict[str, list[list[tuple[float, float]]]] = {}
-        low, high = panel.get_ylim()
         if bands and panel.get_position().height * self.height / len(bands) < 0.1:
             bands = None
-        order = 2.5 if above else 0.5
-        for period in self.run.faults:
-            left, right = self.time.x(period.start), self.time.x(period.end or period.start)
-            where = [(low, high)]
-            if bands and period.hosts:
-                where = [bands[host] for host in period.hosts if host in bands]
-            colour = fault_colour(period.name)
-            for bottom, top in where:
-                if period.instant:
-                    lines.setdefault(colour, []).append([(left, bottom), (left, top)])
-                else:
-                    areas.setdefault(colour, []).append(
-                        [(left, bottom), (right, bottom), (right, top), (left, top)]
-                    )
-        for colour, shapes in areas.items():
-            panel.add_collection(
-                PolyCollection(shapes, facecolors=colour, alpha=0.16, linewidths=0, zorder=order),
-                autolim=False,
-            )
-        for colour, segments in lines.items():
-            panel.add_collection(
-                LineCollection(segments, colors=colour, linewidths=1.4, linestyles=":", zorder=order),
-                autolim=False,
-            )
+        shade(panel, self.run, self.time.x, bands, above=above)
 
     def heat(self, panel: Axes, values: Any, share: int, unit: str) -> None:
         """Fills a panel of rows with a picture of numbers, and puts their scale to the right of it.
@@ -294,60 +234,6 @@ class Sheet:
         panel.set_xlim(self.time.x(self.run.start), self.time.x(self.run.end))
         panel.xaxis.set_major_locator(MaxNLocator(10, steps=[1, 2, 2.5, 5, 10]))
         panel.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.10g}"))
-
-    def _place_faults(self) -> tuple[list[tuple[Period, int, str, float]], int]:
-        """Gives each fault a lane in which its bar and its label touch no other's.
-
-        Returns: fault, lane, label ("" when there is no room for one), left edge of the label in
-        inches; and the number of lanes.
-        """
-        scale = self.width / (self.run.end - self.run.start)
-        ends: list[float] = []
-        placed = []
-        for period in self.run.faults:
-            left = (period.start - self.run.start) * scale
-            right = max(((period.end or period.start) - self.run.start) * scale, left + 0.08)
-            label = shorten(describe(period), 60)
-            wide = self._measure.width(label, SMALL) + 0.12
-            text = min(left, self.width - wide)
-            from_, to = min(left, text), max(right, text + wide)
-            lane = next((number for number, end in enumerate(ends) if end <= from_), len(ends))
-            if lane == LANES:
-                lane, label, to = LANES - 1, "", max(ends[-1], right)
-            if lane == len(ends):
-                ends.append(0.0)
-            ends[lane] = to + 0.05
-            placed.append((period, lane, label, text))
-        return placed, len(ends)
-
-    def _draw_strip(self, placed: list[tuple[Period, int, str, float]], top: float, height: float) -> None:
-        strip = self.figure.add_axes(
-            (
-                self.left / WIDTH,
-                1 - (top + height - 0.06) / self.height,
-                self.width / WIDTH,
-                (height - 0.06) / self.height,
-            )
-        )
-        strip.axis("off")
-        strip.set_xlim(0, self.width)
-        strip.set_ylim((height - 0.06) / LANE, 0)
-        scale = self.width / (self.run.end - self.run.start)
-        shapes, colours = [], []
-        for period, lane, label, text in placed:
-            left = (period.start - self.run.start) * scale
-            right = max(((period.end or period.start) - self.run.start) * scale, left + 0.05)
-            shapes.append(
-                [(left, lane + 0.06), (right, lane + 0.06), (right, lane + 0.94), (left, lane + 0.94)]
-            )
-            colours.append(fault_colour(period.name))
-            if label:
-                strip.text(text + 0.06, lane + 0.52, label, fontsize=SMALL, color=INK, va="center_baseline")
-        strip.add_collection(
-            PolyCollection(shapes, facecolors=colours, edgecolors=colours, alpha=0.4, linewidths=0.8),
-            autolim=False,
-        )
-        self._write(0.2, top + 0.1, "faults", SMALL, GREY)
 
     def _write(self, left: float, top: float, text: str, size: float, colour: str, **more: Any) -> None:
         self.figure.text(

@@ -16,7 +16,8 @@ from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormat
 from protos.trace import Message
 from sim.trace.calls import Calls
 from sim.trace.latency import Durations, in_words
-from sim.view.paper import BLUE, GREEN, GREY, ORANGE, RED, Sheet
+from sim.view.colours import BLUE, GREEN, GREY, ORANGE, RED
+from sim.view.paper import Sheet
 from sim.view.text import TEXT
 
 if TYPE_CHECKING:

@@ -18,8 +18,9 @@ from matplotlib.patches import Patch
 from protos.trace import Log, Lost, Message, Note
 from sim.trace.calls import ANSWERS
 from sim.trace.latency import in_words
-from sim.view.paper import BLUE, GREEN, GREY, RED, SKY, Sheet
-from sim.view.text import INK, shorten
+from sim.view.colours import BLUE, GREEN, GREY, INK, RED, SKY
+from sim.view.paper import Sheet
+from sim.view.text import shorten
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -7,11 +7,12 @@ from typing import TYPE_CHECKING, Any, Literal
 from matplotlib.backends.backend_agg import RendererAgg
 from matplotlib.font_manager import FontProperties
 
+from sim.view.colours import INK
+
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 SMALL, TEXT, HEAD = 7.5, 9.0, 11.5  # points
-INK = "#222222"
 
 
 class Labeller:

@@ -16,7 +16,8 @@ from matplotlib.patches import Patch
 
 from protos.trace import Span
 from sim.trace.latency import in_words
-from sim.view.paper import GREY, RED, SERIES, Sheet
+from sim.view.colours import GREY, RED, SERIES
+from sim.view.paper import Sheet
 from sim.view.text import shorten
 
 if TYPE_CHECKING:

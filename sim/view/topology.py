@@ -15,7 +15,8 @@ from matplotlib.collections import LineCollection
 from matplotlib.lines import Line2D
 
 from protos.trace import Lost, Message
-from sim.view.paper import BLUE, ORANGE, RED, SKY, Sheet
+from sim.view.colours import BLUE, ORANGE, RED, SKY
+from sim.view.paper import Sheet
 from sim.view.text import TEXT, shorten
 
 if TYPE_CHECKING:

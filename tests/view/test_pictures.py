@@ -17,7 +17,7 @@ from matplotlib.text import Text
 
 from protos.trace import FaultEvent, HostEvent, Lost, Message, Note, TraceEvent
 from sim.view import KINDS, Run, ViewError, draw, kinds
-from sim.view.paper import fault_colour
+from sim.view.faults import fault_colour
 from tests.trace.story import Story, save, tell
 
 if TYPE_CHECKING:
