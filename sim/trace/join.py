@@ -24,6 +24,9 @@ if TYPE_CHECKING:
 Line: TypeAlias = Message | Lost | Span | Note | Log | HostEvent | FaultEvent | ClockSample | Sent
 _Key: TypeAlias = tuple[int, str, int, str]
 
+MADE_UP = ("UNAVAILABLE", "DEADLINE_EXCEEDED", "CANCELLED")
+"""Codes with which the caller's own gRPC ends a call that nobody answers: no message, unless one was sent."""
+
 _WINDOW = 4096
 """Lines held back to be put in order: threads of a node may write a moment after they looked at the clock."""
 
@@ -104,8 +107,12 @@ def _paired(lines: Iterator[Line]) -> Iterator[TraceEvent]:
             under_way[line.call, line.part, line.index, line.target] = line
             continue
         if isinstance(line, Message):
-            half = under_way.pop((line.call, line.part, line.index, line.host), None)
+            key = (line.call, line.part, line.index, line.host)
+            half = under_way.get(key)
+            if line.code in MADE_UP and (half is None or half.code != line.code):
+                continue
             if half is not None:
+                del under_way[key]
                 line.sent = half.time
                 line.size = line.size or half.size
         elif isinstance(line, HostEvent) and line.name == "crash":
