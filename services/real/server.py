@@ -218,7 +218,7 @@ class Context:
     async def abort(self, code: grpc.StatusCode, details: str = "", trailing_metadata: Any = ()) -> None:
         """Ends the call with an error."""
         if not self._inner.done():
-            await self._call.end(self._inner, code.name)
+            await self._call.end(self._inner, getattr(code, "name", str(code)))  # a number does, too
         await self._inner.abort(code, details, trailing_metadata)
 
     async def abort_with_status(self, status: grpc.Status) -> None:
