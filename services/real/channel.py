@@ -37,12 +37,6 @@ _OPTIONS = (
     ("grpc.enable_http_proxy", 0),  # the machine's proxy has no say between hosts of a cluster
 )
 
-# Status codes that the caller's own core may have made up: no message of the peer's.
-_LOCAL = (
-    grpc.StatusCode.UNAVAILABLE.value[0],
-    grpc.StatusCode.DEADLINE_EXCEEDED.value[0],
-    grpc.StatusCode.CANCELLED.value[0],
-)
 _LATE = cygrpc.AioRpcStatus(grpc.StatusCode.DEADLINE_EXCEEDED.value[0], "Deadline Exceeded", (), None)
 _NAMES = {code.value[0]: code.name for code in grpc.StatusCode}
 
@@ -293,8 +287,8 @@ class _Call(cygrpc._AioCall):  # type: ignore[misc]
             self.reads += 1
 
     def _ended(self, response: bytes | None) -> None:
-        """Records how the call ended, if it was the peer that ended it."""
+        """Records how the call ended. Whether the peer said so or the core made it up, `joined` finds out."""
         status = self._status
-        code = status.code() if status is not None else 0
-        if code not in _LOCAL:
+        if status is not None:
+            code = status.code()
             self._received(len(response) if response else 0, _NAMES.get(code, str(code)))

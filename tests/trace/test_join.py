@@ -53,6 +53,24 @@ def test_halves_become_messages_and_what_has_none_is_lost(tmp_path: Path) -> Non
     )
 
 
+def test_an_error_that_the_callers_side_made_up_is_no_message(tmp_path: Path) -> None:
+    a, b = tmp_path / "nodes" / "a", tmp_path / "nodes" / "b"
+    write(
+        a / "trace-0.jsonl",
+        Message(T + 5, "a", "b", T + 5, 1, "/S/M", "response", 0, "UNAVAILABLE"),
+        Message(T + 15, "a", "b", T + 15, 2, "/S/M", "response", 0, "UNAVAILABLE"),
+        Message(T + 25, "a", "b", T + 25, 3, "/S/M", "response", 0, "UNAVAILABLE"),
+    )
+    write(
+        b / "sent-0.jsonl",
+        Sent(T + 12, "b", "a", 2, "/S/M", "response", 0, "UNAVAILABLE"),
+        Sent(T + 22, "b", "a", 3, "/S/M", "response", 0, "OK"),
+    )
+    said, lost = joined(tmp_path, T)
+    assert said == Message(15, "a", "b", 12, 2, "/S/M", "response", 0, "UNAVAILABLE")
+    assert isinstance(lost, Lost) and lost.call == 3  # the answer that the caller never heard
+
+
 def test_times_count_from_the_start_that_is_given_and_own_records_fit_in(tmp_path: Path) -> None:
     write(tmp_path / "nodes" / "a" / "trace-0.jsonl", HostEvent(T + 5, "a", "boot"), Note(T + 9, "a", "x"))
     mine = [Note(1, "scenario", "first"), Note(7, "scenario", "middle")]
