@@ -36,6 +36,7 @@ def report(
     """Returns the headline and, below it, a line for each waiting task: its host, name and place."""
     waiting = sorted(asyncio.all_tasks(loop) if tasks is None else tasks, key=hash)
     waiting = [task for task in waiting if not getattr(getattr(task, "process", None), "dead", False)]
+    waiting = [task for task in waiting if not _idle(task)]
     lines = [headline]
     for task in waiting[:most]:
         process = getattr(task, "process", None)
@@ -44,6 +45,12 @@ def report(
     if len(waiting) > most:
         lines.append(f"  ... and {len(waiting) - most} more tasks")
     return "\n".join(lines)
+
+
+def _idle(task: asyncio.Task[Any]) -> bool:
+    """Says whether a task is an RPC server's that has nothing to do: it is not what is stuck."""
+    coroutine = task.get_coro()
+    return _what(task) == "Worker._run" and not hasattr(getattr(coroutine, "cr_await", None), "close")
 
 
 def _what(task: asyncio.Task[Any]) -> str:

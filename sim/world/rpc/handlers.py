@@ -161,7 +161,8 @@ async def _stream(server: Server, context: Context, handler: Handler, request: A
             context._check()
             await context.write(response)
     context._check()
-    context._conclude()
+    if not server.loses(context):
+        context._conclude()
 
 
 def finish_unary(context: Context, response: Any, encode: Any, max_send: float) -> None:

@@ -323,24 +323,27 @@ class Server(grpc.aio.Server):
 
     def finish_unary(self, context: Context, handler: Handler, response: Any) -> None:
         """Sends the response of a handler, and whatever it has said of status and metadata."""
-        if self.losing and self._world.loses(self.process.name, context._stream.method):
-            self._lose(context)
+        if self.loses(context):
             return
         finish_unary(context, response, handler.response_serializer, self.max_send)
 
     def reply(self, context: Context, data: Any) -> None:
         """Sends a serialized response that needs a second look."""
-        if self.losing and self._world.loses(self.process.name, context._stream.method):
-            self._lose(context)
+        if self.loses(context):
             return
         finish_unary(context, data, None, self.max_send)
 
-    def _lose(self, context: Context) -> None:
+    def loses(self, context: Context) -> bool:
+        """Loses the reply that is about to be sent, if a fault wants that, and says so."""
+        stream, connection = context._stream, context._connection
+        if not self.losing or not self._world.loses(self.process.name, stream.method):
+            return False
+        connection.lose(stream, "response", connection.env._now, 0, "the reply was lost")
         context._status_sent = True
         context._plain = False
-        connection = context._connection
         connection.endpoint.abort()
         connection.broken("the reply was lost")
+        return True
 
     # Workers
 

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from protos.echo_pb2 import Words
+from sim.world.stuck import Deadlock
 from tests.world.rpc.worlds import TestWorld, outcome
 
 VARIABLE: contextvars.ContextVar[str] = contextvars.ContextVar("variable", default="unset")
@@ -154,3 +155,24 @@ def test_concurrent_calls_have_a_task_each() -> None:
     world.run(main)
     assert len(set(names[:10])) == 10
     assert set(names[10:]) == set(names[:10])
+
+
+def test_idle_workers_are_not_reported_as_stuck() -> None:
+    world = TestWorld()
+
+    async def say(request: Any, context: Any) -> Any:
+        if request.text == "stuck":
+            await asyncio.Event().wait()
+        return request
+
+    world.serve(say=say)
+
+    async def main() -> None:
+        stub = world.stub()
+        await asyncio.gather(*(stub.Say(Words()) for _ in range(5)))
+        await stub.Say(Words(text="stuck"))
+
+    with pytest.raises(Deadlock) as caught:
+        world.run(main)
+    assert str(caught.value).count("Worker._run") == 1
+    assert "in test_idle_workers_are_not_reported_as_stuck.<locals>.say" in str(caught.value)
