@@ -8,13 +8,24 @@ from sim.cli import cluster, pictures, runs
 from sim.explore import commands as exploring
 
 app = typer.Typer(
-    help="A lab for distributed systems: one program, a deterministic simulation and a real local cluster.",
-    epilog="Start with: dsim run basics/ping",
-    no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,  # a bug of ours shows as it is; unusable input never gets that far
     rich_markup_mode=None,  # plain help: it starts in half the time
 )
+
+
+@app.callback(
+    invoke_without_command=True,
+    help="A lab for distributed systems: one program, a deterministic simulation and a real local cluster.",
+    epilog="Example: dsim run basics/ping",
+)
+def start(context: typer.Context) -> None:
+    """Shows the help when no command is named."""
+    if context.invoked_subcommand is None:
+        print(context.get_help())
+        raise typer.Exit(2)
+
+
 runs.register(app)
 exploring.register(app)
 pictures.register(app)

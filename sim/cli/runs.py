@@ -75,9 +75,9 @@ def list_(json: JsonOption = False) -> None:
 def run(
     scenario: ScenarioArgument,
     world: Annotated[
-        str, typer.Option(help="sim: the simulated world; grpc: real processes on this machine.")
+        str, typer.Option(metavar="WORLD", help="sim: the simulated one; grpc: real processes, here.")
     ] = "sim",
-    seed: Annotated[int, typer.Option(help="Decides everything in the simulated world.")] = 0,
+    seed: Annotated[int, typer.Option(metavar="N", help="Decides everything in the simulated world.")] = 0,
     set_: SetOption = [],  # noqa: B006 (typer copies it)
     out: Annotated[
         Path | None, typer.Option(metavar="DIR", help="The run folder, new or empty. [default: below runs/]")

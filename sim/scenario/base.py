@@ -22,7 +22,8 @@ if TYPE_CHECKING:
     from services.host import Host
     from sim.faults import Action, AnyFault, Fault
     from sim.scenario.api import OpenOperation, Program
-    from sim.scenario.run import Plan, Records
+    from sim.scenario.plan import Plan
+    from sim.scenario.records import Records
     from sim.world.chance import Chance
 
 STORYTELLER = "scenario"

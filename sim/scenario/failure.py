@@ -27,6 +27,14 @@ _DELIBERATE = (RunFailed, ClusterError, ValueError, TimeoutError)
 """What the lab raises when it is used wrongly: the place that counts is where it was used."""
 
 
+def reason(exc: BaseException) -> str:
+    """Returns a failure in one line."""
+    first = next(iter(str(exc).splitlines()), "")
+    if isinstance(exc, Stuck):
+        return first.rstrip(":;")
+    return f"{type(exc).__name__}: {first}" if first else type(exc).__name__
+
+
 def describe(exc: BaseException, file: Path) -> str:
     """Returns the traceback of a failure.
 

@@ -22,7 +22,8 @@ if TYPE_CHECKING:
     from services.host import Host
     from sim.faults import AnyFault
     from sim.scenario.api import Program
-    from sim.scenario.run import Plan, Records
+    from sim.scenario.plan import Plan
+    from sim.scenario.records import Records
 
 CLUSTER = "cluster"
 """The folder, within the run's, that holds what the nodes left: logs, data, their own traces."""

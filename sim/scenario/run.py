@@ -3,22 +3,18 @@
 from __future__ import annotations
 
 import contextlib
-import shlex
 import threading
 import time
-from contextvars import Context
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from services.recorder import Recorder
-from sim.faults import Action, write_schedule
-from sim.scenario.definition import Scenario
-from sim.scenario.discover import find
-from sim.scenario.errors import InvalidInput, near
-from sim.scenario.failure import describe
-from sim.scenario.folder import HISTORY, SCHEDULE, TRACE, RunFolder, Unwritable, unwritable
+from sim.scenario.errors import InvalidInput
+from sim.scenario.failure import describe, reason
+from sim.scenario.folder import HISTORY, TRACE, RunFolder, Unwritable
+from sim.scenario.plan import make_plan, replay_command
+from sim.scenario.records import Records
 from sim.scenario.summary import CheckResult, Summary, Verdict
 from sim.view import ViewError
 from sim.view.studio import Studio
@@ -28,107 +24,14 @@ if TYPE_CHECKING:
     from typing import TypeAlias
 
     from protos.history import Operation
+    from sim.faults import Action
     from sim.scenario.base import BaseWorld
+    from sim.scenario.definition import Scenario
+    from sim.scenario.plan import Plan
 
     Progress: TypeAlias = Callable[[float, int], None]
 
-WORLDS = ("sim", "grpc")
 _PROGRESS_EVERY_S = 0.25
-
-
-class Plan(msgspec.Struct):
-    """All that decides a run.
-
-    Attributes:
-        scenario: the story and what it declares.
-        arguments: all its parameters.
-        world: "sim" or "grpc".
-        seed: decides everything in the simulated world, and the story's own choices in the real one.
-        schedule: replaces the schedule of faults that the story plays.
-        interleave: the seed also decides which ready task runs first.
-        limit_s: real seconds that the run may take; None for the usual limit.
-    """
-
-    scenario: Scenario
-    arguments: dict[str, Any]
-    world: Literal["sim", "grpc"]
-    seed: int
-    schedule: list[Action] | None = None
-    interleave: bool = False
-    limit_s: float | None = None
-
-
-class Records:
-    """What a run writes while it goes on.
-
-    Args:
-        folder: where to; None keeps nothing but digests and counts.
-
-    Attributes:
-        trace, history: the two streams.
-        failed: the first refusal of the disk; the run is then aborted.
-        operations: the history in memory, kept only where `keep_history`.
-    """
-
-    def __init__(self, folder: Path | None, *, keep_history: bool) -> None:
-        self.folder = folder
-        self.failed: OSError | None = None
-        self.abort: Callable[[], None] = lambda: None
-        self.operations: list[Operation] = []
-        self.has_played = False
-        keep = self.operations.extend if keep_history else None
-        self.trace = _GuardedRecorder(self, folder / TRACE if folder else None)
-        self.history = _GuardedRecorder(self, folder / HISTORY if folder else None, keep)
-
-    def played(self, schedule: list[Action]) -> None:
-        """Keeps the schedule that is played."""
-        self.has_played = True
-        if self.folder is not None:
-            try:  # in a context of its own: this is not the simulated host that writes
-                Context().run((self.folder / SCHEDULE).write_bytes, write_schedule(schedule))
-            except OSError as exc:
-                self.refused(exc)
-
-    def refused(self, exc: OSError) -> None:
-        """Notes that the disk takes no more, and aborts the run."""
-        if self.failed is None:
-            self.failed = exc
-            self.abort()
-
-    def close(self) -> None:
-        """Closes both streams.
-
-        Raises:
-            InvalidInput: the disk did not take what was recorded.
-        """
-        for recorder in (self.trace, self.history):
-            recorder.close()
-        if self.failed is not None:
-            assert self.folder is not None
-            raise unwritable(self.folder, self.failed)
-
-
-class _GuardedRecorder(Recorder):
-    """A recorder whose disk may fail without the failure surfacing in the midst of a service."""
-
-    def __init__(
-        self, records: Records, path: Path | None, keep: Callable[[list[Any]], None] | None = None
-    ) -> None:
-        self._records = records
-        super().__init__(path, keep)
-
-    def flush(self) -> None:
-        try:
-            super().flush()
-        except OSError as exc:
-            self._batch.clear()
-            self._records.refused(exc)
-
-    def close(self) -> None:
-        try:
-            super().close()
-        except OSError as exc:
-            self._records.refused(exc)
 
 
 def run(
@@ -170,7 +73,7 @@ def run(
         if plots is True and out is not None:  # first of all: it loads its libraries meanwhile
             plots = stack.enter_context(Studio())
         studio = plots if isinstance(plots, Studio) else None
-        plan = _plan(scenario, params, world, seed, schedule, interleave, limit_s)
+        plan = make_plan(scenario, params, world, seed, schedule, interleave, limit_s)
         return _kept(plan, RunFolder(Path(out)) if out is not None else None, studio, progress)
 
 
@@ -190,36 +93,6 @@ def _kept(plan: Plan, folder: RunFolder | None, studio: Studio | None, progress:
         if folder is not None:
             folder.discard()
         raise
-
-
-def _plan(
-    scenario: Scenario | str | Path,
-    params: Mapping[str, Any] | None,
-    world: str,
-    seed: int,
-    schedule: Sequence[Action] | None,
-    interleave: bool,
-    limit_s: float | None,
-) -> Plan:
-    found = scenario if isinstance(scenario, Scenario) else find(scenario)
-    arguments = found.arguments(params or {})
-    if world not in WORLDS:
-        raise InvalidInput(
-            f"there is no world {world!r}{near(world, WORLDS)} (there are: {', '.join(WORLDS)})"
-        )
-    if interleave and world != "sim":
-        raise InvalidInput("only the simulated world can permute ready tasks: --interleave needs --world sim")
-    if limit_s is not None and limit_s <= 0:
-        raise InvalidInput(f"the limit must be more than 0 s of real time, not {limit_s:g}")
-    return Plan(
-        found,
-        arguments,
-        "sim" if world == "sim" else "grpc",
-        seed,
-        None if schedule is None else list(schedule),
-        interleave,
-        limit_s,
-    )
 
 
 def _run(plan: Plan, folder: RunFolder | None, studio: Studio | None, progress: Progress | None) -> Summary:
@@ -244,7 +117,7 @@ def _told(plan: Plan, folder: Path | None, progress: Progress | None) -> Summary
     records = Records(folder, keep_history=bool(plan.scenario.history_checks))
     world = _world(plan, records)
     records.abort = world.abort
-    error = ""
+    why = error = ""
     started = time.monotonic()
     try:
         with _watched(world, records, progress):
@@ -253,7 +126,7 @@ def _told(plan: Plan, folder: Path | None, progress: Progress | None) -> Summary
         raise
     except BaseException as exc:  # whatever a scenario raises is its verdict
         if records.failed is None:
-            error = describe(exc, plan.scenario.file)
+            why, error = reason(exc), describe(exc, plan.scenario.file)
     finally:
         wall_s = time.monotonic() - started
         world.history.close()
@@ -265,7 +138,9 @@ def _told(plan: Plan, folder: Path | None, progress: Progress | None) -> Summary
             f"\n\nThe program on {failure.host} had failed: {failure.error}\n{failure.detail}"
             for failure in world.failures()
         )
-    checks, error = _judge(plan.scenario, world, records.operations, error)
+    checks, failed = _judge(plan.scenario, world, records.operations)
+    if failed is not None and not error:
+        why, error = reason(failed), describe(failed, plan.scenario.file)
     verdict: Verdict = "error" if error else "pass" if all(check.ok for check in checks) else "fail"
     return Summary(
         scenario=plan.scenario.name,
@@ -285,6 +160,7 @@ def _told(plan: Plan, folder: Path | None, progress: Progress | None) -> Summary
         replay=replay_command(plan, folder),
         interleave=plan.interleave,
         limit_s=plan.limit_s,
+        reason=why,
         error=error,
         failures=[f"{failure.host}: {failure.error}" for failure in world.failures()],
     )
@@ -322,18 +198,19 @@ def _world(plan: Plan, records: Records) -> BaseWorld:
 
 
 def _judge(
-    scenario: Scenario, world: BaseWorld, history: list[Operation], error: str
-) -> tuple[list[CheckResult], str]:
-    """Returns the verdict of every check, in order of declaration."""
-    results = dict(world.results)
+    scenario: Scenario, world: BaseWorld, history: list[Operation]
+) -> tuple[list[CheckResult], Exception | None]:
+    """Returns the verdict of every check, in order of declaration, and what a check raised."""
+    results: dict[str, CheckResult | None] = dict(world.results)
+    failed: Exception | None = None
     for check in scenario.history_checks:
         try:
             ok, detail = check(history)
         except Exception as exc:
-            error = error or describe(exc, scenario.file)
+            failed = failed or exc
         else:
             results[check.name] = CheckResult(check.name, bool(ok), detail)
-    return [result or CheckResult(name, False, "never reached") for name, result in results.items()], error
+    return [result or CheckResult(name, False, "never reached") for name, result in results.items()], failed
 
 
 def words(summary: Summary, folder: Path) -> str:
@@ -341,23 +218,8 @@ def words(summary: Summary, folder: Path) -> str:
     from sim.trace.read import read_history, read_trace
     from sim.trace.words import paragraph
 
-    return paragraph(read_trace(folder / TRACE), read_history(folder / HISTORY), msgspec.to_builtins(summary))
-
-
-def replay_command(plan: Plan, folder: Path | None) -> str:
-    """Returns the command that runs the same again."""
-    words = ["dsim", "run", plan.scenario.locator, "--seed", str(plan.seed)]
-    if plan.world != "sim":
-        words += ["--world", plan.world]
-    if plan.interleave:
-        words.append("--interleave")
-    for name, value in plan.arguments.items():
-        if value != plan.scenario.parameters[name].default:
-            text = value if isinstance(value, str) else msgspec.json.encode(value).decode()
-            words += ["--set", f"{name}={text}"]
-    if plan.schedule is not None and folder is not None:
-        words += ["--schedule", str(folder / SCHEDULE)]
-    return shlex.join(words)
+    told = {**msgspec.to_builtins(summary), "error": summary.reason}
+    return paragraph(read_trace(folder / TRACE), read_history(folder / HISTORY), told)
 
 
 def _version() -> str:

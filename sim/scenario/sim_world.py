@@ -18,7 +18,8 @@ if TYPE_CHECKING:
     from services.host import Host
     from sim.faults import AnyFault
     from sim.scenario.api import Program
-    from sim.scenario.run import Plan, Records
+    from sim.scenario.plan import Plan
+    from sim.scenario.records import Records
     from sim.world.network import Endpoint
 
 _KNOCK_EVERY_S = 0.01  # virtual seconds between two looks at a host that is to serve

@@ -29,7 +29,8 @@ class Summary(Struct, kw_only=True):
 
     Attributes:
         verdict: "pass"; "fail" (a check was violated); "error" (the scenario itself failed).
-        error: with the verdict "error": the traceback, from the scenario's file on, or the report of
+        reason: with the verdict "error": why, in one line.
+        error: the same at length: the traceback, from the scenario's file on, or the report of
             who waits where.
         events: lines of the trace.
         operations: of the history, counted once each.
@@ -65,6 +66,7 @@ class Summary(Struct, kw_only=True):
     source: str = ""
     interleave: bool = False
     limit_s: float | None = None
+    reason: str = ""
     error: str = ""
     failures: list[str] = []
     words: str = ""

@@ -122,6 +122,12 @@ def test_ctrl_c_ends_with_130_and_keeps_what_was_recorded(tmp_path: Path) -> Non
     assert not (tmp_path / "here" / "summary.json").exists()
 
 
+def test_without_a_command_the_help_is_shown(dsim: Dsim) -> None:
+    result = dsim()
+    assert (result.status, result.err) == (2, "")
+    assert result.out == dsim("--help").out
+
+
 @pytest.mark.parametrize(
     "command",
     ["list", "run", "replay", "sweep", "shrink", "plot", "export", "up", "status", "fault", "heal", "down"],

@@ -182,6 +182,7 @@ def test_a_story_that_fails_by_itself_is_an_error_that_tells_where(how: str, sai
     assert (summary.verdict, summary.exit_status) == ("error", 3)
     assert said in summary.error
     assert "test_run.py" in summary.error
+    assert len(summary.reason.splitlines()) == 1
 
 
 def test_the_traceback_starts_in_the_scenarios_file_and_shows_none_of_ours() -> None:
@@ -293,7 +294,7 @@ def test_a_run_that_is_interrupted_keeps_what_was_recorded_and_is_marked(tmp_pat
 def test_a_disk_that_is_full_ends_the_run_with_one_line(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(sys.modules["sim.scenario.run"], "TRACE", "/dev/full")
+    monkeypatch.setattr(sys.modules["sim.scenario.records"], "TRACE", "/dev/full")
 
     @scenario(checks=("fine",))
     async def chatters(world: World) -> None:
