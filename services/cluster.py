@@ -14,8 +14,6 @@ import os
 import secrets
 import shutil
 import signal
-import subprocess
-import sys
 import time
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -39,17 +37,18 @@ from services.real.folder import (
     write_struct,
     write_whole,
 )
+from services.real.launch import last_words, launch, search_path
 from services.real.names import NAME, Names, free_port, reached_at
 from services.real.processes import Process
 from services.real.programs import program_name
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+    from subprocess import Popen
     from types import TracebackType
 
 __all__ = ["Cluster", "ClusterError", "NodeStatus"]
 
-_STARTS_WITHIN = 20.0  # seconds
 _STOPS_WITHIN = 5.0  # seconds between SIGTERM and SIGKILL
 _ANSWERS_WITHIN = 3.0  # seconds that a control service is given
 _POLL = 0.01
@@ -90,7 +89,7 @@ class Cluster:
         self._owned = owned
         self._token = folder.token.read_text()
         self._names = Names(folder.names, reached_at(about.listen))
-        self._children: dict[str, subprocess.Popen[bytes]] = {}
+        self._children: dict[str, Popen[bytes]] = {}
         self._clients: dict[str, ClientHost] = {}
 
     @classmethod
@@ -187,7 +186,7 @@ class Cluster:
         except (TypeError, ValueError) as exc:
             what = "the parameters are no JSON values: " if not str(exc).count("process of its own") else ""
             raise ClusterError(f"{name} cannot be started: {what}{exc}") from None
-        node = NodeFile(name, named, parameters, adopt, 0, time.time(), _search_path(), os.getcwd())
+        node = NodeFile(name, named, parameters, adopt, 0, time.time(), search_path(), os.getcwd())
         self.folder.node(name).data.mkdir(parents=True, exist_ok=True)
         await self._launch(node)
 
@@ -203,44 +202,13 @@ class Cluster:
         await self._launch(node)
 
     async def _launch(self, node: NodeFile) -> None:
-        folder = self.folder.node(node.name)
-        folder.control.unlink(missing_ok=True)
-        write_struct(folder.node, node)
-        command = [sys.executable, "-m", "services.node", str(self.folder.path), node.name]
         if self._owned:
-            command += ["--owner", str(os.getpid())]
+            ties = ["--owner", str(os.getpid())]
         elif self.about.owner is not None:
-            command += ["--watch", str(self.about.owner.pid), self.about.owner.started]
-        root = str(Path(__file__).resolve().parent.parent)
-        path = os.pathsep.join(entry for entry in (root, os.environ.get("PYTHONPATH")) if entry)
-        with folder.log.open("ab") as log:
-            child = subprocess.Popen(
-                command,
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
-                cwd=node.cwd if Path(node.cwd).is_dir() else None,
-                env={**os.environ, "PYTHONPATH": path, "PYTHONUNBUFFERED": "1"},
-                start_new_session=True,
-            )
-        self._children[node.name] = child
-        try:
-            process = Process.of(child.pid)
-            write_struct(folder.process, process)
-            deadline = time.monotonic() + _STARTS_WITHIN
-            while not folder.control.exists():
-                if child.poll() is not None:
-                    raise ClusterError(f"{node.name} did not start: {self._last_words(node.name)}")
-                if time.monotonic() > deadline:
-                    raise ClusterError(
-                        f"{node.name} did not start within {_STARTS_WITHIN:g} s; see {folder.log}"
-                    )
-                await asyncio.sleep(_POLL)
-        except BaseException:
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(child.pid, signal.SIGKILL)  # not waited for yet, so the number is still its own
-            child.wait()
-            raise
+            ties = ["--watch", str(self.about.owner.pid), self.about.owner.started]
+        else:
+            ties = []
+        self._children[node.name] = await launch(self.folder, node, ties)
 
     async def serving(
         self, names: Iterable[str] = (), within: float = 10.0, port: int = DEFAULT_PORT
@@ -264,7 +232,7 @@ class Cluster:
     async def _serves(self, name: str, port: int) -> bool:
         status = await self._node_status(name)
         if status.state == "dead":
-            raise ClusterError(f"{name} is dead: {self._last_words(name)}")
+            raise ClusterError(f"{name} is dead: {last_words(self.folder.node(name))}")
         return any(number == port for number, _ in status.ports)
 
     async def detach(self) -> None:
@@ -467,15 +435,3 @@ class Cluster:
             ),
         ) as channel:
             yield control_pb2_grpc.ControlStub(channel)
-
-    def _last_words(self, name: str) -> str:
-        """Returns the last line of a node's log."""
-        log = self.folder.node(name).log
-        lines = log.read_text(errors="replace").split("\n") if log.exists() else []
-        said = next((line.strip() for line in reversed(lines) if line.strip()), "it said nothing")
-        return f"{said} ({log})"
-
-
-def _search_path() -> list[str]:
-    """Returns where this process finds modules, for a node to find the same."""
-    return [str(Path(entry or ".").resolve()) for entry in sys.path]

@@ -23,7 +23,15 @@ from google.protobuf import json_format
 
 from protos import control_pb2, control_pb2_grpc
 from services.real.adopt import adopt
-from services.real.folder import ClusterFile, ClusterFolder, NodeFile, NodeFolder, read_struct, write_whole
+from services.real.folder import (
+    ClusterFile,
+    ClusterFolder,
+    NodeFile,
+    NodeFolder,
+    read_struct,
+    write_struct,
+    write_whole,
+)
 from services.real.host import RealHost
 from services.real.names import Names, reached_at
 from services.real.processes import Process, die_with_parent, outlive_parent, resident_bytes, watch
@@ -194,6 +202,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
         watch(owner.alive, lambda: os.killpg(0, signal.SIGKILL))
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     cluster = ClusterFolder(given.cluster)
+    write_struct(
+        cluster.node(given.name).process, Process.of(os.getpid())
+    )  # if its starter could not any more
     status = 1
     with contextlib.suppress(KeyboardInterrupt):
         status = asyncio.run(run(cluster, cluster.node(given.name)))

@@ -14,6 +14,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
+import threading
 import time
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
@@ -68,6 +69,8 @@ class HostTrace:
         self._name = name
         self._clock = clock
         self._flusher: asyncio.TimerHandle | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._thread = 0
         self._sampled = 0
         self.on = folder is not None
         self._events = Recorder(folder / f"trace-{incarnation}.jsonl" if folder is not None else None)
@@ -78,7 +81,16 @@ class HostTrace:
     def start(self) -> None:
         """Starts flushing regularly; needs the running loop."""
         if self.on and self._flusher is None:
-            self._flusher = asyncio.get_running_loop().call_later(_FLUSH_EVERY, self._tick)
+            self._loop = asyncio.get_running_loop()
+            self._thread = threading.get_ident()
+            self._flusher = self._loop.call_later(_FLUSH_EVERY, self._tick)
+
+    def write_from_anywhere(self, record: Any) -> None:
+        """Writes a record from any thread."""
+        if self._loop is None or threading.get_ident() == self._thread:
+            self.write(record)
+        elif not self._loop.is_closed():
+            self._loop.call_soon_threadsafe(self.write, record)
 
     def note(self, name: str, fields: dict[str, Any]) -> None:
         """Writes a `Note`.
@@ -157,7 +169,7 @@ class TraceLog(logging.Handler):
         except Exception:
             self.handleError(record)
             return
-        self._trace.write(
+        self._trace.write_from_anywhere(
             Log(int(record.created * 1e9), self._host, record.levelname, record.name, message, task_name())
         )
 

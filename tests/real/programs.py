@@ -31,6 +31,15 @@ class Probe(Echo):
         result = await getattr(self, command.pop("do"))(**command)
         return Words(text=json.dumps(result))
 
+    def Gather(self, request_iterator: Any, context: Any) -> Words:  # type: ignore[override]
+        """Plain: grpc.aio runs it in a thread."""
+        texts = [request.text for request in request_iterator]
+        if "abort" in texts:
+            context.abort(
+                grpc.StatusCode.NOT_FOUND, " ".join(key for key, _ in context.invocation_metadata())
+            )
+        return Words(text=" ".join(texts), number=len(texts))
+
     async def count(self) -> int:
         return self.calls
 

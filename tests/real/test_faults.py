@@ -180,6 +180,27 @@ async def test_a_stream_that_is_cut_goes_on_where_it_was(lab: Lab) -> None:
 
 
 @told
+async def test_the_door_holds_for_handlers_in_threads_too(lab: Lab) -> None:
+    async def gather(stub: Any, *texts: str) -> str:
+        try:
+            return str((await stub.Gather([Words(text=text) for text in texts], timeout=HELD)).text)
+        except grpc.aio.AioRpcError as exc:
+            return f"{exc.code().name} {exc.details()}"
+
+    async with lab.client.connect("a") as channel:
+        stub = echo_pb2_grpc.EchoStub(channel)
+        assert await gather(stub, "one", "two") == "one two"
+        assert await gather(stub, "abort") == "NOT_FOUND user-agent"
+        cut = await lab.faults.inject(faults.Cut(source="a", target="me", both=False))
+        assert (await gather(stub, "one")).startswith("DEADLINE_EXCEEDED")
+        assert (await gather(stub, "abort")).startswith("DEADLINE_EXCEEDED")
+        await lab.faults.lift(cut)
+        await lab.faults.inject(faults.LoseReply(host="a", method="Gather"))
+        assert (await gather(stub, "one")).startswith("UNAVAILABLE")
+        assert await gather(stub, "one") == "one"
+
+
+@told
 async def test_a_held_call_can_be_cancelled(lab: Lab) -> None:
     await lab.faults.inject(faults.Isolate(host="a"))
     async with lab.client.connect("a") as channel:
