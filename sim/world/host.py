@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from protos.trace import Note, Span
 from services.host import DEFAULT_PORT
+from sim.world.tasks import label_of
 
 if TYPE_CHECKING:
     import random
@@ -163,5 +164,4 @@ class SimSpan:
 
 
 def _task_name() -> str:
-    task = asyncio.current_task()
-    return "" if task is None else task.get_name()
+    return label_of(asyncio.current_task())

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from protos.trace import Log
 from sim.world.process import PROCESS
+from sim.world.tasks import label_of
 from sim.world.timers import SECOND
 
 if TYPE_CHECKING:
@@ -67,7 +68,7 @@ def _trace(record: logging.LogRecord, world: Simulation) -> None:
         message = f"{message}: {type(error).__name__}: {error}"
     loop = asyncio._get_running_loop()
     task = asyncio.current_task(loop) if loop is not None else None
-    name = "" if task is None else task.get_name()
+    name = label_of(task)
     host = str(record.host)  # type: ignore[attr-defined]
     world.trace.write(  # type: ignore[union-attr]
         Log(world.now(), host, record.levelname, record.name, steady(message), name)

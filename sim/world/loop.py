@@ -32,7 +32,7 @@ from sim.world.process import PROCESS, Process
 from sim.world.reality import guarded
 from sim.world.sockets import SocketMethods
 from sim.world.stuck import Deadlock, Spinning, VirtualTimeLimit, report
-from sim.world.tasks import Future, Task
+from sim.world.tasks import Future, Task, label_of
 from sim.world.timers import DISCARDED, FIRE, NORMAL, SECOND, Handle, Timer, VirtualTime, nanoseconds
 
 if TYPE_CHECKING:
@@ -172,9 +172,12 @@ class Loop(SocketMethods):
             if name is not None:
                 made.set_name(name)
             return made  # type: ignore[no-any-return]
-        name = f"Task-{next(self._task_numbers)}" if name is None else name
+        if name is None:
+            name, label = f"Task-{next(self._task_numbers)}", label_of(asyncio.current_task(self))
+        else:
+            label = name
         task = Task(coro, loop=self, name=name, context=context, **more)
-        task.process = process
+        task.label, task.process = label, process
         return task
 
     def ready(self, handles: Iterable[Handle | Timer]) -> None:

@@ -27,14 +27,31 @@ def by_order(future: Any) -> int:
 
 
 class Task(asyncio.Task[Any]):
-    """A task that knows its process, and whose place in a set does not depend on its address."""
+    """A task that knows its process, and whose place in a set does not depend on its address.
 
-    __slots__ = ("order", "process")
+    Attributes:
+        label: what the trace calls it: the name it was given, or else that of the task that started it.
+            Names that asyncio makes up are not used: how many tasks it starts behind the scenes (in
+            `wait_for`, say) differs from one Python to another, and traces must not.
+    """
 
+    __slots__ = ("label", "order", "process")
+
+    label: str
     order: int
     process: Process | None
 
     __hash__ = by_order
+
+    def set_name(self, value: object) -> None:
+        """Gives it a name."""
+        super().set_name(value)
+        self.label = self.get_name()
+
+
+def label_of(task: asyncio.Task[Any] | None) -> str:
+    """Returns what the trace calls a task; "" when it has no name."""
+    return getattr(task, "label", "")
 
 
 class Future(asyncio.Future[Any]):

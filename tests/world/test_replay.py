@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import subprocess
 import sys
+from typing import Any
+
+from protos.trace import Note
+from services.recorder import Recorder
+from sim.world.simulation import Simulation
 
 STORY = """
 import asyncio
@@ -91,3 +97,31 @@ def test_the_same_seed_gives_the_same_trace_under_any_hash_seed() -> None:
 
 def test_another_seed_gives_another_trace() -> None:
     assert trace_of(5, "0") != trace_of(6, "0")
+
+
+def test_a_trace_names_tasks_as_the_program_does_and_not_as_asyncio_numbers_them() -> None:
+    """`asyncio.wait_for` starts a task on Python 3.11 and none on 3.12; the trace must not show it."""
+    records: list[Any] = []
+
+    async def step(host: Any) -> None:
+        host.trace("step")
+
+    async def program(host: Any) -> None:
+        await asyncio.wait_for(step(host), 1)
+        await asyncio.create_task(step(host))
+        await asyncio.create_task(asyncio.wait_for(step(host), 1), name="named")
+        asyncio.get_running_loop().call_soon(host.trace, "callback")
+        task = asyncio.create_task(step(host))
+        task.set_name("renamed")
+        await task
+
+    async def main() -> None:
+        simulation.boot("a", program)
+        await asyncio.sleep(1)
+
+    simulation = Simulation(recorder=Recorder(keep=records.extend))
+    simulation.run(main())
+    assert simulation.trace is not None
+    simulation.trace.flush()
+    tasks = [record.task for record in records if isinstance(record, Note)]
+    assert tasks == ["a", "a", "named", "", "renamed"]

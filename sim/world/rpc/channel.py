@@ -21,6 +21,7 @@ from sim.world.rpc.subchannel import READY, SHUTDOWN, Subchannel
 from sim.world.rpc.targets import parse_target
 from sim.world.rpc.unary import UnaryCall
 from sim.world.rpc.world import world_of
+from sim.world.tasks import label_of
 from sim.world.timers import SECOND, Handle
 
 if TYPE_CHECKING:
@@ -92,8 +93,7 @@ class Channel(grpc.aio.Channel):
 
     def task(self) -> str:
         """Returns the name of the running task, when there is a trace to write it to."""
-        task = None if self.trace is None else asyncio.current_task(self.loop)
-        return "" if task is None else task.get_name()
+        return "" if self.trace is None else label_of(asyncio.current_task(self.loop))
 
     def deadline(self, timeout: float | None) -> int | None:
         """Returns the virtual time in ns that is `timeout` seconds from now."""

@@ -23,6 +23,7 @@ from sim.world.rpc.connection import FRAME, HEADERS
 from sim.world.rpc.metadata import outbound
 from sim.world.rpc.stream import ClientStream
 from sim.world.rpc.waking import Waiter, wake, wake_soon
+from sim.world.tasks import label_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator
@@ -98,9 +99,7 @@ class UnaryCall(ClientStream):
         self.number = next(channel.numbers)
         self.sent = connection.env._now
         if channel.trace is not None:
-            task = current_task(channel.loop)
-            if task is not None:
-                self.task = task.get_name()
+            self.task = label_of(current_task(channel.loop))
         size = FRAME + HEADERS + len(data)
         if self.metadata:
             size += status.metadata_size(self.metadata)
