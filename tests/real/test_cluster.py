@@ -10,8 +10,10 @@ import socket
 import stat
 import subprocess
 import sys
+import textwrap
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -199,6 +201,16 @@ def test_a_paused_node_is_taken_down(tmp_path: Path) -> None:
 
     asyncio.run(main())
     assert gone(tmp_path / "c")
+
+
+def test_the_example_of_the_readme_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    readme = (Path(__file__).parents[2] / "services" / "README.md").read_text()
+    example = readme.partition("```python\n")[2].partition("```")[0]
+    monkeypatch.chdir(tmp_path)
+    space: dict[str, Any] = {"Cluster": Cluster}
+    exec("async def main():\n" + textwrap.indent(example, "    "), space)
+    asyncio.run(space["main"]())
+    assert gone(tmp_path / "somewhere")
 
 
 # Dying
