@@ -47,22 +47,27 @@ class Labeller:
         colour: str = INK,
         align: Literal["left", "center"] = "left",
         size: float = SMALL,
+        inside: bool = False,
         must: bool = False,
     ) -> bool:
-        """Writes `text` at a point moved by `dx`, `dy` inches; returns False when there is no room.
+        """Writes `text` at a point moved by `dx`, `dy` inches, if there is room for it.
 
-        With `must` it is written in any case, moved into the panel if it would stick out.
+        Args:
+            inside: move it sideways into the panel if it would stick out.
+            must: write it even where there is no room.
+
+        Returns:
+            False when it was not written.
         """
         wide, high = self._measure.width(text, size) + 0.04, size / 58
         left = (x - self._left) * self._x + dx - (wide / 2 if align == "center" else 0)
         low = (y - self._bottom) * self._y + dy - high / 2
-        if must:
+        if inside:
             left = max(0.0, min(left, self._width - wide))
         box = (left, low, left + wide, low + high)
         if not must and not self._free(box):
             return False
-        for key in range(int(box[0]), int(box[2]) + 1):
-            self._taken.setdefault(key, []).append(box)
+        self._take(box)
         self._panel.text(
             self._left + (left + 0.02) / self._x,
             self._bottom + (low + high / 2) / self._y,
@@ -75,6 +80,15 @@ class Labeller:
             bbox={"facecolor": "white", "alpha": 0.75, "linewidth": 0, "pad": 0.4},
         )
         return True
+
+    def reserve(self, x: float, y: float, half: float) -> None:
+        """Keeps texts off a square around a point, with sides of twice `half` inches."""
+        left, low = (x - self._left) * self._x - half, (y - self._bottom) * self._y - half
+        self._take((left, low, left + 2 * half, low + 2 * half))
+
+    def _take(self, box: tuple[float, float, float, float]) -> None:
+        for key in range(int(box[0]), int(box[2]) + 1):
+            self._taken.setdefault(key, []).append(box)
 
     def _free(self, box: tuple[float, float, float, float]) -> bool:
         left, low, right, high = box

@@ -27,7 +27,12 @@ if TYPE_CHECKING:
     from sim.trace.faults import Period
     from sim.view.run import Run
 
-NODES = 60  # hosts drawn one by one
+NODES = 40  # hosts drawn one by one
+AROUND = [  # where else the name of a node may stand, in inches from it
+    (1.4 * far * math.cos(turn), far * math.sin(turn))
+    for far in (0.25, 0.35, 0.5, 0.65)
+    for turn in (math.pi / 6 * step for step in range(12))
+]
 VALUED = 24  # edges that carry their numbers
 
 
@@ -96,17 +101,17 @@ def topology(run: Run) -> Figure:
                 clip_on=False,
             )
     labeller = sheet.labeller(panel)
+    for place in places.values():
+        labeller.reserve(*place, size / 144)  # half the mark, in inches
     for name, hosts in groups.items():
         x, y = places[name]
         text = shorten(name) + (f" ({len(hosts)})" if len(hosts) > 1 else "")
-        up = 1 if y >= -0.05 else -1
-        tries = [
-            (0, 0.17 * up),
-            (0, -0.17 * up),
-            *((dx, dy * up) for dy in (0, 0.3, -0.3, 0.43) for dx in (0.4, -0.4)),
-        ]
-        if not any(labeller.put(x, y, text, dx=dx, dy=dy, align="center", size=TEXT) for dx, dy in tries):
-            labeller.put(x, y, text, dy=0.17 * up, align="center", size=TEXT, must=True)
+        up = 0.19 if y >= -0.05 else -0.19
+        tries = [(0.0, up), (0.0, -up), *AROUND]
+        if not any(
+            labeller.put(x, y, text, dx=dx, dy=dy, align="center", size=TEXT, inside=True) for dx, dy in tries
+        ):
+            labeller.put(x, y, text, dy=up, align="center", size=TEXT, inside=True, must=True)
     if len(edges) <= VALUED:
         for a, b in edges:
             count, volume, lost = traffic[a, b]
