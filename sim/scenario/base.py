@@ -6,6 +6,7 @@ import asyncio
 from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, Any, Literal
 
+import msgspec
 from msgspec import Struct
 
 from protos.trace import Note
@@ -198,6 +199,7 @@ class BaseWorld(ABC):
 
     def note(self, name: str, **fields: Any) -> None:
         """Writes an annotation into the trace."""
+        msgspec.json.encode(fields)  # what cannot be written fails here, not later
         self._records.trace.write(Note(self.now_ns(), STORYTELLER, name, fields=fields))
 
     def spawn(self, work: Coroutine[Any, Any, Any], *, name: str | None = None) -> asyncio.Task[Any]:

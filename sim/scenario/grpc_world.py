@@ -9,6 +9,8 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import msgspec
+
 from protos.trace import Log, Note
 from services.cluster import Cluster, ClusterError
 from sim.scenario.base import STORYTELLER, BaseWorld, ProgramFailure
@@ -136,6 +138,7 @@ class GrpcWorld(BaseWorld):
 
     def note(self, name: str, **fields: Any) -> None:
         """Writes an annotation into the trace."""
+        msgspec.json.encode(fields)
         self.cluster.folder.record(Note(time.time_ns(), STORYTELLER, name, fields=fields))
 
     def failures(self) -> list[ProgramFailure]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
+import msgspec
 from msgspec import UNSET
 
 from protos.history import Operation
@@ -42,6 +43,7 @@ class OpenOperation:
     def _complete(self, kind: OperationType, value: Any, error: str) -> None:
         if self.done:
             raise RuntimeError(f"operation {self._f} of client {self._client} was completed before")
+        msgspec.json.encode(value)  # what cannot be written fails here, not later
         self.done = True
         self._history.complete(self._client, kind, self._f, value, self._key, error)
 
@@ -77,6 +79,7 @@ class History:
         """
         if client in self._open:
             raise RuntimeError(f"client {client} has an operation open already: one at a time")
+        msgspec.json.encode((key, value))
         operation = OpenOperation(self, client, f, value, key)
         self._open[client] = operation
         self.invoked += 1

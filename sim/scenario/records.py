@@ -5,6 +5,8 @@ from __future__ import annotations
 from contextvars import Context
 from typing import TYPE_CHECKING, Any
 
+import msgspec
+
 from services.recorder import Recorder
 from sim.faults import write_schedule
 from sim.scenario.folder import HISTORY, SCHEDULE, TRACE, unwritable
@@ -26,18 +28,24 @@ class Records:
     Attributes:
         trace, history: the two streams.
         failed: the first refusal of the disk; the run is then aborted.
+        unfit: the first record that cannot be written as JSON, and why; "" while there is none.
         operations: the history in memory, kept only where `keep_history`.
     """
 
     def __init__(self, folder: Path | None, *, keep_history: bool) -> None:
         self.folder = folder
         self.failed: OSError | None = None
+        self.unfit = ""
         self.abort: Callable[[], None] = lambda: None
         self.operations: list[Operation] = []
         self.has_played = False
         keep = self.operations.extend if keep_history else None
-        self.trace = _GuardedRecorder(self, folder / TRACE if folder else None)
-        self.history = _GuardedRecorder(self, folder / HISTORY if folder else None, keep)
+        try:
+            self.trace = _GuardedRecorder(self, folder / TRACE if folder else None)
+            self.history = _GuardedRecorder(self, folder / HISTORY if folder else None, keep)
+        except OSError as exc:
+            assert folder is not None
+            raise unwritable(folder, exc) from None
 
     def played(self, schedule: list[Action]) -> None:
         """Keeps the schedule that is played."""
@@ -68,7 +76,7 @@ class Records:
 
 
 class _GuardedRecorder(Recorder):
-    """A recorder whose disk may fail without the failure surfacing in the midst of a service."""
+    """A recorder whose failures do not surface in the midst of whoever happens to fill its buffer."""
 
     def __init__(
         self, records: Records, path: Path | None, keep: Callable[[list[Any]], None] | None = None
@@ -78,10 +86,23 @@ class _GuardedRecorder(Recorder):
 
     def flush(self) -> None:
         try:
-            super().flush()
+            try:
+                super().flush()
+            except TypeError:
+                self._drop_unfit()
+                super().flush()
         except OSError as exc:
             self._batch.clear()
             self._records.refused(exc)
+
+    def _drop_unfit(self) -> None:
+        batch, self._batch[:] = list(self._batch), []
+        for record in batch:
+            try:
+                msgspec.json.encode(record)
+                self._batch.append(record)
+            except TypeError as exc:
+                self._records.unfit = self._records.unfit or f"{exc}, in {record!r}"
 
     def close(self) -> None:
         try:

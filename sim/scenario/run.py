@@ -131,6 +131,8 @@ def _told(plan: Plan, folder: Path | None, progress: Progress | None) -> Summary
         wall_s = time.monotonic() - started
         world.history.close()
         records.close()
+    if records.unfit and not error:
+        why = error = f"what was recorded is no JSON: {records.unfit}"
     if plan.schedule is not None and not records.has_played and not error:
         raise InvalidInput(f"{plan.scenario.name} plays no schedule of faults: none can be put in its place")
     if error:

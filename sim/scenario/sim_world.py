@@ -49,8 +49,6 @@ class SimWorld(BaseWorld):
         self._faults = Faults(self.simulation)
         self._hosts: dict[str, None] = {}
         self._clients: dict[str, None] = {}
-        if plan.scenario.hardware is not None:
-            plan.scenario.hardware(self.simulation)
 
     def perform(self) -> None:
         """Tells the story to its end.
@@ -59,6 +57,8 @@ class SimWorld(BaseWorld):
             Stuck: it does not come to one.
             BaseException: what the story raises.
         """
+        if self._plan.scenario.hardware is not None:
+            self._plan.scenario.hardware(self.simulation)
         total = REAL_LIMIT_S if self._limit_s is None else self._limit_s
         step = STEP_LIMIT_S if self._limit_s is None else self._limit_s
         watchdog = Watchdog(self.simulation.loop, total, step)

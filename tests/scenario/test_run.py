@@ -255,6 +255,41 @@ def test_parameters_of_programs_are_values_as_they_would_be_sent() -> None:
     assert "TypeError" in run(sends).error
 
 
+async def says_an_object(host: Host) -> None:
+    host.trace("object", value=object())
+
+
+def test_what_cannot_be_recorded_is_an_error_that_says_where_it_was_said() -> None:
+    @scenario(checks=("fine",))
+    async def unfit(world: World, *, where: str = "note") -> None:
+        """Records what cannot be recorded."""
+        if where == "note":
+            world.note("object", value=object())
+        elif where == "operation":
+            async with world.operation("c", "write", object()):
+                pass
+        else:
+            await world.start("a", says_an_object)
+            await asyncio.sleep(1)
+        world.check("fine", True)
+
+    assert 'world.note("object", value=object())' in run(unfit, {"where": "note"}).error
+    assert "world.operation(" in run(unfit, {"where": "operation"}).error
+    program = run(unfit, {"where": "program"})
+    assert program.verdict == "error"
+    assert "Encoding objects of type object is unsupported" in program.error
+    assert "host='a', name='object'" in program.error
+
+
+def test_hardware_that_cannot_be_laid_out_is_the_scenarios_mistake() -> None:
+    @scenario(checks=("fine",), hardware=lambda simulation: simulation.network.use(None))
+    async def on_nothing(world: World) -> None:
+        """Runs on hardware that there is not."""
+        world.check("fine", True)
+
+    assert run(on_nothing).verdict == "error"
+
+
 def test_arguments_that_cannot_be_used_are_named_before_anything_is_written(tmp_path: Path) -> None:
     out = tmp_path / "run"
     with pytest.raises(InvalidInput, match=r"there is no world 'gprc'; did you mean grpc\?"):
