@@ -19,6 +19,7 @@ from msgspec import Struct
 from protos.trace import Lost, Message
 from sim.world.rpc import status
 from sim.world.rpc.world import world_of
+from sim.world.tasks import label_of
 from sim.world.timers import Handle, nanoseconds
 
 if TYPE_CHECKING:
@@ -203,14 +204,16 @@ class Connection:
         if isinstance(what, Frame):
             if what.part:
                 size = 0 if what.data is None else len(what.data)
-                self._lost(stream, what.part, what.sent, size, why)
+                self.lose(stream, what.part, what.sent, size, why)
         elif len(args) == 2:
-            self._lost(stream, "request", stream.sent, len(what), why)
+            self.lose(stream, "request", stream.sent, len(what), why)
         else:
-            self._lost(stream, "response", args[2], len(what), why)
+            self.lose(stream, "response", args[2], len(what), why)
 
-    def _lost(self, stream: ClientStream, part: str, sent: int, size: int, why: str) -> None:
-        assert self.trace is not None
+    def lose(self, stream: ClientStream, part: str, sent: int, size: int, why: str) -> None:
+        """Writes to the trace that a message from this end will never arrive."""
+        if self.trace is None:
+            return
         self.trace.write(
             Lost(self.env._now, self.remote, self.local, sent, stream.number, stream.method, part, why, size)
         )
@@ -219,8 +222,7 @@ class Connection:
         """Returns the name of the running task, when there is a trace to write it to."""
         if self.trace is None:
             return ""
-        task = asyncio.current_task(self.loop)
-        return "" if task is None else task.get_name()
+        return label_of(asyncio.current_task(self.loop))
 
 
 class ClientConnection(Connection):
