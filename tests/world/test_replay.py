@@ -8,9 +8,12 @@ import subprocess
 import sys
 from typing import Any
 
+import pytest
+
 from protos.trace import Note
 from services.recorder import Recorder
 from sim.world.simulation import Simulation
+from tests.pythons import environments
 
 STORY = """
 import asyncio
@@ -93,6 +96,11 @@ def test_the_same_seed_gives_the_same_trace_under_any_hash_seed() -> None:
     assert len(traces) == 1
     count = int(traces.pop().split()[0])
     assert count > 100
+
+
+@pytest.mark.parametrize("version", environments())
+def test_the_same_seed_gives_the_same_trace_on_every_python_that_is_here(version: str) -> None:
+    assert trace_of(5, "3", str(environments()[version])) == trace_of(5, "0")
 
 
 def test_another_seed_gives_another_trace() -> None:
