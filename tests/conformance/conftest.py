@@ -32,6 +32,10 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
                 item.add_marker(pytest.mark.xfail(strict=True, reason=reason))
 
 
+def pytest_sessionfinish() -> None:
+    real.RUNNER.close()
+
+
 @pytest.hookimpl(tryfirst=True)
 def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> Any:
     if not inspect.iscoroutinefunction(pyfuncitem.obj):

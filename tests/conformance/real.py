@@ -28,6 +28,9 @@ if TYPE_CHECKING:
 ROOT = Path(__file__).parents[2]
 LIMIT = 30.0  # seconds of wall time after which a case is called hung
 
+RUNNER = asyncio.Runner()
+"""One loop for all cases of a process: grpc.aio stumbles over events of loops that are closed."""
+
 
 def run(case: Callable[[RealRig], Awaitable[None]], rig_of: Callable[[], RealRig] | None = None) -> None:
     """Runs a case in the real world."""
@@ -39,8 +42,12 @@ def run(case: Callable[[RealRig], Awaitable[None]], rig_of: Callable[[], RealRig
                 await case(rig)
         finally:
             await rig.close()
+            rest = asyncio.all_tasks() - {asyncio.current_task()}
+            for task in rest:
+                task.cancel()
+            await asyncio.gather(*rest, return_exceptions=True)
 
-    asyncio.run(main())
+    RUNNER.run(main())
 
 
 class RealServed:

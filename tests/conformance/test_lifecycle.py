@@ -255,7 +255,6 @@ async def test_a_blackhole_without_a_deadline(rig: Rig) -> None:
     assert (await outcome(call), seen) == ("held", ["before", "held"])
 
 
-@pytest.mark.differs(door="a write waits for the door: on TCP a small one is taken at once")
 async def test_a_blackhole_in_mid_stream(rig: Rig) -> None:
     """A conversation stands still and goes on, in order and without loss."""
     served = await rig.serve(**ECHO)
@@ -266,13 +265,29 @@ async def test_a_blackhole_in_mid_stream(rig: Rig) -> None:
     link.cut()
     await call.write(words("two"))
     await call.write(words("three"))
-    await call.done_writing()
     reading = asyncio.create_task(call.read())  # type: ignore[arg-type]
     await asyncio.sleep(0.2)
     assert not reading.done()
     link.heal()
     assert (plain(await reading), plain(await call.read())) == ("two", "three")
+    await call.done_writing()
     assert await call.read() is grpc.aio.EOF
+
+
+@pytest.mark.differs(door="`done_writing` waits until the door has let everything out")
+async def test_half_closing_into_a_blackhole(rig: Rig) -> None:
+    """`write` and `done_writing` return at once while there is room to buffer."""
+    served = await rig.serve(**ECHO)
+    link = await rig.link(served.target)
+    call = EchoStub(rig.connect(link.target)).Gather()
+    await call.write(words("one"))
+    await asyncio.sleep(0.05)
+    link.cut()
+    await asyncio.wait_for(call.write(words("two")), 1)
+    await asyncio.wait_for(call.done_writing(), 1)
+    assert not call.done()
+    link.heal()
+    assert await outcome(call) == "one two"
 
 
 @pytest.mark.differs(door="a cancellation is sent by gRPC's core, which knows of no door")
@@ -368,7 +383,7 @@ async def test_giving_up_on_a_connection(rig: Rig) -> None:
     link = await rig.link(served.target)
     link.cut()
     channel = rig.connect(link.target, options=[("grpc.min_reconnect_backoff_ms", 300)])
-    code, details = await outcome(EchoStub(channel).Say(words(), timeout=5))
+    code, details = await outcome(EchoStub(channel).Say(words(), timeout=2))
     assert (code, details[:34]) == ("UNAVAILABLE", "failed to connect to all addresses")
 
 
@@ -468,6 +483,15 @@ async def test_closing_a_channel_with_calls_in_flight(rig: Rig) -> None:
     assert await call.code() == grpc.StatusCode.CANCELLED
     await until(lambda: len(seen) == 2)
     assert seen == ["started", "cancelled"]
+
+
+async def test_closing_a_channel_with_calls_that_wait(rig: Rig) -> None:
+    """A call that still waits for a connection is cancelled like one under way."""
+    channel = rig.connect(rig.address())
+    call = EchoStub(channel).Say(words(), wait_for_ready=True)
+    await asyncio.sleep(0.05)
+    await channel.close()
+    assert (await outcome(call), await call.code()) == ("CancelledError", grpc.StatusCode.CANCELLED)
 
 
 @pytest.mark.parametrize(("needs", "result"), [(0.1, "hello"), (5.0, "CancelledError")])
@@ -592,6 +616,21 @@ async def test_stopping_with_too_little_grace(rig: Rig) -> None:
     assert await code_of(call) == "UNAVAILABLE"
     await until(lambda: len(seen) == 2)
     assert seen == ["started", "cancelled"]
+
+
+async def test_a_stream_within_the_grace(rig: Rig) -> None:
+    """A conversation under way goes on during the grace."""
+    served = await rig.serve(**ECHO)
+    call = EchoStub(rig.connect(served.target)).Chat()
+    await call.write(words("a"))
+    assert plain(await call.read()) == "a"
+    stopping = asyncio.create_task(served.stop(5))
+    await asyncio.sleep(0.05)
+    await call.write(words("b"))
+    assert plain(await call.read()) == "b"
+    await call.done_writing()
+    assert await call.read() is grpc.aio.EOF
+    await asyncio.wait_for(stopping, 2)
 
 
 async def test_stopping_in_mid_stream(rig: Rig) -> None:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import grpc
 import pytest
 
+from protos.echo_pb2 import Words
 from protos.echo_pb2_grpc import EchoStub
 from tests.conformance.programs import ECHO
 from tests.conformance.rig import drain, forever, outcome, plain, until, words
@@ -161,7 +162,81 @@ async def test_ten_thousand_messages_in_order(rig: Rig) -> None:
     assert [m.number async for m in echo.Chat(numbered)] == list(range(2_000))
 
 
+async def test_a_stream_that_nobody_reads(rig: Rig) -> None:
+    """A call has not ended before its responses have been read: `code` waits for that."""
+    served = await rig.serve(**ECHO)
+    call = EchoStub(rig.connect(served.target)).Repeat(words("w", 3))
+    asking = asyncio.create_task(call.code())
+    await asyncio.sleep(0.1)
+    assert (call.done(), asking.done()) == (False, False)
+    assert await drain(call) == ["w0", "w1", "w2"]
+    assert (await asking, call.done()) == (grpc.StatusCode.OK, True)
+
+
+async def test_a_unary_handler_called_as_a_stream(rig: Rig) -> None:
+    """On the wire a unary call is a stream of one: either side may take it so."""
+    served = await rig.serve(**ECHO)
+    channel = rig.connect(served.target)
+    coding: Any = {
+        "request_serializer": Words.SerializeToString,
+        "response_deserializer": Words.FromString,
+    }
+    as_stream = channel.stream_stream("/dsim.echo.Echo/Say", **coding)(each("one"))
+    assert await drain(as_stream) == ["one"]
+    as_unary = channel.unary_unary("/dsim.echo.Echo/Chat", **coding)(words("two"))
+    assert await outcome(as_unary) == "two"
+
+
+async def test_two_reads_one_after_the_other_by_two_tasks(rig: Rig) -> None:
+    """A stream belongs to the call, not to a task: messages go to whoever reads next."""
+    served = await rig.serve(**ECHO)
+    call = EchoStub(rig.connect(served.target)).Repeat(words("w", 3))
+    seen = [plain(await asyncio.create_task(call.read())) for _ in range(3)]  # type: ignore[arg-type]
+    assert seen == ["w0", "w1", "w2"]
+
+
+async def test_two_writes_at_once(rig: Rig) -> None:
+    """A handler may have one `write` under way: a second fails."""
+
+    async def repeat(request: Any, context: Any) -> None:
+        writes = [outcome(context.write(words(text))) for text in ("one", "two")]
+        results = await asyncio.gather(*writes)
+        await context.write(words(str([result and result[0] for result in results])))
+
+    served = await rig.serve(repeat=repeat)
+    assert await drain(EchoStub(rig.connect(served.target)).Repeat(words())) == [
+        "one",
+        "[None, 'ExecuteBatchError']",
+    ]
+
+
+async def test_a_request_in_a_stream_that_is_no_message(rig: Rig) -> None:
+    """An empty message is sent in its place."""
+    served = await rig.serve(**ECHO)
+    requests: Any = [words("a"), "text", words("b")]
+    assert await outcome(EchoStub(rig.connect(served.target)).Gather(requests)) == "a  b"
+
+
 # Half-closed streams and early ends
+
+
+async def test_a_write_after_the_handler_has_returned(rig: Rig) -> None:
+    """The call is over; a task that the handler left behind cannot add to it."""
+    seen: list[Any] = []
+
+    async def repeat(request: Any, context: Any) -> Any:
+        async def later() -> None:
+            await asyncio.sleep(0.05)
+            seen.append(await outcome(context.write(words("late"))))
+
+        tasks.append(asyncio.create_task(later()))
+        yield words("one")
+
+    tasks: list[Any] = []
+    served = await rig.serve(repeat=repeat)
+    assert await drain(EchoStub(rig.connect(served.target)).Repeat(words())) == ["one"]
+    await until(lambda: seen)
+    assert seen == [("UsageError", "RPC already finished.")]
 
 
 async def test_the_server_speaks_after_the_client_is_done(rig: Rig) -> None:

@@ -69,6 +69,19 @@ async def test_a_generic_handler(rig: Rig) -> None:
     )
 
 
+async def test_handlers_added_to_a_running_server(rig: Rig) -> None:
+    """Generic handlers may come late; of two for the same method the first counts."""
+    served = await rig.serve(**ECHO)
+    for name in (b"first", b"second"):
+
+        async def answer(request: bytes, context: Any, name: bytes = name) -> bytes:
+            return name
+
+        handlers = {"Late": grpc.unary_unary_rpc_method_handler(answer)}
+        served.server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler("any.Name", handlers),))
+    assert await outcome(rig.connect(served.target).unary_unary("/any.Name/Late")(b"")) == b"first"
+
+
 async def test_several_services_on_one_server(rig: Rig) -> None:
     """Services share a server; a method belongs to its service."""
 
@@ -322,6 +335,40 @@ async def test_details_of_a_success(rig: Rig) -> None:
     assert (await outcome(call), await call.details()) == ("done", "")
 
 
+async def test_codes_as_numbers(rig: Rig) -> None:
+    """Numbers do for codes; one that is none is UNKNOWN."""
+
+    async def say(request: Any, context: Any) -> Any:
+        if request.text == "abort":
+            await context.abort(request.number, "aborted")
+        context.set_code(request.number)
+        return request
+
+    served = await rig.serve(say=say)
+    echo = EchoStub(rig.connect(served.target))
+    assert [await outcome(echo.Say(words("set", number))) for number in (0, 5, 99)] == [
+        "set",
+        ("NOT_FOUND", ""),
+        ("UNKNOWN", ""),
+    ]
+    assert [await outcome(echo.Say(words("abort", number))) for number in (5, 99)] == [
+        ("NOT_FOUND", "aborted"),
+        ("UNKNOWN", "aborted"),
+    ]
+
+
+async def test_details_of_none(rig: Rig) -> None:
+    """None for details is no details."""
+
+    async def say(request: Any, context: Any) -> Any:
+        context.set_code(grpc.StatusCode.ABORTED)
+        context.set_details(None)
+        return request
+
+    served = await rig.serve(say=say)
+    assert await outcome(EchoStub(rig.connect(served.target)).Say(words())) == ("ABORTED", "")
+
+
 async def test_details_beyond_ascii(rig: Rig) -> None:
     """Details are Unicode."""
 
@@ -440,6 +487,48 @@ async def test_done_callbacks(rig: Rig) -> None:
     assert seen == [("first", True, True), ("second", True, True), ("late", True, True)]
 
 
+async def test_a_done_callback_that_raises(rig: Rig) -> None:
+    """Whoever awaits the call gets its exception, and later callbacks are not called."""
+    seen: list[str] = []
+
+    def bad(_: Any) -> None:
+        seen.append("bad")
+        raise ValueError("in a callback")
+
+    served = await rig.serve(**ECHO)
+    call = EchoStub(rig.connect(served.target)).Say(words("hello"))
+    call.add_done_callback(bad)
+    call.add_done_callback(lambda _: seen.append("good"))
+    assert await outcome(call) == ("ValueError", "in a callback")
+    assert seen == ["bad"]
+
+
+@pytest.mark.differs(door="the door's calls have a class of their own, and its name is told")
+async def test_what_a_call_looks_like(rig: Rig) -> None:
+    """`str` of a call tells how it ended (with details and code changed over, as they are in grpc.aio)."""
+
+    async def say(request: Any, context: Any) -> Any:
+        if not request.text:
+            await context.abort(grpc.StatusCode.NOT_FOUND, "no such word")
+        return request
+
+    served = await rig.serve(say=say)
+    echo = EchoStub(rig.connect(served.target))
+    good, bad = echo.Say(words("hello")), echo.Say(words())
+    before = str(good)
+    await outcome(good)
+    await outcome(bad)
+    assert before == "<_AioCall object>"
+    assert str(good) == (
+        '<_AioCall of RPC that terminated with:\n\tstatus = \n\tdetails = "StatusCode.OK"\n'
+        '\tdebug_error_string = ""\n>'
+    )
+    assert str(bad).startswith(
+        "<_AioCall of RPC that terminated with:\n\tstatus = no such word\n"
+        '\tdetails = "StatusCode.NOT_FOUND"\n\tdebug_error_string = "'
+    )
+
+
 async def test_what_calls_are(rig: Rig) -> None:
     """Calls, channel, server and metadata are instances of the classes that grpc.aio publishes."""
     served = await rig.serve(**ECHO)
@@ -493,6 +582,34 @@ async def test_a_handler_that_cancels_itself(rig: Rig) -> None:
     assert await outcome(EchoStub(rig.connect(served.target)).Say(words(), timeout=0.3)) == (
         "DEADLINE_EXCEEDED",
         "Deadline Exceeded",
+    )
+
+
+async def test_a_handler_that_calls_its_own_server(rig: Rig) -> None:
+    """A server serves calls that its own handlers make."""
+    channels: list[grpc.aio.Channel] = []
+
+    async def say(request: Any, context: Any) -> Any:
+        if not request.number:
+            return request
+        return await EchoStub(channels[0]).Say(words(f"{request.text}{request.number}", request.number - 1))
+
+    served = await rig.serve(say=say)
+    channels.append(rig.connect(served.target))
+    assert await outcome(EchoStub(channels[0]).Say(words("", 3))) == "321"
+
+
+@pytest.mark.differs(door="the door's wrapper takes it for a plain function: other words")
+async def test_a_generator_for_a_unary_method(rig: Rig) -> None:
+    """A handler of the wrong shape fails the call."""
+
+    async def say(request: Any, context: Any) -> Any:
+        yield request
+
+    served = await rig.serve(say=say)
+    assert await outcome(EchoStub(rig.connect(served.target)).Say(words())) == (
+        "UNKNOWN",
+        "Unexpected <class 'TypeError'>: object async_generator can't be used in 'await' expression",
     )
 
 
