@@ -176,7 +176,7 @@ class Cluster:
         """
         if not NAME.fullmatch(name):
             raise ClusterError(f'"{name}" cannot name a host: use letters, digits, "-", "_" and "."')
-        if self.folder.node(name).node.exists():
+        if self.folder.node(name).path.exists():
             raise ClusterError(f"there is a host {name} already: restart it, or choose another name")
         parameters = parameters or {}
         try:
@@ -227,7 +227,7 @@ class Cluster:
             waiting = [name for name in waiting if not await self._serves(name, port)]
             if waiting and time.monotonic() > deadline:
                 raise TimeoutError(f"not serving on port {port} within {within:g} s: {', '.join(waiting)}")
-            await asyncio.sleep(_POLL if waiting else 0)
+            await asyncio.sleep(2 * _POLL if waiting else 0)
 
     async def _serves(self, name: str, port: int) -> bool:
         status = await self._node_status(name)

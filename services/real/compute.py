@@ -10,6 +10,7 @@ import multiprocessing
 import os
 import signal
 from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from services.real.processes import die_with_parent
@@ -35,12 +36,22 @@ class WorkerPool:
         self._pool: ProcessPoolExecutor | None = None
 
     async def run(self, fn: Callable[..., T], args: tuple[Any, ...]) -> T:
-        """Runs `fn(*args)` in a worker process; its exception is raised here."""
+        """Runs `fn(*args)` in a worker process; its exception is raised here.
+
+        Raises:
+            BrokenProcessPool: a worker died; what the others were doing is lost with it.
+        """
         if self._pool is None:
             self._pool = ProcessPoolExecutor(
                 self._size, multiprocessing.get_context("spawn"), _begin, (os.getpid(), self._programs)
             )
-        return await asyncio.get_running_loop().run_in_executor(self._pool, fn, *args)
+        pool = self._pool
+        try:
+            return await asyncio.get_running_loop().run_in_executor(pool, fn, *args)
+        except BrokenProcessPool:  # a worker was killed; the next call gets new ones
+            if pool is self._pool:
+                self.close()
+            raise
 
     def pids(self) -> list[int]:
         """Returns the process numbers of the workers."""

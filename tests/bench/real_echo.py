@@ -21,8 +21,8 @@ from services.real.host import RealHost
 from services.real.names import Names
 
 LIMIT = 1.15
-BATCH = 100
-ROUNDS = 60
+BATCH = 40
+ROUNDS = 200
 
 
 async def measure(folder: Path, rounds: int = ROUNDS) -> float:

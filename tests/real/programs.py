@@ -100,6 +100,13 @@ class Probe(Echo):
             return str(exc)
         return "no error"
 
+    async def compute_dies(self) -> str:
+        try:
+            await self.host.compute(os.abort)
+        except RuntimeError as exc:
+            return type(exc).__name__
+        return "no error"
+
     async def call(self, peer: str, text: str, timeout: float) -> str:
         async with self.host.connect(peer) as channel:
             try:

@@ -94,6 +94,11 @@ def test_start_status_stop(tmp_path: Path) -> None:
             await cluster.stop("a")
             assert [status.state for status in await cluster.status()] == ["dead", "running"]
             await cluster.stop("a")  # once more does no harm
+            for name in ("a", "me"):
+                with pytest.raises(ClusterError, match=f"there is a host {name} already"):
+                    await cluster.start(name, PROBE)
+            with pytest.raises(ClusterError, match="b is a node; a client needs another name"):
+                cluster.client("b")
             with pytest.raises(ClusterError, match="a is dead"):
                 await cluster.pause("a")
             with pytest.raises(ClusterError, match="a is dead: "):
@@ -148,6 +153,9 @@ def test_work_of_compute_is_done_elsewhere_and_dies_with_the_node(tmp_path: Path
                 await ask(client, "a", "compute_fails")
                 == "invalid literal for int() with base 10: 'no number'"
             )
+            assert await ask(client, "a", "compute_dies") == "BrokenProcessPool"
+            squared, worker = await ask(client, "a", "compute", number=9)
+            assert squared == 81
             os.kill(node, signal.SIGKILL)  # the node alone: nobody tells its workers
             assert soon(lambda: not _alive(worker))
 
