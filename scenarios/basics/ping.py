@@ -42,7 +42,7 @@ async def ping(world: World, *, pings: Annotated[int, Meta(ge=1, le=10_000)] = 5
     stubs = {name: EchoStub(client.connect(name)) for name in ("a", "b")}
 
     # All is well: every ping is answered, and takes what the network takes.
-    latencies = []
+    latencies, answered = [], 0
     for number in range(pings):
         for name, stub in stubs.items():
             async with world.operation("client", "ping", number, key=name) as op:
@@ -50,13 +50,13 @@ async def ping(world: World, *, pings: Annotated[int, Meta(ge=1, le=10_000)] = 5
                 reply = await stub.Say(Words(number=number))
                 latencies.append(world.now() - before)
                 op.ok(reply.number)
+                answered += reply.number == number
         await asyncio.sleep(0.02)
     latencies.sort()
     world.check(
         "answered",
-        len(latencies) == 2 * pings,
-        f"{len(latencies)} pings; median {latencies[pings] * 1000:.2f} ms, "
-        f"slowest {latencies[-1] * 1000:.2f} ms",
+        answered == 2 * pings,
+        f"{answered} pings; median {latencies[pings] * 1000:.2f} ms, slowest {latencies[-1] * 1000:.2f} ms",
     )
 
     # The network splits: a is on the other side. A message into a partition vanishes: nobody
@@ -75,7 +75,7 @@ async def ping(world: World, *, pings: Annotated[int, Meta(ge=1, le=10_000)] = 5
     reply = await stubs["b"].Say(Words(number=pings), timeout=DEADLINE_S)  # this side is not touched
     world.check(
         "deadline holds",
-        code is grpc.StatusCode.DEADLINE_EXCEEDED and DEADLINE_S * 0.9 < waited < DEADLINE_S * 2,
+        code is grpc.StatusCode.DEADLINE_EXCEEDED and DEADLINE_S * 0.9 < waited < DEADLINE_S * 4,
         f"across the partition: {code.name} after {waited:.3f} s; b answered meanwhile",
     )
 
