@@ -76,6 +76,7 @@ class Loop(SocketMethods):
         self.limit = limit
         self.orders = itertools.count()
         self.turns = 0  # callbacks run so far: a watchdog can see that the loop is alive
+        self._closing = False
         self._interleave = interleave
         self._soon: deque[Handle | Timer] = deque()
         self._ready = self._soon  # by asyncio's name for it, which debuggers and test helpers look at
@@ -445,8 +446,8 @@ class Loop(SocketMethods):
         """Closes the loop; what was still to happen never does."""
         if self.is_running():
             raise RuntimeError("Cannot close a running event loop")
-        if self.home is not None and self.world is not None:
-            self.home = None
+        if self.home is not None and self.world is not None and not self._closing:
+            self._closing = True
             self.world.close()  # which closes this loop in turn
             return
         self._soon.clear()

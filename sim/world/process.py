@@ -128,8 +128,10 @@ def end_all(loop: Loop, living: Sequence[Process]) -> None:
     for process in living:
         process.dead = process.halted = True
         process._held.clear()
-    tasks = asyncio.all_tasks(loop)
-    _graveyard.append([*tasks, *(task.get_coro() for task in tasks), *loop._generators])
+    if loop.home is None:
+        tasks = asyncio.all_tasks(loop)
+        _graveyard.append([*tasks, *(task.get_coro() for task in tasks), *loop._generators])
+    # A loop with a world of its own ends as asyncio's do: what was still pending is garbage.
     for process in living:
         callbacks, process._on_death = process._on_death, []
         for callback in callbacks:

@@ -238,9 +238,7 @@ class StreamTransport(_FlowControlMixin, asyncio.Transport):
         """Opens the sender's window again, by and by as TCP does."""
         self._consumed += size
         if self._consumed >= WINDOW // 4 and self._endpoint.open:
-            other = self._other
-            if other is not None:
-                self._endpoint.send(0, other._acknowledged, self._consumed)
+            self._endpoint.send(0, self._acknowledge_at_peer, self._consumed)
             self._consumed = 0
 
     @property
@@ -280,7 +278,7 @@ class StreamTransport(_FlowControlMixin, asyncio.Transport):
 
     def _pump(self) -> None:
         """Sends what the window allows."""
-        other, buffer = self._other, self._buffer
+        buffer = self._buffer
         now = self._simulation.now()
         while buffer and self._unacknowledged < WINDOW:
             room = min(WINDOW - self._unacknowledged, SEGMENT)
@@ -292,13 +290,26 @@ class StreamTransport(_FlowControlMixin, asyncio.Transport):
                 data = self._gather(data, room)
             self._buffered -= len(data)
             self._unacknowledged += len(data)
-            if other is not None:
-                self._endpoint.send(len(data), other._arrived, data, now)
+            self._endpoint.send(len(data), self._arrive_at_peer, data, now)
         if self._eof_wanted and not buffer and not self._eof_sent:
             self._eof_sent = True
-            if other is not None:
-                self._endpoint.send(0, other._arrived, None, now)
+            self._endpoint.send(0, self._arrive_at_peer, None, now)
             self._finish()
+
+    # The other end may not be there yet (its half of the handshake is under way) when something is sent,
+    # but is when that arrives; unless what dialled speaks in something else than bytes.
+
+    def _arrive_at_peer(self, data: bytes | None, sent: int) -> None:
+        """Hardware: data, or the end of it, is at the peer."""
+        other = self._other
+        if other is not None:
+            other._arrived(data, sent)
+
+    def _acknowledge_at_peer(self, size: int) -> None:
+        """Hardware: the peer learns what was consumed here."""
+        other = self._other
+        if other is not None:
+            other._acknowledged(size)
 
     def _gather(self, data: bytes, room: int) -> bytes:
         """Joins small writes that wait into one segment."""

@@ -32,6 +32,7 @@ class _Names:
         self._stand_ins: dict[int, tuple[Any, Any]] = {}
         self._places: dict[tuple[int, str], tuple[dict[str, Any], str, Any, Any]] = {}
         self._seen: dict[str, int] = {}
+        self._loaded: tuple[Any, ...] = ()
         self._grpc = False
 
     def install(self) -> None:
@@ -55,9 +56,12 @@ class _Names:
                 namespace[name] = real
 
     def _look(self) -> None:
-        stand_ins, seen = self._stand_ins, self._seen
-        for module_name, module in list(sys.modules.items()):
-            namespace = getattr(module, "__dict__", None)
+        stand_ins, seen, modules = self._stand_ins, self._seen, sys.modules
+        loaded = (len(modules), next(reversed(modules)), len(stand_ins))
+        names = ["__main__"] if loaded == self._loaded else list(modules)
+        self._loaded = loaded
+        for module_name in names:
+            namespace = getattr(modules.get(module_name), "__dict__", None)
             if (
                 namespace is None
                 or (seen.get(module_name) == id(namespace) and module_name != "__main__")
