@@ -196,18 +196,19 @@ async def test_two_reads_one_after_the_other_by_two_tasks(rig: Rig) -> None:
 
 
 async def test_two_writes_at_once(rig: Rig) -> None:
-    """A handler may have one `write` under way: a second fails."""
+    """A handler may have one `write` under way: another fails while that waits for its reader."""
+    seen: list[Any] = []
 
     async def repeat(request: Any, context: Any) -> None:
-        writes = [outcome(context.write(words(text))) for text in ("one", "two")]
-        results = await asyncio.gather(*writes)
-        await context.write(words(str([result and result[0] for result in results])))
+        first = asyncio.create_task(context.write(words("one", 0, bytes(3_000_000))))
+        await asyncio.sleep(0.05)
+        seen.append((await outcome(context.write(words("two"))))[0])
+        await first
 
     served = await rig.serve(repeat=repeat)
-    assert await drain(EchoStub(rig.connect(served.target)).Repeat(words())) == [
-        "one",
-        "[None, 'ExecuteBatchError']",
-    ]
+    call = EchoStub(rig.connect(served.target)).Repeat(words())
+    await until(lambda: seen)
+    assert (await drain(call), seen) == (["one"], ["ExecuteBatchError"])
 
 
 async def test_a_request_in_a_stream_that_is_no_message(rig: Rig) -> None:
