@@ -32,6 +32,8 @@ if TYPE_CHECKING:
     from sim.world.rpc.connection import ClientConnection
     from sim.world.simulation import Simulation
 
+_LONGEST = 7e9  # seconds: a longer timeout is beyond what gRPC can count from the Unix epoch
+
 
 class Channel(grpc.aio.Channel):
     """A channel of a simulated process.
@@ -96,8 +98,15 @@ class Channel(grpc.aio.Channel):
         return "" if self.trace is None else label_of(asyncio.current_task(self.loop))
 
     def deadline(self, timeout: float | None) -> int | None:
-        """Returns the virtual time in ns that is `timeout` seconds from now."""
-        return None if timeout is None else self.loop.env._now + round(timeout * SECOND)
+        """Returns the virtual time in ns that is `timeout` seconds from now.
+
+        gRPC counts ns in 64 bits: what does not fit, infinity included, is over at once.
+        """
+        if timeout is None:
+            return None
+        if timeout >= _LONGEST:
+            timeout = -1.0
+        return self.loop.env._now + round(timeout * SECOND)
 
     def check_open(self) -> None:
         """Raises what a call on a closed channel raises.

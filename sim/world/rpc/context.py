@@ -26,6 +26,7 @@ if TYPE_CHECKING:  # msgspec looks at annotations only when it encodes
     from sim.world.rpc.worker import Worker  # noqa: TC004
 
 FINISHED = "RPC already finished."
+TOO_MANY = "Failed grpc_call_start_batch: 8 with grpc_call_error value: 'GRPC_CALL_ERROR_TOO_MANY_OPERATIONS'"
 INVALID = status.failure(status.INTERNAL, "Invalid metadata")
 
 
@@ -61,7 +62,6 @@ class Context(Struct, eq=False, weakref=True):
     _deserialize: Any = None
     _serialize: Any = None
     _excess: bool = False  # over the server's limit of concurrent RPCs
-    _sync_callbacks: list[Callable[[], object]] | None = None
 
     # What comes from the client, as hardware or from the loop
 
@@ -148,7 +148,7 @@ class Context(Struct, eq=False, weakref=True):
         if self._code == status.OK:
             self._end_with(status.Status(status.OK, "", trailing, ""), data)
         else:
-            self._end_with(status.failure(self._code, self._details, trailing))
+            self._end_with(status.failure(self._code, self._details or "", trailing))
 
     def _streams_out(self) -> bool:
         return self._handler is not None and bool(self._handler.response_streaming)
@@ -210,6 +210,7 @@ class Context(Struct, eq=False, weakref=True):
 
         Raises:
             UsageError: the RPC has ended.
+            ExecuteBatchError: another write is under way, or the client has gone.
         """
         self._check()
         self._plain = False
@@ -225,13 +226,20 @@ class Context(Struct, eq=False, weakref=True):
             self._outflow = Outflow(self._connection.loop)
         if self._client_closed:
             raise cygrpc.ExecuteBatchError("the client has gone")
-        index = self._outflow.sent
-        blocked = self._outflow.take(len(data))
+        outflow = self._outflow
+        if outflow.busy:
+            raise cygrpc.ExecuteBatchError(TOO_MANY)
+        index = outflow.sent
+        blocked = outflow.take(len(data))
         self._send(Frame("response", index=index, headers=self._headers(), data=data))
-        if blocked is not None:
-            await blocked
-        else:
-            await asyncio.sleep(0)
+        outflow.busy = True
+        try:
+            if blocked is not None:
+                await blocked
+            else:
+                await asyncio.sleep(0)
+        finally:
+            outflow.busy = False
         if self._client_closed:
             raise cygrpc.ExecuteBatchError("the client has gone")
 
@@ -315,10 +323,10 @@ class Context(Struct, eq=False, weakref=True):
         """Returns the code that was set; None when none was."""
         return self._given_code
 
-    def set_details(self, details: str) -> None:
+    def set_details(self, details: str | None) -> None:
         """Sets the details that the RPC ends with."""
         self._plain = False
-        self._details = details
+        self._details = details or ""
 
     def details(self) -> str:
         """Returns the details that were set."""

@@ -20,16 +20,22 @@ PREFIX = 5  # bytes that gRPC puts before each message
 
 
 class Outflow:
-    """The sender's side of a stream."""
+    """The sender's side of a stream.
 
-    __slots__ = ("_blocked", "_closed", "_loop", "_window", "sent")
+    Attributes:
+        sent: messages so far.
+        busy: a write is under way.
+    """
+
+    __slots__ = ("_blocked", "_closed", "_loop", "_window", "busy", "sent")
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop
         self._window = WINDOW
         self._blocked: list[asyncio.Future[None]] = []
         self._closed = False
-        self.sent = 0  # messages so far
+        self.sent = 0
+        self.busy = False
 
     def take(self, size: int) -> asyncio.Future[None] | None:
         """Takes a message of `size` bytes out of the window; returns what to wait for when that blocks."""

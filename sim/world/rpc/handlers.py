@@ -127,13 +127,24 @@ async def _serve(server: Server, context: Context) -> None:
         decode = handler.request_deserializer
         request = data if decode is None else decode(data)
     elif _is_async(handler.behaviour):
+        _unpack(context)
         request = _Requests(context)
     else:
+        _unpack(context)
         request = await _collect(context)
     if handler.response_streaming:
         await _stream(server, context, handler, request)
     else:
         await _unary(server, context, handler, request)
+
+
+def _unpack(context: Context) -> None:
+    """Makes a stream of one out of a unary request: on the wire they are the same."""
+    if context._request is not None:
+        inflow = context._in()
+        inflow.put(context._request)
+        inflow.end()
+        context._request = None
 
 
 async def _unary(server: Server, context: Context, handler: Handler, request: Any) -> None:

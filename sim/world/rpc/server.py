@@ -245,6 +245,7 @@ class Server(grpc.aio.Server):
         handler = self._methods.get(stream.method)
         if (
             handler is None
+            or not handler.fast
             or self.stopping
             or len(data) > self.max_receive
             or not connection.endpoint.open

@@ -19,7 +19,7 @@ from sim.world.rpc import status
 from sim.world.rpc.connection import FRAME, HEADERS, ClientConnection, Frame
 from sim.world.rpc.flow import Inflow, Outflow
 from sim.world.rpc.metadata import outbound
-from sim.world.timers import FIRE, SECOND, Handle, Timer
+from sim.world.timers import FIRE, SECOND, Timer
 
 if TYPE_CHECKING:  # msgspec looks at annotations only when it encodes
     from collections.abc import Callable  # noqa: TC004
@@ -241,12 +241,30 @@ class ClientStream(Struct, eq=False, weakref=True):
             if not future.done():
                 future.set_result(None)
         callbacks, self.callbacks = self.callbacks, None
-        for callback in callbacks or ():
-            if PROCESS.get(None) is not None:
+        if callbacks:
+            self.run_callbacks(callbacks)
+
+    def run_callbacks(self, callbacks: list[Callable[[], object]]) -> None:
+        """Runs the done callbacks, in the process also when it is hardware that has ended the RPC."""
+        inside = PROCESS.get(None) is not None
+        context = None if inside else self.channel.process.context.copy()
+        for callback in callbacks:
+            if context is None:
                 callback()
-            else:
-                process = self.channel.process
-                self.channel.loop.run_now(Handle(callback, (), process.context.copy()))
+                continue
+            try:
+                context.run(callback)
+            except (SystemExit, KeyboardInterrupt):
+                raise
+            except BaseException as exc:
+                self.callback_failed(exc)  # and later ones are not called, as in grpc.aio
+                return
+
+    def callback_failed(self, error: BaseException) -> None:
+        """A done callback has raised."""
+        self.channel.loop.call_exception_handler(
+            {"message": f"Exception in a done callback of {self.method}", "exception": error}
+        )
 
     def set_initial(self, metadata: tuple[Any, ...]) -> None:
         """The initial metadata are known."""
@@ -316,8 +334,6 @@ class ClientStream(Struct, eq=False, weakref=True):
         if how is None:
             return f"<{name} object>"
         code, details = status.CODES[how.code()], how.details()
-        if how.code() == status.OK:
-            return f'<{name} of RPC that terminated with:\n\tstatus = {code}\n\tdetails = "{details}"\n>'
         return (
             f"<{name} of RPC that terminated with:\n\tstatus = {details}\n"
             f'\tdetails = "{code}"\n\tdebug_error_string = "{how.debug_error_string()}"\n>'

@@ -177,7 +177,9 @@ class UnaryCall(ClientStream):
             else:
                 self.more_waiters.append(waiter)
             yield waiter
-        if self.outcome is status.FINE or (self.response is not None and self._went_well()):
+        if (self.outcome is status.FINE and self.error is None) or (
+            self.response is not None and self._went_well()
+        ):
             if self.value is _UNSET:
                 raw: Any = self.response
                 deserialize = self.deserialize
@@ -187,6 +189,10 @@ class UnaryCall(ClientStream):
                     self.value = _common.deserialize(raw, deserialize)  # None, and logged
             return self.value
         return self._failed()
+
+    def callback_failed(self, error: BaseException) -> None:
+        """A done callback has raised: whoever awaits the call gets that, as in grpc.aio."""
+        self.error = error
 
     def _went_well(self) -> bool:
         return self.error is None and bool(self.outcome.code() == status.OK)
