@@ -1,6 +1,5 @@
 """Input that cannot be used: one clear line, exit status 2, nothing left behind that looks whole."""
 
-import os
 from pathlib import Path
 
 import pytest
@@ -88,16 +87,22 @@ def test_an_output_folder_that_is_not_empty_is_left_alone(dsim: Dsim, story: Pat
     assert [path.name for path in Path("thesis").iterdir()] == ["chapter1.txt"]
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="nothing is unreadable to root")
-def test_a_folder_that_cannot_be_read_or_written_is_named(dsim: Dsim, story: Path) -> None:
+def test_a_folder_that_cannot_be_read_or_written_is_named(
+    dsim: Dsim, story: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def denied(path: Path, *arguments: object, **more: object) -> None:
+        raise PermissionError(13, "Permission denied", str(path))
+
     dsim("run", story, "--out", "here")
-    Path("here/summary.json").chmod(0)
-    assert dsim("replay", "here").err == "dsim: cannot read here: Permission denied\n"
-    Path("locked").mkdir(mode=0o500)
-    assert (
-        dsim("run", story, "--out", "locked/here").err
-        == "dsim: cannot write locked/here: Permission denied\n"
-    )
+    with monkeypatch.context() as patched:  # modes would not do: root may read everything
+        patched.setattr(Path, "read_bytes", denied)
+        assert dsim("replay", "here").err == "dsim: cannot read here: Permission denied\n"
+        result = dsim("run", story, "--schedule", "here/schedule.json")
+        assert result.err == "dsim: cannot read schedule here/schedule.json: Permission denied\n"
+    with monkeypatch.context() as patched:
+        patched.setattr(Path, "mkdir", denied)
+        result = dsim("run", story, "--out", "locked/here")
+        assert (result.status, result.err) == (2, "dsim: cannot write locked/here: Permission denied\n")
 
 
 def test_a_damaged_run_is_named(dsim: Dsim, story: Path) -> None:
