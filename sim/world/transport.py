@@ -371,7 +371,7 @@ class StreamTransport(_FlowControlMixin, asyncio.Transport):
     def _finish(self) -> None:
         """Lets the connection go when neither end has more to say."""
         other = self._other
-        if self._closing and (other is None or other._eof_sent):
+        if self._closing and other is not None and other._eof_sent:
             self._endpoint.close()
 
     def _broken(self, reason: str) -> None:
