@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 REAL_LIMIT_S = 600.0  # real seconds that a run may take
 STEP_LIMIT_S = 10.0  # real seconds that one step of it may take
 _TICK_S = 0.1
+_STALL_S = 1.0  # real seconds without progress after which it looks why
 _DEBUGGERS = ("pdb.py", "bdb.py", "ipdb", "pudb")
 _MACHINERY = tuple(os.path.abspath(m.__path__[0]) + os.sep for m in (asyncio, simpy, sim))
 
@@ -71,19 +72,28 @@ class Watchdog:
         while not self._over.wait(_TICK_S):
             now = time.monotonic()
             passed, before = now - before, now
-            frame = sys._current_frames().get(self._watched)
-            if frame is None or _debugging(frame):
-                continue  # time under a debugger is a person's, not the run's
             seen = (self._loop.turns, self._loop.env._now)
             total += passed
             step = step + passed if seen == last else 0.0
             last = seen
+            if (step > _STALL_S or step > self._step_s or total > self._limit_s) and self._is_held():
+                total, step = total - step, 0.0  # time under a debugger is a person's, not the run's
+                continue
             if total > self._limit_s or step > self._step_s:
                 if self.verdict is None:
                     self.verdict = self._judge(step)
                 if not self._over.is_set():
                     _raise_in(self._watched, KeyboardInterrupt)
                 total = step = 0.0  # code that swallows even KeyboardInterrupt is told again
+
+    def _is_held(self) -> bool:
+        """Says whether a debugger holds the thread.
+
+        Only asked of a thread that gets nowhere: to look at the frames of one that runs is to hold
+        references to them, and code that counts references (`sim.world.rpc.worker`) would notice.
+        """
+        frame = sys._current_frames().get(self._watched)
+        return frame is None or _debugging(frame)
 
     def _judge(self, step: float) -> RealTimeLimit:
         frame, task = sys._current_frames().get(self._watched), asyncio.current_task(self._loop)

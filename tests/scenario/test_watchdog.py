@@ -1,7 +1,11 @@
 """Runs that take too much real time: ended from outside, with the culprit named."""
 
 import asyncio
+import importlib
+import sys
 import time
+
+import pytest
 
 from services.host import Host
 from sim import World, run, scenario
@@ -51,3 +55,16 @@ def test_time_in_a_debugger_does_not_count() -> None:
         world.check("fine", True)
 
     assert run(debugged, limit_s=0.25).passed
+
+
+def test_watching_a_run_does_not_change_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    watchdog = importlib.import_module("sim.scenario.watchdog")
+    unwatched = run("basics/lost-write", seed=11)
+    monkeypatch.setattr(watchdog, "_TICK_S", 2e-5)
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-5)
+    try:
+        watched = [run("basics/lost-write", seed=11) for _ in range(4)]
+    finally:
+        sys.setswitchinterval(interval)
+    assert [summary.trace_sha256 for summary in watched] == [unwatched.trace_sha256] * 4
