@@ -147,6 +147,7 @@ class _Call(cygrpc._AioCall):  # type: ignore[misc]
         self, request: bytes, metadata: tuple[Any, ...], context: Any = None
     ) -> None:
         """Sends the request."""
+        self.add_done_callback(self._ended)  # its status may come after the last message is read
         metadata = self._begin(metadata, len(request or b""))  # None: it could not be serialized
         if self.link.rule is not None:
             await self._carry()
@@ -165,6 +166,7 @@ class _Call(cygrpc._AioCall):  # type: ignore[misc]
 
     async def initiate_stream_stream(self, metadata: tuple[Any, ...], sent: Any, context: Any = None) -> None:
         """Opens the call."""
+        self.add_done_callback(self._ended)  # its status may come after the last message is read
         metadata = self._begin(metadata, None)
         if self.link.rule is not None:
             await self._clear()
@@ -191,9 +193,7 @@ class _Call(cygrpc._AioCall):  # type: ignore[misc]
         message = await super().receive_serialized_message()
         if self.link.rule is not None:
             await self._receive()
-        if message is cygrpc.EOF:
-            self._ended(None)
-        else:
+        if message is not cygrpc.EOF:
             self._received(len(message))
         return message
 
@@ -286,7 +286,7 @@ class _Call(cygrpc._AioCall):  # type: ignore[misc]
             )
             self.reads += 1
 
-    def _ended(self, response: bytes | None) -> None:
+    def _ended(self, response: bytes | None = None) -> None:
         """Records how the call ended. Whether the peer said so or the core made it up, `joined` finds out."""
         status = self._status
         if status is not None:

@@ -24,6 +24,8 @@ def test_a_call_is_four_times_in_order_and_a_dead_one_is_lost(tmp_path: Path) ->
                 stub = echo_pb2_grpc.EchoStub(channel)
                 await stub.Say(Words(text="hello"), wait_for_ready=True)
                 assert [word async for word in stub.Repeat(Words(number=2))]
+                for _ in range(30):
+                    assert [word async for word in stub.Repeat(Words(number=1))]
                 injected = ClusterFaults(cluster)
                 await injected.inject(faults.ClockSkew(host="a", seconds=2))
                 await ask(client, "a", "count")
@@ -46,7 +48,9 @@ def test_a_call_is_four_times_in_order_and_a_dead_one_is_lost(tmp_path: Path) ->
     assert request.sent <= request.time <= response.sent <= response.time
     assert request.sent < response.time
     assert request.size == response.size == len(Words(text="hello").SerializeToString())
-    repeat = [message for message in messages if message.method.endswith("/Repeat")]
+    streams = [message for message in messages if message.method.endswith("/Repeat")]
+    assert sum(message.code == "OK" for message in streams) == 31
+    repeat = [message for message in streams if message.call == streams[0].call]
     assert [(m.part, m.index, m.code) for m in sorted(repeat, key=lambda m: m.sent)] == [
         ("request", 0, ""),
         ("response", 0, ""),
