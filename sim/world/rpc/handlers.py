@@ -16,8 +16,8 @@ from grpc._cython import cygrpc
 from msgspec import Struct
 
 from sim.world.rpc import status
-from sim.world.rpc.context import SyncContext
 from sim.world.rpc.metadata import visible
+from sim.world.rpc.sync import SyncContext
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
