@@ -1,11 +1,15 @@
 """Simulated gRPC: channels and servers with the interfaces and the behaviour of `grpc.aio`.
 
 What generated code and applications see are grpc.aio's own classes and errors; below them, messages
-travel as bytes over `sim.world.network`. On the client's side: `channel` (channels and multicallables),
-`subchannel` (connecting, backoff), `unary` (unary calls), `stream` (what grpc.aio's own classes for
-streams run on), `intercepted`. Between them: `connection`, `flow`, `metadata`, `status`. On the server's:
-`server`, `worker` (the tasks that run handlers), `handlers`, `context`. How a message wakes a task is in
-`waking`.
+travel as bytes over `sim.world.network`. Read
+
+- the client's side: `channel` (channels and multicallables), `subchannel` (connecting, backoff), `stream` (the
+  state of an RPC), `unary` (unary calls, the fast way), `core` (what grpc.aio's own call classes run on),
+  `streaming`, `intercepted`;
+- between the two: `connection`, `flow`, `metadata`, `status`;
+- the server's side: `server`, `worker` (the tasks that run handlers), `handlers`, `context`, `sync`.
+
+How a message wakes a task is in `waking`.
 """
 
 from __future__ import annotations

@@ -12,10 +12,10 @@ from grpc._cython import cygrpc
 from grpc.aio._call import StreamUnaryCall
 
 from sim.world.process import PROCESS
+from sim.world.rpc.core import CoreCall
 from sim.world.rpc.intercepted import INTERCEPTED, sort_interceptors
 from sim.world.rpc.metadata import as_metadata
 from sim.world.rpc.options import parse_options
-from sim.world.rpc.stream import CoreCall
 from sim.world.rpc.streaming import StreamStreamCall, UnaryStreamCall
 from sim.world.rpc.subchannel import READY, SHUTDOWN, Subchannel
 from sim.world.rpc.targets import parse_target
