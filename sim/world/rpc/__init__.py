@@ -3,9 +3,9 @@
 What generated code and applications see are grpc.aio's own classes and errors; below them, messages
 travel as bytes over `sim.world.network`. Read
 
-- the client's side: `channel` (channels and multicallables), `subchannel` (connecting, backoff), `stream` (the
-  state of an RPC), `unary` (unary calls, the fast way), `core` (what grpc.aio's own call classes run on),
-  `streaming`, `intercepted`;
+- the client's side: `channel` (channels and multicallables), `subchannel` (connecting, backoff), `stream`
+  (the state of an RPC), `unary` (unary calls, the fast way), `core` (what grpc.aio's own call classes run
+  on), `streaming`, `intercepted`;
 - between the two: `connection`, `flow`, `metadata`, `status`;
 - the server's side: `server`, `worker` (the tasks that run handlers), `handlers`, `context`, `sync`.
 
