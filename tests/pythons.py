@@ -29,7 +29,7 @@ def find(version: str) -> Path | None:
 
 def environments() -> dict[str, Path]:
     """Returns the interpreters that are set up, by version, the running one among them."""
-    found = {"%d.%d" % sys.version_info[:2]: Path(sys.executable)}
+    found = {".".join(map(str, sys.version_info[:2])): Path(sys.executable)}
     for version in SUPPORTED:
         python = OTHER / version / "bin" / "python"
         if version not in found and (OTHER / version / "ready").exists():
