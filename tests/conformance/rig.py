@@ -200,6 +200,12 @@ async def outcome(awaitable: Awaitable[Any]) -> Any:
         return type(error).__name__, str(error)
 
 
+async def code_of(call: Any) -> Any:
+    """Returns the code of what came of a call; for errors whose details name addresses or errnos."""
+    result = await outcome(call)
+    return result[0] if isinstance(result, tuple) else result
+
+
 async def drain(stream: AsyncIterable[Any]) -> list[Any]:
     """Reads a stream to its end and returns the messages, and the outcome unless it was OK."""
     seen: list[Any] = []
