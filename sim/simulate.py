@@ -67,7 +67,8 @@ def simulate(
     watchdog = Watchdog(simulation.loop, math.inf, STEP_LIMIT_S)
     try:
         with watchdog, asyncio.Runner(loop_factory=lambda: _at_home(simulation, adopt)) as runner:
-            return runner.run(coroutine)
+            result: T = runner.run(coroutine)
+            return result
     except KeyboardInterrupt:
         if watchdog.verdict is None:
             raise

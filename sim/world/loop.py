@@ -335,7 +335,16 @@ class Loop(SocketMethods):
 
     def _callback_failed(self, handle: Handle | Timer, exc: BaseException) -> None:
         told = {"message": f"Exception in callback {handle.callback!r}", "exception": exc, "handle": handle}
-        handle.context.run(self.call_exception_handler, told)
+        self.call_exception_handler(told)
+
+    def default_exception_handler(self, context: dict[str, Any]) -> None:
+        """Logs what went wrong, in the name of the process that it happened in."""
+        thing: Any = context.get("task") or context.get("future") or context.get("handle")
+        if PROCESS.get(None) is None and hasattr(thing, "get_context"):
+            inside: Context = thing.get_context().copy()
+            inside.run(super().default_exception_handler, context)
+        else:
+            super().default_exception_handler(context)
 
     # Asynchronous generators belong to the process that first iterated them
 

@@ -23,7 +23,7 @@ def functions() -> list[tuple[Any, Any]]:
     found: list[tuple[Any, Any]] = [
         (_as_completed, as_completed),
         (_signal, install_handler),
-        (_start_new_thread, start_new_thread),
+        *(_no_thread(name) for name in _THREADS if hasattr(_thread, name)),
         *((getattr(signal, name), _refused_signal(name)) for name in _TIMERS if hasattr(signal, name)),
     ]
     if "grpc.aio" in sys.modules:
@@ -60,15 +60,20 @@ def _in_order(fs: Iterable[Any]) -> list[asyncio.Future[Any]]:
 
 # Threads: Python tells its audit hooks of them only from 3.12 on
 
-_start_new_thread: Any = _thread.start_new_thread
+_THREADS = ("start_new_thread", "start_joinable_thread")
 
 
-def start_new_thread(function: Any, args: Any, kwargs: Any = None, /) -> int:
-    """Starts a thread (`_thread.start_new_thread`)."""
-    process = inside()
-    if process is not None and not asked_by_library():
-        raise leak(process, "threading.Thread.start()", "starts a real thread", INSTEAD_OF_THREADS)
-    return _start_new_thread(function, args, *(() if kwargs is None else (kwargs,)))  # type: ignore[no-any-return]
+def _no_thread(name: str) -> tuple[Any, Any]:
+    real = getattr(_thread, name)
+
+    def start(*args: Any, **kwargs: Any) -> Any:
+        process = inside()
+        if process is not None and not asked_by_library():
+            raise leak(process, "threading.Thread.start()", "starts a real thread", INSTEAD_OF_THREADS)
+        return real(*args, **kwargs)
+
+    start.__name__ = start.__qualname__ = name
+    return real, start
 
 
 # Signals

@@ -70,19 +70,19 @@ CHANCE: dict[str, Callable[[], Any]] = {
     "secrets.token_hex()": lambda: secrets.token_hex(),
 }
 FILES: dict[str, Callable[[], Any]] = {
-    "open('/etc/hostname')": lambda: open("/etc/hostname"),
+    "open('/etc/hostname')": lambda: open("/etc/hostname"),  # noqa: SIM115
     "open('/etc/hosts')": lambda: pathlib.Path("/etc/hosts").read_bytes(),
     "open('/etc/passwd')": lambda: os.open("/etc/passwd", os.O_RDONLY),
     "os.listdir('/')": lambda: os.listdir("/"),
 }
 NEVER: dict[str, Callable[[], Any]] = {
     "time.sleep()": lambda: time.sleep(0),
-    "open('written', 'w')": lambda: open("written", "w"),
-    "open('added', 'a')": lambda: open("added", "ab"),
+    "open('written', 'w')": lambda: open("written", "w"),  # noqa: SIM115
+    "open('added', 'a')": lambda: open("added", "ab"),  # noqa: SIM115
     "os.mkdir('folder')": lambda: os.mkdir("folder"),
     "os.remove('gone')": lambda: os.remove("gone"),
     "sqlite3.connect('base')": lambda: sqlite3.connect("base"),
-    "open('/dev/urandom')": lambda: open("/dev/urandom", "rb"),
+    "open('/dev/urandom')": lambda: open("/dev/urandom", "rb"),  # noqa: SIM115
     "socket.socket()": lambda: socket.socket(),
     "socket.getaddrinfo()": lambda: socket.getaddrinfo("localhost", 80),
     "subprocess.Popen()": lambda: subprocess.run(["true"], check=False),

@@ -118,7 +118,7 @@ def test_logs_carry_virtual_time_and_host_and_go_to_the_trace(caplog: pytest.Log
     assert (failed.logger, failed.level) == ("asyncio", "ERROR")
     assert "ZeroDivisionError" in failed.message
     seen = [record for record in caplog.records if record.name == "shop"]
-    assert [(record.getMessage(), record.host) for record in seen][0] == ("sold 3", "localhost")
+    assert (seen[0].getMessage(), seen[0].host) == ("sold 3", "localhost")
     assert seen[0].created == 946_684_802.5
     assert seen[0].relativeCreated == 2500
 

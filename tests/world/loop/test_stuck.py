@@ -6,7 +6,6 @@ import asyncio
 
 import pytest
 
-import sim.simulate
 from sim.simulate import simulate
 from sim.world.simulation import Simulation
 from sim.world.stuck import Deadlock, RealTimeLimit, Spinning, VirtualTimeLimit
@@ -79,7 +78,7 @@ def test_a_task_that_never_lets_time_pass_is_named() -> None:
 
 
 def test_a_task_that_never_waits_is_found_and_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sim.simulate, "STEP_LIMIT_S", 0.3)
+    monkeypatch.setitem(simulate.__globals__, "STEP_LIMIT_S", 0.3)
     turns = 0
 
     async def main() -> None:
