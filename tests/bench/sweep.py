@@ -16,7 +16,7 @@ import time
 from sim.explore.sweep import sweep
 
 SCENARIO = "basics/primary-backup"
-SEEDS = range(150)
+SEEDS = range(300)
 TURNS = 2
 TARGET = 1.8
 
