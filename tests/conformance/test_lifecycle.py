@@ -1,4 +1,4 @@
-"""Channels and servers from beginning to end: idle, ready, closed; started, stopped, with or without grace."""
+"""Channels and servers from beginning to end: idle, ready, closed; started, stopped, with grace and not."""
 
 from __future__ import annotations
 

@@ -13,8 +13,6 @@ from tests.conformance.rig import outcome, until, words
 if TYPE_CHECKING:
     from tests.conformance.rig import Rig
 
-SAY = "/dsim.echo.Echo/Say"
-
 
 async def test_abort(rig: Rig) -> None:
     """`abort` fixes code, details and trailing metadata, and ends the handler by an exception."""

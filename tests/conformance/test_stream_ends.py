@@ -17,11 +17,6 @@ if TYPE_CHECKING:
     from tests.conformance.rig import Rig
 
 
-async def each(*texts: str) -> AsyncIterator[Any]:
-    for text in texts:
-        yield words(text)
-
-
 # Errors in mid-stream
 
 
