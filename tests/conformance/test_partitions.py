@@ -16,12 +16,7 @@ from tests.conformance.rig import code_of, drain, forever, outcome, plain, until
 if TYPE_CHECKING:
     from tests.conformance.rig import Rig
 
-IDLE, CONNECTING, READY = (
-    grpc.ChannelConnectivity.IDLE,
-    grpc.ChannelConnectivity.CONNECTING,
-    grpc.ChannelConnectivity.READY,
-)
-FAILING, SHUTDOWN = grpc.ChannelConnectivity.TRANSIENT_FAILURE, grpc.ChannelConnectivity.SHUTDOWN
+CONNECTING, READY = grpc.ChannelConnectivity.CONNECTING, grpc.ChannelConnectivity.READY
 
 
 # Death of a peer
