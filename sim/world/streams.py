@@ -14,9 +14,10 @@ import socket
 from contextvars import copy_context
 from typing import TYPE_CHECKING, Any
 
+from sim.world.pair import Address, Pair, SimSocket
 from sim.world.process import PROCESS, Process
 from sim.world.timers import Handle
-from sim.world.transport import Address, Pair, SimSocket, StreamTransport
+from sim.world.transport import StreamTransport
 
 if TYPE_CHECKING:
     from collections.abc import Callable

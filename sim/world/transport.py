@@ -12,7 +12,6 @@ from __future__ import annotations
 import asyncio
 import errno
 import os
-import socket
 import sys
 from asyncio.protocols import _feed_data_to_buffered_proto  # type: ignore[attr-defined]
 from asyncio.transports import _FlowControlMixin
@@ -20,6 +19,7 @@ from collections import deque
 from typing import TYPE_CHECKING, Any
 
 from protos.trace import Lost, Message
+from sim.world.pair import Address, Pair, SimSocket
 from sim.world.timers import Handle
 
 if TYPE_CHECKING:
@@ -32,63 +32,6 @@ if TYPE_CHECKING:
 
 WINDOW = 256 * 1024  # bytes that may be on their way or unread at the receiver
 SEGMENT = 64 * 1024 - 1  # bytes handed to the network at once
-
-Address = tuple[str, int]
-
-
-class Pair:
-    """What the two ends of a connection know of each other."""
-
-    def __init__(self, number: int, near: str, far: str, local: int) -> None:
-        self.number = number
-        self.near = near
-        self.far = far
-        self.local = local  # the port of the end that dialled
-        self.dialled: StreamTransport | None = None
-        self.accepted: StreamTransport | None = None
-
-
-class SimSocket:
-    """What `get_extra_info("socket")` and `Server.sockets` show: a socket that only tells its names."""
-
-    family = socket.AF_INET
-    type = socket.SOCK_STREAM
-    proto = socket.IPPROTO_TCP
-
-    def __init__(self, name: Address, peer: Address | None = None) -> None:
-        self._name = name
-        self._peer = peer
-
-    def getsockname(self) -> Address:
-        """Returns the address of this end."""
-        return self._name
-
-    def getpeername(self) -> Address:
-        """Returns the address of the other end.
-
-        Raises:
-            OSError: ENOTCONN.
-        """
-        if self._peer is None:
-            raise OSError(errno.ENOTCONN, os.strerror(errno.ENOTCONN))
-        return self._peer
-
-    def setsockopt(self, *args: Any) -> None:
-        """Takes any option, and does nothing about it."""
-
-    def getsockopt(self, *args: Any) -> int:
-        """Returns 0."""
-        return 0
-
-    def fileno(self) -> int:
-        """Returns -1: there is no file descriptor."""
-        return -1
-
-    def listen(self, backlog: int) -> None:
-        """Nothing is left to do: `Listener.serve` does it."""
-
-    def __repr__(self) -> str:
-        return f"<simulated socket {self._name}" + (f" to {self._peer}>" if self._peer else ">")
 
 
 class StreamTransport(_FlowControlMixin, asyncio.Transport):
