@@ -15,21 +15,19 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 from msgspec import Meta
 
-from protos.history import Operation
 from services.primary_backup.client import LogClient
 from services.primary_backup.replica import replica
 from services.primary_backup.witness import witness
 from sim import World, scenario
+from sim.check.log import InOrder, NothingLost, OnceOnly
 from sim.explore.reduce import SHRINKABLE
 from sim.explore.swarm import swarm
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from sim.faults import Action
 
 PATIENCE_S = 3.0  # after which a client gives an append up, not knowing whether it happened
@@ -100,91 +98,6 @@ async def _append(world: World, name: str, log: LogClient, record: str) -> None:
 async def _read(world: World, name: str, log: LogClient) -> None:
     async with world.operation(name, "read", key="log") as op:
         op.ok([record.decode() for record in await log.read()])
-
-
-# What must hold, over the history
-
-
-class NothingLost:
-    """A record is in every log read after its append was acknowledged, at the position that was named."""
-
-    name = "nothing lost"
-
-    def __call__(self, history: Sequence[Operation]) -> tuple[bool, str]:
-        """Returns the verdict and what it rests on."""
-        acknowledged: list[tuple[str, int]] = []
-        before: dict[Any, int] = {}  # by reader: how many had been acknowledged when it asked
-        reads = 0
-        for event in history:
-            if event.f == "append" and event.type == "ok":
-                acknowledged.append(tuple(event.value))
-            elif event.f == "read" and event.type == "invoke":
-                before[event.process] = len(acknowledged)
-            elif event.f == "read" and event.type == "ok":
-                reads += 1
-                for record, position in acknowledged[: before[event.process]]:
-                    if position >= len(event.value) or event.value[position] != record:
-                        at = f"at {event.time / 1e9:.3f} s"
-                        found = event.value[position] if position < len(event.value) else "nothing"
-                        return False, (
-                            f"{record} was acknowledged at position {position}, "
-                            f"but {event.process} found {found} there {at}"
-                        )
-        return True, f"{len(acknowledged)} acknowledged records, looked for in {reads} reads"
-
-
-class InOrder:
-    """Who was acknowledged before another asked comes first; and reads continue one another."""
-
-    name = "in order"
-
-    def __call__(self, history: Sequence[Operation]) -> tuple[bool, str]:
-        """Returns the verdict and what it rests on."""
-        last = -1  # the greatest position acknowledged so far
-        least: dict[Any, int] = {}  # by client: what its position must exceed
-        for event in history:
-            if event.f == "append" and event.type == "invoke":
-                least[event.process] = last
-            elif event.f == "append" and event.type == "ok":
-                record, position = event.value
-                if position <= least[event.process]:
-                    return False, f"{record} is at {position}, not after {least[event.process]} before it"
-                last = max(last, position)
-        longest: list[str] = []
-        for read in _reads(history):
-            shorter, longer = sorted((longest, read), key=len)
-            if longer[: len(shorter)] != shorter:
-                return (
-                    False,
-                    f"two reads disagree: ...{shorter[-3:]} is not how {longer[: len(shorter)][-3:]} begins",
-                )
-            longest = longer
-        return True, f"one order of {len(longest)} records"
-
-
-class OnceOnly:
-    """A record is in the log once, however often it was asked for; and none that nobody asked for."""
-
-    name = "once only"
-
-    def __call__(self, history: Sequence[Operation]) -> tuple[bool, str]:
-        """Returns the verdict and what it rests on."""
-        wanted = {event.value for event in history if event.f == "append" and event.type == "invoke"}
-        most = 0
-        for read in _reads(history):
-            seen = set()
-            for record in read:
-                if record in seen:
-                    return False, f"{record} is in the log twice"
-                if record not in wanted:
-                    return False, f"{record} is in the log, but nobody appended it"
-                seen.add(record)
-            most = max(most, len(read))
-        return True, f"{most} records, none twice"
-
-
-def _reads(history: Sequence[Operation]) -> Iterator[list[str]]:
-    return (event.value for event in history if event.f == "read" and event.type == "ok")
 
 
 CHECKS = (NothingLost(), InOrder(), OnceOnly(), "invariants", "progress")

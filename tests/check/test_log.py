@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from protos.history import Operation
-from scenarios.basics.primary_backup import InOrder, NothingLost, OnceOnly
+from sim.check.log import InOrder, NothingLost, OnceOnly
 
 
 def history(*events):
