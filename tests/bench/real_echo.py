@@ -11,6 +11,7 @@ import statistics
 import tempfile
 import time
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import grpc
 
@@ -19,6 +20,10 @@ from protos.echo_pb2 import Words
 from services.echo import Echo
 from services.real.host import RealHost
 from services.real.names import Names
+from tests.bench.figure import Figure, show
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 LIMIT = 1.15
 BATCH = 40
@@ -58,13 +63,14 @@ async def _batch(stub: echo_pb2_grpc.EchoStub) -> float:
     return time.process_time() - start
 
 
-def main() -> bool:
-    """Prints the ratio; says whether the target is met."""
+def figures(quick: bool) -> Iterator[Figure]:
+    """Measures."""
     with tempfile.TemporaryDirectory() as folder:
-        ratio = asyncio.run(measure(Path(folder)))
-    print(f"real echo: {ratio:.2f} x bare grpc.aio (at most {LIMIT})")
-    return ratio <= LIMIT
+        ratio = asyncio.run(measure(Path(folder), ROUNDS // 4 if quick else ROUNDS))
+    yield Figure(
+        "real echo through Host, traced", ratio, "x", "at most", LIMIT, "the same echo on bare grpc.aio"
+    )
 
 
 if __name__ == "__main__":
-    raise SystemExit(not main())
+    show(figures)

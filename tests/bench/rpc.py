@@ -1,7 +1,7 @@
 """What a simulated RPC costs, in bare SimPy timeouts.
 
 Reference: `yield env.timeout(1)` in one process of a plain `simpy.Environment`, measured in turn with the
-RPCs in this same interpreter; printed is the median of the ratios. Targets (issue 2, section 8): a
+RPCs in this same interpreter; printed is the median of the ratios. Targets: a
 traced unary RPC with its four serializations at most 6, with a network of latency and bandwidth at most 12;
 and with 1,000 hosts at 10,000 RPCs a virtual second at most 1.5 times the cost with 10 hosts.
 
@@ -10,7 +10,6 @@ Run as `python -m tests.bench.rpc [--quick]`.
 
 from __future__ import annotations
 
-import argparse
 import asyncio
 import gc
 import statistics
@@ -24,9 +23,10 @@ from protos import echo_pb2_grpc as echo
 from services.recorder import Recorder
 from sim.world.network import lan
 from sim.world.simulation import Simulation
+from tests.bench.figure import Figure, show
 
 if TYPE_CHECKING:
-    from collections.abc import Coroutine, Generator
+    from collections.abc import Coroutine, Generator, Iterator
 
     import networkx as nx
 
@@ -136,31 +136,29 @@ def cluster(hosts: int, virtual_s: float) -> float:
         simulation.close()
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
-    parser.add_argument("--quick", action="store_true", help="fewer repetitions, fewer virtual seconds")
-    parser.add_argument("--virtual-s", type=float, default=None, help="of the cluster (60)")
-    asked = parser.parse_args()
-    rounds, count = (3, 10_000) if asked.quick else (9, 30_000)
-    kinds: dict[str, Any] = {
-        "unary RPC, traced, constant latency (target 6)": lambda: unary(count, lan(bandwidth_Bps=None)),
-        "unary RPC, traced, latency + bandwidth (target 12)": lambda: unary(count, lan()),
-        "unary RPC, not traced, constant latency": lambda: unary(
-            count, lan(bandwidth_Bps=None), traced=False
-        ),
-    }
-    for name, measure in kinds.items():
+def figures(quick: bool) -> Iterator[Figure]:
+    """Measures."""
+    rounds, count = (3, 10_000) if quick else (9, 30_000)
+    plain, wide = lan(bandwidth_Bps=None), lan()
+    kinds: list[tuple[str, Any, bool, float]] = [
+        ("a unary RPC, traced, constant latency", plain, True, 6),
+        ("a unary RPC, traced, latency and bandwidth", wide, True, 12),
+        ("a unary RPC, not traced, constant latency", plain, False, 0),
+    ]
+    for what, topology, traced, target in kinds:
         ratios = []
         for _ in range(rounds):
             before = timeouts(4 * count)
-            cost = measure()
+            cost = unary(count, topology, traced=traced)
             after = timeouts(4 * count)
             ratios.append(cost * 2 / (before + after))
-        print(f"{name}: {statistics.median(ratios):.2f} SimPy timeouts")
-    virtual_s = asked.virtual_s or (2.0 if asked.quick else 60.0)
+        ratio = statistics.median(ratios)
+        yield Figure(what, ratio, "x", "at most" if target else "", target, "a bare SimPy timeout")
+    virtual_s = 2.0 if quick else 60.0
     few, many = cluster(10, virtual_s), cluster(1_000, virtual_s)
-    print(f"an RPC among 1,000 hosts costs {many / few:.2f} times one among 10 (target 1.5)")
+    what = f"an RPC among 1,000 hosts, {RATE:,} a virtual second for {virtual_s:g} s"
+    yield Figure(what, many / few, "x", "at most", 1.5, "the same among 10 hosts")
 
 
 if __name__ == "__main__":
-    main()
+    show(figures)
