@@ -43,7 +43,7 @@ class Figure(NamedTuple):
 
 
 def show(figures: Callable[[bool], Iterator[Figure]]) -> None:
-    """Prints figures as they come; `--quick` measures less. Ends the process, with 1 if a target is missed."""
+    """Prints figures as they come; `--quick` measures less. Exits with 1 if a target is missed."""
     met = True
     for figure in figures("--quick" in sys.argv[1:]):
         print(figure, flush=True)
