@@ -293,8 +293,12 @@ class Cluster:
     # What is done to nodes
 
     async def pause(self, name: str) -> None:
-        """Stops a node where it stands (SIGSTOP)."""
+        """Stops a node where it stands (SIGSTOP), and returns when it has stopped."""
         self._signal(name, signal.SIGSTOP)
+        process, deadline = self._process(name), time.monotonic() + _ANSWERS_WITHIN
+        # The kernel stops one thread after another, when each next runs.
+        while process is not None and process.state() == "running" and time.monotonic() < deadline:
+            await asyncio.sleep(_POLL / 4)
         self._event(name, "pause", self._node(name).incarnation)
 
     async def resume(self, name: str) -> None:

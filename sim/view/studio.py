@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -91,8 +92,9 @@ class Studio:
         assert self._child.stdin is not None and self._child.stdout is not None
         self._child.kill()  # it holds nothing that is worth a farewell
         self._child.wait()
-        self._child.stdin.close()
-        self._child.stdout.close()
+        for pipe in (self._child.stdin, self._child.stdout):
+            with suppress(OSError):  # what it did not read any more
+                pipe.close()
 
     def __enter__(self) -> Self:
         return self
