@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shutil
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from msgspec import Struct
@@ -142,31 +144,40 @@ def sweep(
         raise InvalidInput(f"--limit {limit_s:g}: a run needs some time")
     result = Sweep(found.name, world, arguments, (seeds.start, seeds.stop))
     folders = _Folders(found.name, world, out)
+    started: dict[int, Path] = {}
     stop_at: int | None = None
+    early: dict[int, Outcome] = {}  # with fail_fast: those that ended before runs of smaller seeds
 
     def work() -> Iterator[Job]:
         for seed in seeds:
             if stop_at is not None:
                 return
-            yield Job(
-                found.locator, arguments, world, seed, None, interleave, str(folders.of(seed)), keep, limit_s
-            )
+            started[seed] = folder = folders.of(seed)
+            yield Job(found.locator, arguments, world, seed, None, interleave, str(folder), keep, limit_s)
+
+    def in_order(outcome: Outcome) -> Iterator[Outcome]:
+        early[outcome.seed] = outcome
+        while (due := seeds.start + result.run) in early:
+            yield early.pop(due)
 
     try:
         with Pool(min(jobs, len(seeds))) as pool:
             for outcome in pool.run(work()):
                 if outcome.verdict == "invalid":
                     raise InvalidInput(outcome.error)
-                if stop_at is not None and outcome.seed > stop_at:
-                    continue  # it ended before it could be called off
-                result.add(outcome)
-                progress(result)
                 if fail_fast and outcome.verdict != "pass":
                     stop_at = outcome.seed if stop_at is None else min(stop_at, outcome.seed)
                     pool.drop(after=stop_at)
+                for next_one in in_order(outcome) if fail_fast else (outcome,):
+                    if stop_at is None or next_one.seed <= stop_at:
+                        result.add(next_one)
+                        progress(result)
     except KeyboardInterrupt:
         result.interrupted = True
     finally:
+        for seed, folder in started.items():
+            if stop_at is not None and seed > stop_at:
+                shutil.rmtree(folder, ignore_errors=True)  # it was called off, or ended too late to count
         folders.tidy()
     return result
 

@@ -77,6 +77,7 @@ def test_fail_fast_gives_the_smallest_failing_seed_whatever_the_jobs(jobs):
     result = sweep(TROUBLE, range(100), jobs=jobs, fail_fast=True)
     assert [failure.seed for failure in result.failures] == [3]
     assert result.run == 4
+    assert [folder.name for folder in Path("runs/stories/trouble").iterdir()] == ["sim-seed3"]
 
 
 def test_a_run_that_nothing_stops_is_ended_and_the_sweep_goes_on(monkeypatch):
