@@ -32,7 +32,17 @@ from sim.world.reality import guarded
 from sim.world.stuck import Deadlock, Spinning, VirtualTimeLimit, report
 from sim.world.system import SystemMethods
 from sim.world.tasks import Future, Task, label_of
-from sim.world.timers import DISCARDED, FIRE, NORMAL, SECOND, Handle, Timer, VirtualTime, nanoseconds
+from sim.world.timers import (
+    DISCARDED,
+    FIRE,
+    NORMAL,
+    SECOND,
+    Delivery,
+    Handle,
+    Timer,
+    VirtualTime,
+    nanoseconds,
+)
 
 if TYPE_CHECKING:
     import random
@@ -232,7 +242,6 @@ class Loop(SystemMethods):
     def _run(self) -> None:
         soon, env = self._soon, self.env
         queue = env._queue
-        next_time = env.next_time
         popleft = soon.popleft
         limit = math.inf if self.limit is None else self.limit
         at_this_instant = 0
@@ -265,9 +274,13 @@ class Loop(SystemMethods):
                     return
             if self._stopping:
                 return
-            when = next_time()
-            if when is None:
+            if not queue:
                 raise Deadlock(report(self, "deadlock: nothing can ever run again"))
+            when = queue[0][0]
+            if queue[0][3].callbacks is DISCARDED:
+                heappop(queue)
+                env._called_off -= 1
+                continue
             if when > env._now:
                 if when > limit:
                     raise VirtualTimeLimit(
@@ -280,7 +293,11 @@ class Loop(SystemMethods):
                 if at_this_instant > _SPIN_LIMIT:
                     self._spinning()
                 event = heappop(queue)[3]  # SimPy's step, inlined
-                callbacks, event.callbacks = event.callbacks, None
+                callbacks = event.callbacks
+                if type(event) is Delivery and callbacks:
+                    callbacks[0](event)
+                    continue
+                event.callbacks = None
                 if callbacks is not FIRE:
                     for callback in callbacks:
                         callback(event)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextvars import Context
-from heapq import heapify, heappop, heappush
+from heapq import heapify, heappush
 from typing import Any, ClassVar
 
 import simpy
@@ -84,6 +84,21 @@ def _fire(timer: Timer) -> None:
     timer.loop.run_now(timer)
 
 
+class Delivery(Struct, eq=False):
+    """A message under way; it is the SimPy event of its own arrival.
+
+    It has one callback, which the loop calls without more ado; it cannot fail, and nobody waits for it.
+    """
+
+    to: Any  # the `Endpoint`
+    size: int
+    arrive: Callable[..., None]
+    args: tuple[Any, ...]
+    callbacks: tuple[Callable[[Delivery], None], ...] | None
+
+    _ok: ClassVar[bool] = True
+
+
 FIRE = (_fire,)
 DISCARDED: tuple[Any, ...] = ()
 """As the `callbacks` of a queued event: it was called off, and time does not advance to it."""
@@ -106,17 +121,6 @@ class VirtualTime(simpy.Environment):
             self._queue[:] = [item for item in self._queue if item[3].callbacks is not DISCARDED]
             heapify(self._queue)
             self._called_off = 0
-
-    def next_time(self) -> int | None:
-        """Returns when the next event is due, or None when there is none."""
-        queue = self._queue
-        while queue:
-            if queue[0][3].callbacks is not DISCARDED:
-                at: int = queue[0][0]
-                return at
-            heappop(queue)
-            self._called_off -= 1
-        return None
 
     def check(self, event: Any) -> None:
         """Raises what a SimPy event failed with, unless somebody has dealt with it."""

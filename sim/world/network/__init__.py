@@ -15,7 +15,7 @@ together), in this order.
 
 from __future__ import annotations
 
-from sim.world.network.connection import Delivery, Endpoint
+from sim.world.network.connection import Endpoint
 from sim.world.network.dialling import Dialling
 from sim.world.network.flows import BULK
 from sim.world.network.network import Impairment, Network
@@ -25,7 +25,6 @@ from sim.world.network.topology import TEN_GIGABIT, lan, racks, wan, zones
 __all__ = [
     "BULK",
     "TEN_GIGABIT",
-    "Delivery",
     "Dialling",
     "Endpoint",
     "Impairment",

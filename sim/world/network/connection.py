@@ -13,35 +13,23 @@ by a reset.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable
 from heapq import heappush
-from typing import TYPE_CHECKING, Any, ClassVar
-
-from msgspec import Struct
+from typing import TYPE_CHECKING, Any
 
 from sim.world.network.flows import BULK, Flow
 from sim.world.network.path import RETRIES, RTO_MAX
-from sim.world.timers import NORMAL
+from sim.world.timers import NORMAL, Delivery
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from sim.world.network.network import Network
     from sim.world.network.path import Path
     from sim.world.process import Process
 
 
-class Delivery(Struct, eq=False):
-    """A message under way; it is the SimPy event of its own arrival."""
-
-    to: Endpoint
-    size: int
-    arrive: Callable[..., None]
-    args: tuple[Any, ...]
-    callbacks: tuple[Callable[[Delivery], None], ...] | None
-
-    _ok: ClassVar[bool] = True
-
-
-def _arrived(delivery: Delivery) -> None:
+def arrived(delivery: Delivery) -> None:
+    """What happens when a message arrives."""
     to = delivery.to
     if to.open:
         delivery.arrive(*delivery.args)
@@ -49,7 +37,7 @@ def _arrived(delivery: Delivery) -> None:
         to._refuse(delivery)
 
 
-ARRIVED = (_arrived,)
+ARRIVED = (arrived,)
 
 
 class Endpoint:
@@ -101,6 +89,16 @@ class Endpoint:
 
     def send(self, size: int, arrive: Callable[..., None], *args: Any) -> None:
         """Sends `size` bytes; `arrive(*args)` is called, as hardware, when the last is at the peer."""
+        self.transmit(size, arrive, args, ARRIVED)
+
+    def transmit(
+        self,
+        size: int,
+        arrive: Callable[..., None],
+        args: tuple[Any, ...],
+        callbacks: tuple[Callable[[Delivery], None]],
+    ) -> None:
+        """Sends as `send` does; the callback may do what `arrived` does with the message in its own way."""
         path, env = self._path, self._env
         at: int = env._now
         path.messages += 1
@@ -118,7 +116,7 @@ class Endpoint:
             at = self._last
         self._last = at
         # env.push, inlined: the hottest line of a network
-        heappush(env._queue, (at, NORMAL, next(env._eid), Delivery(self.peer, size, arrive, args, ARRIVED)))
+        heappush(env._queue, (at, NORMAL, next(env._eid), Delivery(self.peer, size, arrive, args, callbacks)))
 
     def close(self) -> None:
         """Closes this side; the peer learns of it after all that was sent."""

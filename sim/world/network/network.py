@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from msgspec import Struct
 
-from sim.world.network.connection import Delivery, Endpoint
+from sim.world.network.connection import Endpoint
 from sim.world.network.dialling import Dialling
 from sim.world.network.flows import Flows
 from sim.world.network.layout import Layout
 from sim.world.network.path import Path
 from sim.world.network.topology import lan
-from sim.world.timers import DISCARDED
+from sim.world.timers import DISCARDED, Delivery
 
 if TYPE_CHECKING:
     import random
