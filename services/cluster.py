@@ -12,7 +12,6 @@ import contextlib
 import json
 import os
 import secrets
-import shutil
 import signal
 import time
 from contextlib import asynccontextmanager
@@ -109,26 +108,34 @@ class Cluster:
         except OSError as exc:
             raise ClusterError(f'cannot listen on "{listen}": {exc.strerror or exc}') from None
         files = ClusterFolder(Path(folder).resolve())
-        if files.cluster.exists():
-            running = [status for status in cls.open(folder)._processes().values() if status.alive()]
-            if running:
-                raise ClusterError(f'a cluster is running in "{folder}": take it down first')
-            for entry in (files.names, files.nodes):
-                shutil.rmtree(entry, ignore_errors=True)
-            for entry in (files.faults, files.events, files.rules, files.token, files.cluster):
-                entry.unlink(missing_ok=True)
         try:
             files.path.mkdir(parents=True, exist_ok=True, mode=0o700)
-            if any(files.path.iterdir()):
-                raise ClusterError(f'"{folder}" holds something that is not a cluster: choose another folder')
-            files.path.chmod(0o700)
-            files.names.mkdir()
-            files.nodes.mkdir()
-            about = ClusterFile(listen, time.time(), system, Process.of(os.getpid()))
-            write_whole(files.token, secrets.token_hex(32).encode(), mode=0o600)
-            write_struct(files.cluster, about)
+            with files.alone():
+                return cls._create(files, folder, listen, system)
         except OSError as exc:
             raise ClusterError(f'cannot make a cluster in "{folder}": {exc.strerror or exc}') from None
+
+    @classmethod
+    def _create(cls, files: ClusterFolder, folder: Path | str, listen: str, system: str) -> Cluster:
+        self = Process.of(os.getpid())
+        before = read_struct(files.cluster, ClusterFile)
+        if before is not None:
+            starting = before.owner is not None and before.owner != self and before.owner.alive()
+            processes = [read_struct(files.node(name).process, Process) for name in files.hosts()]
+            if starting or any(process is not None and process.alive() for process in processes):
+                raise ClusterError(f'a cluster is running in "{folder}": take it down first')
+        foreign = files.foreign()
+        if foreign:
+            raise ClusterError(
+                f'"{folder}" holds something that is not a cluster\'s, "{foreign}": choose another folder'
+            )
+        files.clear()
+        files.path.chmod(0o700)
+        files.names.mkdir()
+        files.nodes.mkdir()
+        about = ClusterFile(listen, time.time(), system, self)
+        write_whole(files.token, secrets.token_hex(32).encode(), mode=0o600)
+        write_struct(files.cluster, about)
         return cls(files, about, owned=True)
 
     @classmethod
@@ -236,7 +243,7 @@ class Cluster:
         return any(number == port for number, _ in status.ports)
 
     async def detach(self) -> None:
-        """Lets the nodes live on when this process ends."""
+        """Lets the nodes live on when this process ends: all of them, or none if it ends half-way."""
         for name in self.hosts():
             async with self._control(name) as control:
                 await control.Disown(control_pb2.DisownRequest(), timeout=_ANSWERS_WITHIN)
@@ -420,10 +427,6 @@ class Cluster:
 
     def _process(self, name: str) -> Process | None:
         return read_struct(self.folder.node(name).process, Process)
-
-    def _processes(self) -> dict[str, Process]:
-        found = {name: self._process(name) for name in self.hosts()}
-        return {name: process for name, process in found.items() if process is not None}
 
     @asynccontextmanager
     async def _control(self, name: str) -> AsyncIterator[control_pb2_grpc.ControlAsyncStub]:

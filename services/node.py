@@ -24,6 +24,7 @@ from google.protobuf import json_format
 from protos import control_pb2, control_pb2_grpc
 from services.real.adopt import adopt
 from services.real.folder import (
+    ClusterError,
     ClusterFile,
     ClusterFolder,
     NodeFile,
@@ -50,8 +51,9 @@ log = logging.getLogger("node")
 class Control(control_pb2_grpc.ControlServicer):
     """What an operator may ask of a node."""
 
-    def __init__(self, host: RealHost, stop: asyncio.Event) -> None:
+    def __init__(self, host: RealHost, cluster: ClusterFolder, stop: asyncio.Event) -> None:
         self._host = host
+        self._cluster = cluster
         self._stop = stop
         self._started = time.monotonic()
 
@@ -91,7 +93,10 @@ class Control(control_pb2_grpc.ControlServicer):
         return control_pb2.ShutdownReply()
 
     async def Disown(self, request: control_pb2.DisownRequest, context: Any) -> control_pb2.DisownReply:
-        """Lets the node live on without its starter."""
+        """Lets the node live on without its starter, once the cluster's file says so."""
+        about = read_struct(self._cluster.cluster, ClusterFile)
+        if about is not None and about.owner is not None:
+            die_unless_detached(self._cluster, about.owner)
         outlive_parent()
         return control_pb2.DisownReply()
 
@@ -107,7 +112,7 @@ async def run(cluster: ClusterFolder, folder: NodeFolder) -> int:
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
     host = open_host(cluster, folder, about, node)
-    server, address = await serve_control(host, stop, about.listen)
+    server, address = await serve_control(host, cluster, stop, about.listen)
     host.tracing.event("boot" if node.incarnation == 0 else "restart", node.incarnation)
     host.tracing.flush()
     try:
@@ -178,10 +183,25 @@ async def watch_program(work: asyncio.Future[Any], name: str, stop: asyncio.Even
     return 0
 
 
-async def serve_control(host: RealHost, stop: asyncio.Event, listen: str) -> tuple[grpc.aio.Server, str]:
+def die_unless_detached(cluster: ClusterFolder, owner: Process) -> None:
+    """Has this process and its group killed when the owner of its cluster has died as such."""
+
+    def end() -> None:
+        about = None
+        with contextlib.suppress(ClusterError, OSError):
+            about = read_struct(cluster.cluster, ClusterFile)
+        if about is None or about.owner is not None:
+            os.killpg(0, signal.SIGKILL)
+
+    watch(owner.alive, end)
+
+
+async def serve_control(
+    host: RealHost, cluster: ClusterFolder, stop: asyncio.Event, listen: str
+) -> tuple[grpc.aio.Server, str]:
     """Starts the control service; returns it and where it is reached."""
     server = grpc.aio.server(interceptors=(Authentication(host.token),), options=(("grpc.so_reuseport", 0),))
-    control_pb2_grpc.add_ControlServicer_to_server(Control(host, stop), server)
+    control_pb2_grpc.add_ControlServicer_to_server(Control(host, cluster, stop), server)
     port = server.add_insecure_port(f"{listen}:0")
     await server.start()
     return server, f"{reached_at(listen)}:{port}"
@@ -198,8 +218,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     if given.owner is not None:
         die_with_parent(given.owner)
     if given.watch is not None:
-        owner = Process(int(given.watch[0]), given.watch[1])
-        watch(owner.alive, lambda: os.killpg(0, signal.SIGKILL))
+        die_unless_detached(ClusterFolder(given.cluster), Process(int(given.watch[0]), given.watch[1]))
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     cluster = ClusterFolder(given.cluster)
     write_struct(

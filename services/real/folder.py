@@ -11,12 +11,17 @@ nodes/kv1/data/         its disk
 nodes/kv1/log.txt       what it said
 nodes/kv1/trace-0.jsonl, sent-0.jsonl   the trace of its first life, and so on
 faults.json, faults.jsonl               the faults that hold, and the trace of all
+faults.lock             held by whoever changes them
 """
 
 from __future__ import annotations
 
+import fcntl
 import os
+import re
 import secrets
+import shutil
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import msgspec
@@ -25,7 +30,10 @@ from msgspec import Struct
 from services.real.processes import Process
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
+
+_DRAFT = re.compile(r"\.(.+)\.\d+\.[0-9a-f]{8}")  # see `write_whole`
 
 S = TypeVar("S", bound=Struct)
 
@@ -67,7 +75,46 @@ class ClusterFolder:
         self.nodes = path / "nodes"
         self.faults = path / "faults.json"
         self.events = path / "faults.jsonl"
+        self.lock = path / "faults.lock"
         self.rules = path / "rules.json"  # of hosts that have none of their own
+
+    @contextmanager
+    def alone(self) -> Iterator[None]:
+        """Keeps other processes from making a cluster here meanwhile."""
+        descriptor = os.open(self.path, os.O_RDONLY)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+            yield
+        finally:
+            os.close(descriptor)
+
+    def foreign(self) -> str:
+        """Returns the name of something in the folder that no cluster put there, "" when there is none.
+
+        What a start left that was killed before there was a cluster is none of that.
+        """
+        files = {
+            file.name for file in (self.cluster, self.token, self.faults, self.events, self.lock, self.rules)
+        }
+        for entry in sorted(self.path.iterdir()):
+            if entry in (self.names, self.nodes):
+                if self.cluster.exists() or (entry.is_dir() and not any(entry.iterdir())):
+                    continue
+            elif entry.is_file():
+                draft = _DRAFT.fullmatch(entry.name)
+                if (draft.group(1) if draft else entry.name) in files:
+                    continue
+            return entry.name
+        return ""
+
+    def clear(self) -> None:
+        """Removes everything, if nothing is `foreign`; last what says that it is a cluster."""
+        for entry in self.path.iterdir():
+            if entry.is_dir():
+                shutil.rmtree(entry)
+            elif entry != self.cluster:
+                entry.unlink(missing_ok=True)
+        self.cluster.unlink(missing_ok=True)
 
     def node(self, name: str) -> NodeFolder:
         """Returns the folder of a host."""

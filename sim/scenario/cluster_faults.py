@@ -275,7 +275,7 @@ class ClusterFaults:
     async def _book(self) -> AsyncIterator[Book]:
         """Opens the book for one change, alone among all processes."""
         path = self._folder.faults
-        with path.with_suffix(".lock").open("w") as lock:
+        with self._folder.lock.open("w") as lock:
             while True:
                 try:
                     fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -23,6 +23,7 @@ from services.cluster import Cluster, ClusterError
 from services.real.folder import read_struct, write_struct
 from services.real.processes import Process
 from services.systems import SYSTEMS, NodeSpec, System, bring_up, find_system, take_down
+from sim.scenario.cluster_faults import ClusterFaults
 from tests.real import programs
 from tests.real.outside import PROBE, ask, left_over, soon
 
@@ -55,7 +56,11 @@ async def main():
 asyncio.run(main())
 """
     return subprocess.Popen(
-        [sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        [sys.executable, "-c", code],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
     )
 
 
@@ -304,6 +309,30 @@ asyncio.run(bring_up(Path({str(folder)!r}), find_system("echo"), 2))
     assert asyncio.run(take_down(folder)) == []
 
 
+def test_a_starter_killed_while_it_detaches_leaves_nothing(tmp_path: Path) -> None:
+    then = """async with cluster._control("a") as control:
+            from protos.control_pb2 import DisownRequest
+            await control.Disown(DisownRequest())
+        print("half", flush=True); time.sleep(60)"""
+    child = starter(tmp_path / "c", then)
+    wait_until_up(child)
+    assert child.stdout is not None and child.stdout.readline() == "half\n"
+    child.kill()
+    child.communicate()
+    assert gone(tmp_path / "c")
+
+
+def test_what_another_shell_restarted_lives_on_when_the_cluster_was_detached_since(tmp_path: Path) -> None:
+    child = starter(tmp_path / "c", "sys.stdin.readline(); await cluster.detach(); import os; os._exit(0)")
+    wait_until_up(child)
+    asyncio.run(Cluster.open(tmp_path / "c").restart("a"))
+    child.communicate("go\n")
+    time.sleep(0.6)  # longer than it takes a node to notice that its owner is gone
+    assert len(left_over(tmp_path)) == 2
+    assert asyncio.run(take_down(tmp_path / "c")) == ["a", "b"]
+    assert gone(tmp_path / "c")
+
+
 def test_a_starter_killed_half_way_leaves_nothing(tmp_path: Path) -> None:
     folder = tmp_path / "c"
     code = f"""
@@ -373,6 +402,43 @@ def test_what_is_no_cluster_and_no_node_is_named(tmp_path: Path) -> None:
     (tmp_path / "c" / "cluster.json").write_text("{")
     with pytest.raises(ClusterError, match=r"cluster\.json is damaged"):
         Cluster.open(tmp_path / "c")
+
+
+def test_the_folder_of_a_cluster_that_is_down_is_used_again(tmp_path: Path) -> None:
+    folder = tmp_path / "c"
+    Cluster.create(folder)
+    asyncio.run(ClusterFaults(Cluster.open(folder)).heal())  # takes the lock of the faults
+    (folder / "nodes" / "a" / "data").mkdir(parents=True)
+    Cluster.create(folder)
+    assert list((folder / "nodes").iterdir()) == []
+    (folder / "cluster.json").rename(folder / ".cluster.json.17.0a1b2c3d")  # its start was killed right there
+    Cluster.create(folder)
+    (folder / "mine.txt").write_text("precious")
+    (folder / "nodes" / "a").mkdir()
+    with pytest.raises(ClusterError, match=r'holds something that is not a cluster\'s, "mine\.txt"'):
+        Cluster.create(folder)
+    assert (folder / "nodes" / "a").is_dir(), "nothing was removed"
+    (folder / "mine.txt").unlink()
+    (folder / "cluster.json").unlink()
+    with pytest.raises(ClusterError, match='"nodes"'):
+        Cluster.create(folder)
+
+
+def test_a_cluster_that_somebody_else_is_starting_is_let_alone(tmp_path: Path) -> None:
+    code = f"""
+import time
+from services.cluster import Cluster
+Cluster.create({str(tmp_path / "c")!r})
+print("up", flush=True)
+time.sleep(60)
+"""
+    child = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)
+    wait_until_up(child)
+    with pytest.raises(ClusterError, match="a cluster is running in"):
+        Cluster.create(tmp_path / "c")
+    child.kill()
+    child.communicate()
+    Cluster.create(tmp_path / "c")
 
 
 def test_a_program_that_fails_later_says_so(tmp_path: Path) -> None:
