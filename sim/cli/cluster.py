@@ -6,19 +6,24 @@ that was started last by this user.
 
 from __future__ import annotations
 
+import math
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
 
 from sim.cli.runs import JsonOption, SetOption  # noqa: TC001 (typer reads them)
 
 if TYPE_CHECKING:
+    from collections.abc import Coroutine
+
     from services.cluster import Cluster, NodeStatus
     from services.systems import System
 
 MOST_NODES = 100
+
+T = TypeVar("T")
 
 DirOption = Annotated[
     Path | None, typer.Option("--dir", metavar="DIR", help="The cluster's folder. [default: the last one]")
@@ -47,8 +52,6 @@ def up(
     ] = None,
 ) -> None:
     """Starts a local cluster of real processes in the background."""
-    import asyncio
-
     from services.systems import bring_up
     from sim.scenario.errors import InvalidInput
 
@@ -56,7 +59,7 @@ def up(
     if nodes is not None and nodes > MOST_NODES:
         raise InvalidInput(f"{nodes} nodes are too many for one machine: at most {MOST_NODES}")
     where = folder if folder is not None else Path("runs/cluster")
-    states = asyncio.run(bring_up(where, wanted, nodes))
+    states = _run(bring_up(where, wanted, nodes))
     _remember(where)
     print(_table(states))
     print(f"\n{system} is up in {where}; take it down with: dsim down")
@@ -64,12 +67,11 @@ def up(
 
 def status(folder: DirOption = None, json: JsonOption = False) -> None:
     """Says how each node of the cluster is."""
-    import asyncio
 
     async def ask() -> list[NodeStatus]:
         return await _open(folder).status()
 
-    states = asyncio.run(ask())
+    states = _run(ask())
     if json:
         import msgspec
 
@@ -101,8 +103,8 @@ def fault(
     from sim.scenario.errors import InvalidInput
 
     wanted = parse(kind, targets, assignments(set_))
-    if seconds is not None and seconds <= 0:
-        raise InvalidInput(f"--for {seconds:g}: must be more than 0 seconds")
+    if seconds is not None and not 0 < seconds < math.inf:
+        raise InvalidInput(f"--for {seconds:g}: must be more than 0 seconds, and come to an end")
 
     async def inject() -> None:
         from sim.scenario.cluster_faults import ClusterFaults
@@ -111,6 +113,8 @@ def fault(
         numbers = []
         try:
             for one in wanted:
+                faults.check(one)  # all of them, or none
+            for one in wanted:
                 numbers.append(await faults.inject(one))
                 print(f"fault {numbers[-1]}: {kind} {' '.join(one.hosts())}".rstrip(), flush=True)
             if seconds is not None:
@@ -118,35 +122,45 @@ def fault(
         except ValueError as exc:
             raise InvalidInput(str(exc)) from None
         finally:
-            if seconds is not None:
+            if numbers and seconds is not None:
                 for number in numbers:
                     if wanted[0].lasting:
                         await faults.lift(number)
                 print("over")
 
-    asyncio.run(inject())
+    _run(inject())
 
 
 def heal(folder: DirOption = None) -> None:
     """Ends every fault that holds: restarts what crashed, resumes what is paused, opens every link."""
-    import asyncio
 
     async def end() -> None:
         from sim.scenario.cluster_faults import ClusterFaults
 
         await ClusterFaults(_open(folder)).heal()
 
-    asyncio.run(end())
+    _run(end())
 
 
 def down(folder: DirOption = None) -> None:
     """Takes the cluster down; what it left stays in its folder."""
-    import asyncio
-
     from services.systems import take_down
 
-    alive = asyncio.run(take_down(_folder(folder)))
+    alive = _run(take_down(_folder(folder)))
     print(f"down: {', '.join(alive) or 'nothing was running'}")
+
+
+def _run(work: Coroutine[Any, Any, T]) -> T:
+    """Runs it; what the file system refuses becomes a line for the user."""
+    import asyncio
+
+    from services.cluster import ClusterError
+
+    try:
+        return asyncio.run(work)
+    except OSError as exc:
+        where = f"{exc.filename}: " if exc.filename else "the cluster's folder: "
+        raise ClusterError(f"{where}{exc.strerror or exc}") from None
 
 
 def _system(name: str) -> System:

@@ -86,12 +86,12 @@ class ClusterFaults:
             ClusterError: a node does not answer.
         """
         async with self._book() as book:
-            self._check(fault)
+            self.check(fault)
             book.count += 1
             number = book.count
             if fault.lasting:
-                book.active[number] = fault
                 self._record(number, fault, "begin")
+                book.active[number] = fault
                 await self._begin(book, fault)
             else:
                 more = await self._strike(book, number, fault)
@@ -243,7 +243,12 @@ class ClusterFaults:
 
     # What is refused
 
-    def _check(self, fault: AnyFault) -> None:
+    def check(self, fault: AnyFault) -> None:
+        """Refuses a fault that cannot be, as `inject` would.
+
+        Raises:
+            UnsupportedFault, ValueError: see `inject`.
+        """
         kind = faults.kind_of(fault)
         known = self._folder.reachable()
         for name in fault.hosts():

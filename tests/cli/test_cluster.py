@@ -35,6 +35,16 @@ def test_a_cluster_is_brought_up_hurt_healed_and_taken_down_from_separate_comman
         wrong = dsim("fault", "crash", "ehco1")
         assert (wrong.status, wrong.out) == (2, "")
         assert wrong.err.startswith("dsim: crash: there is no host 'ehco1'; did you mean echo1")
+        half = dsim("fault", "crash", "echo1", "echo9")
+        assert (half.status, half.out, states(dsim)["echo1"]) == (2, "", ("running", 1))
+        for seconds in ("0", "nan", "inf"):
+            assert dsim("fault", "pause", "echo1", "--for", seconds).status == 2
+        faults = Path("runs/cluster/faults.jsonl")
+        faults.rename("faults.jsonl")
+        faults.mkdir()  # as good as a full disk
+        refused = dsim("fault", "isolate", "echo1")
+        assert (refused.status, refused.err) == (2, f"dsim: {faults.resolve()}: Is a directory\n")
+        faults.rmdir()
         again = dsim("up", "echo")
         assert again.status == 2
         assert "a cluster is running" in again.err
@@ -42,6 +52,8 @@ def test_a_cluster_is_brought_up_hurt_healed_and_taken_down_from_separate_comman
         down = dsim("down")
     assert down.status == 0
     assert {state for state, _ in states(dsim).values()} == {"dead"}
+    assert dsim("up", "echo", "--nodes", "1").status == 0, "the folder is used again"
+    assert dsim("down").out == "down: echo1\n"
 
 
 def test_a_program_of_ones_own_is_a_system(dsim: Dsim) -> None:
