@@ -26,6 +26,7 @@ test: setup pythons
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/pytest -n 2
+	$(BIN)/python -m tests.pythons test
 
 bench: .venv/bench
 	$(BIN)/python -m tests.bench
