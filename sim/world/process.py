@@ -83,9 +83,8 @@ class Process:
         self._on_death.append(callback)
 
     def hold(self, handle: Handle) -> None:
-        """Takes a callback that came due while the process is halted; the dead keep nothing."""
-        if not self.dead:
-            self._held.append(handle)
+        """Takes a callback that came due while the process is halted; those of the dead are buried."""
+        (_graveyard if self.dead else self._held).append(handle)
 
     def pause(self) -> None:
         """Stops the process where it stands, as SIGSTOP does."""
@@ -112,8 +111,8 @@ class Process:
         if self.dead:
             return
         self.dead = self.halted = True
+        _graveyard.append([*self._held, *self.loop.bury(self)])
         self._held.clear()
-        _graveyard.append(self.loop.bury(self))
         callbacks, self._on_death = self._on_death, []
         for callback in callbacks:
             callback()

@@ -66,9 +66,9 @@ class Timer(Struct, eq=False, weakref=True):
         """Keeps the callback from running."""
         if not self._cancelled:
             self._cancelled = True
+            self.callback = None  # also when it is due already: a paused process may hold it
+            self.args = ()
             if self.callbacks is not None:  # it has not fired
-                self.callback = None
-                self.args = ()
                 self.callbacks = DISCARDED
                 self.loop.env.discarded()
 
