@@ -24,6 +24,9 @@ class Recorder:
         path: the file to write, or None to digest only.
         keep: called with each batch before it is forgotten (a live view, a test).
 
+    Attributes:
+        append: does what `write` does, but leaves it to the next `write` to look whether the batch is full.
+
     Raises:
         OSError: from `flush` and `close`, when the file cannot be written.
     """
@@ -34,6 +37,7 @@ class Recorder:
         self._encode = msgspec.json.Encoder().encode_lines
         self._digest = hashlib.sha256()
         self._batch: list[Any] = []
+        self.append = self._batch.append
         self._count = 0
         self._bytes = 0
 

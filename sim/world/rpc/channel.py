@@ -19,7 +19,7 @@ from sim.world.rpc.options import parse_options
 from sim.world.rpc.streaming import StreamStreamCall, UnaryStreamCall
 from sim.world.rpc.subchannel import READY, SHUTDOWN, Subchannel
 from sim.world.rpc.targets import parse_target
-from sim.world.rpc.unary import UnaryCall
+from sim.world.rpc.unary import UNARY_START, UnaryCall
 from sim.world.rpc.world import world_of
 from sim.world.tasks import label_of
 from sim.world.timers import SECOND, Handle
@@ -64,7 +64,7 @@ class Channel(grpc.aio.Channel):
         self.trace = simulation.trace
         self.numbers = world.numbers
         self.settled = world.settled
-        self.get_loop = world.settled.get_loop
+        self.pauses = world.pauses
         self.rng = simulation.chance.stream("grpc/backoff")
         self.max_send = told.max_send
         self.max_receive = told.max_receive
@@ -327,17 +327,20 @@ class UnaryUnary(_MultiCallable, grpc.aio.UnaryUnaryMultiCallable):  # type: ign
         channel = self._channel
         if channel.closing or credentials is not None or self._interceptors:
             return self._start(None, request, timeout, metadata, credentials, wait_for_ready)
-        call = UnaryCall(
-            channel,
-            self._method,
-            None if timeout is None else channel.deadline(timeout),
-            bool(wait_for_ready),
-            tuple(as_metadata(metadata)) if metadata else (),
-            request=request,
-            serialize=self._serialize,
-            deserialize=self._deserialize,
-            callback=UnaryCall.start,
-        )
+        call = UnaryCall()
+        call.channel = channel
+        call.method = self._method
+        call.request = request
+        call.serialize = self._serialize
+        call.deserialize = self._deserialize
+        call.callback = UNARY_START
+        call.waiter = call.outcome = None
+        call.plain = True
+        if timeout is not None or metadata or wait_for_ready:
+            call.plain = False
+            call.deadline = channel.deadline(timeout)
+            call.wait_for_ready = bool(wait_for_ready)
+            call.metadata = tuple(as_metadata(metadata)) if metadata else ()
         self._soon.append(call)
         return call
 

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 from msgspec import Struct
 
 from protos.trace import Lost, Message
+from sim.world.network.connection import ARRIVED
 from sim.world.rpc import status
 from sim.world.rpc.world import world_of
 from sim.world.tasks import label_of
@@ -104,9 +105,10 @@ class Connection:
         local, remote: names of the two hosts.
         streams: RPCs under way.
         done: a settled future, for waking tasks.
-        send: sends `size` bytes, as `Endpoint.send` does, when the processor has been paid.
+        transmit: sends, as `Endpoint.transmit` does, when the processor has been paid.
         incoming: where what arrives is paid for; None where that costs nothing.
         held: how many messages wait for the process, which later ones must not overtake.
+        detour: what arrives must go the general way: 0 when nothing speaks against the fast one.
     """
 
     def __init__(self, simulation: Simulation, endpoint: Endpoint) -> None:
@@ -121,18 +123,26 @@ class Connection:
         self.streams: dict[Any, None] = {}
         self.done = world_of(simulation).settled
         self.held = 0
+        self.detour = 0
         endpoint.owner = self
         endpoint.on_broken = self._on_broken
         endpoint.on_lost = self._on_lost
         cpu = getattr(self.process.host, "cpu", None)
-        self.send: Callable[..., None] = endpoint.send
+        self.transmit: Callable[..., None] = endpoint.transmit
         self.incoming: Line | None = None
         if cpu is not None and cpu.rpc_cost is not None:
             self._outgoing = Line(cpu)
             self.incoming = Line(cpu)
-            self.send = self._pay_and_send
+            self.detour += 1
+            self.transmit = self._pay_and_transmit
 
-    def _pay_and_send(self, size: int, arrive: Callable[..., None], *args: Any) -> None:
+    def send(self, size: int, arrive: Callable[..., None], *args: Any) -> None:
+        """Sends `size` bytes, as `Endpoint.send` does, when the processor has been paid."""
+        self.transmit(size, arrive, args, ARRIVED)
+
+    def _pay_and_transmit(
+        self, size: int, arrive: Callable[..., None], args: tuple[Any, ...], callbacks: Any
+    ) -> None:
         self._outgoing.add(size, self._sent, size, arrive, args)
 
     def _sent(self, size: int, arrive: Callable[..., None], args: tuple[Any, ...]) -> None:
@@ -157,6 +167,7 @@ class Connection:
         process = self.process
         if process.halted or self.held:
             self.held += 1
+            self.detour += 1
             handle = Handle(self._let_in, (then, args), process.context)
             if process.halted:
                 process.hold(handle)
@@ -167,6 +178,7 @@ class Connection:
 
     def _let_in(self, then: Callable[..., object], args: tuple[Any, ...]) -> None:
         self.held -= 1
+        self.detour -= 1
         then(*args)
 
     def record(self, stream: ClientStream, frame: Frame) -> None:

@@ -21,6 +21,8 @@ from sim.world.rpc.stream import ClientStream
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from sim.world.rpc.channel import Channel
+
 
 class CoreCall(ClientStream):
     """A `ClientStream` under the names that `grpc.aio._call` uses: what `_AioCall` is there."""
@@ -32,6 +34,12 @@ class CoreCall(ClientStream):
     last: Any = None  # the status, until all messages before it have been read
     half_closed: bool = False  # by the application, before there was a connection
     on_way: asyncio.Future[None] | None = None
+
+    def __init__(self, channel: Channel, method: str, deadline: int | None, wait_for_ready: bool) -> None:
+        self.channel = channel
+        self.method = method
+        self.deadline = deadline
+        self.wait_for_ready = wait_for_ready
 
     # As in grpc.aio
 

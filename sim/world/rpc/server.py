@@ -20,7 +20,6 @@ from sim.world.rpc.handlers import Handler, finish_unary, understand
 from sim.world.rpc.metadata import excess
 from sim.world.rpc.options import parse_options
 from sim.world.rpc.targets import parse_address
-from sim.world.rpc.waking import wake
 from sim.world.rpc.worker import Worker
 from sim.world.rpc.world import FIRST_EPHEMERAL, world_of
 
@@ -72,14 +71,15 @@ class Server(grpc.aio.Server):
         self.max_send = told.max_send
         self.max_receive = told.max_receive
         self.losing = world.losing
-        self.get_loop = world.settled.get_loop
+        self.settled = world.settled
         self.variables = Variables()
         self.idle: list[Worker] = []
+        self.tasks = 0  # that workers have used so far
+        self.quick: dict[str, Handler] = {}  # methods whose requests need not go the general way
         self.stopping = False
         self.attentive = maximum_concurrent_rpcs is not None  # it wants to know when an RPC has ended
         self.stopped = False
         self._world = world
-        self._settled = world.settled
         self._limit = maximum_concurrent_rpcs
         self._active = 0
         self._started = False
@@ -162,6 +162,7 @@ class Server(grpc.aio.Server):
             self.variables.run(PROCESS.set, self.process)
         if not self.interceptors and self._limit is None:
             self._methods = {method: understand(handler) for method, handler in self._registered.items()}
+            self.quick = {method: handler for method, handler in self._methods.items() if handler.fast}
         for connection in list(self._connections):
             if connection.client is not None:
                 connection._answer()
@@ -177,6 +178,7 @@ class Server(grpc.aio.Server):
             return
         first = not self.stopping
         self.stopping = self.attentive = True
+        self.quick = {}
         if first:
             self._unlisten()
             for connection in list(self._connections):
@@ -253,22 +255,14 @@ class Server(grpc.aio.Server):
         ):
             self.begin(connection, stream, Frame("request", stream.sent, data=data, end=True, headers=()))
             return
-        idle = self.idle
-        worker = idle.pop() if idle else None
+        worker = self._worker()
         context = Context(connection, stream, data, handler, worker)
         stream.remote = context
         connection.last = stream.number
         connection.streams[context] = None
         if stream.deadline is not None:
             context._watch_deadline(connection.env._now + stream.deadline - stream.sent)
-        if worker is None:
-            context._worker = Worker(self, context)
-        else:
-            worker.context = context
-            waiter = worker.waiter  # `wake`, written out
-            wakeup = waiter.wakeup
-            waiter.wakeup = None  # it refers to the task, and the worker counts references to that
-            waiter.context.run(wakeup, self._settled)  # type: ignore[union-attr, arg-type]
+        worker.serve(context)
 
     def begin(self, connection: ServerConnection, stream: ClientStream, frame: Frame) -> None:
         """An RPC has come, with its first frame."""
@@ -303,13 +297,8 @@ class Server(grpc.aio.Server):
             context._in().end()
         if handler is not None and handler.fast and context._request is None:
             context._handler = None  # its request comes by itself: the general way waits for it
-        if self.idle:
-            worker = self.idle.pop()
-            worker.context = context
-            context._worker = worker
-            wake(worker.waiter, self._settled)
-        else:
-            context._worker = Worker(self, context)
+        context._worker = self._worker()
+        context._worker.serve(context)
 
     def resolve(self, details: Any) -> Any:
         """Returns the method handler for a call, None when there is none."""
@@ -348,20 +337,16 @@ class Server(grpc.aio.Server):
 
     # Workers
 
-    def worker_name(self) -> str:
-        """Returns a name for a new worker."""
+    def _worker(self) -> Worker:
+        """Returns a worker that has nothing to do: the last that had, or a new one."""
+        if self.idle:
+            return self.idle.pop()
         self._workers += 1
-        return f"rpc-{self._workers}"
-
-    def retire(self, worker: Worker) -> None:
-        """A worker that waits for work is cancelled."""
-        if worker in self.idle:
-            self.idle.remove(worker)
+        return Worker(self, f"rpc-{self._workers}")
 
     def _retire_idle(self) -> None:
         idle, self.idle[:] = list(self.idle), []
         for worker in idle:
-            assert worker.task is not None
             worker.task.cancel()
 
     def run_callbacks(self, context: Context) -> None:

@@ -5,27 +5,26 @@ Unary calls (`unary.UnaryCall`) and the core of all others (`core.CoreCall`) are
 
 from __future__ import annotations
 
-import asyncio
 from typing import TYPE_CHECKING, Any
-
-from msgspec import Struct
 
 from protos.trace import Message
 from sim.world.process import PROCESS
 from sim.world.rpc import status
-from sim.world.rpc.connection import FRAME, HEADERS, ClientConnection, Frame
+from sim.world.rpc.connection import FRAME, HEADERS, Frame
 from sim.world.timers import FIRE, SECOND, Timer
 
-if TYPE_CHECKING:  # msgspec looks at annotations only when it encodes
-    from collections.abc import Callable  # noqa: TC004
+if TYPE_CHECKING:
+    import asyncio
+    from collections.abc import Callable
 
     from sim.world.process import Process
-    from sim.world.rpc.channel import Channel  # noqa: TC004
-    from sim.world.rpc.context import Context  # noqa: TC004
+    from sim.world.rpc.channel import Channel
+    from sim.world.rpc.connection import ClientConnection
+    from sim.world.rpc.context import Context
 
 
-class ClientStream(Struct, eq=False, weakref=True):
-    """One RPC, as its client has it.
+class ClientStream:
+    """One RPC, as its client has it. It is made bare: whoever makes one sets its channel and method.
 
     Attributes:
         channel: whose.
@@ -41,6 +40,7 @@ class ClientStream(Struct, eq=False, weakref=True):
         initial: the initial metadata from the server; None until they come.
         locally_cancelled: by this side.
         first: what is sent when there is a connection.
+        waiter: the one task that waits, when stepping it is all there is to do at the end (of a unary call).
     """
 
     channel: Channel
@@ -62,6 +62,7 @@ class ClientStream(Struct, eq=False, weakref=True):
     response: bytes | None = None
     first: Frame | bytes | None = None
     tries: int = 0
+    waiter: asyncio.Future[None] | None = None
 
     # Beginning
 

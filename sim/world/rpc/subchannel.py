@@ -187,6 +187,7 @@ class Subchannel:
         self.channel.connection = None
         if connection.open:
             connection.leaving = True
+            connection.detour += 1
             self._leaving[connection] = None
             self.release(connection)
         self._set(IDLE)
@@ -197,6 +198,7 @@ class Subchannel:
         """An RPC on the connection has ended."""
         if connection.leaving and not connection.streams:
             connection.leaving = False
+            connection.detour -= 1
             self._leaving.pop(connection, None)
             connection.endpoint.close()
 

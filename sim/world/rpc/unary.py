@@ -17,12 +17,12 @@ import grpc
 from grpc import _common
 from grpc.aio._call import _create_rpc_error
 
-from protos.trace import Message
 from sim.world.rpc import status
 from sim.world.rpc.connection import FRAME, HEADERS
+from sim.world.rpc.fast import REQUEST
 from sim.world.rpc.metadata import outbound
 from sim.world.rpc.stream import ClientStream
-from sim.world.rpc.waking import Waiter, wake, wake_soon
+from sim.world.rpc.waking import pause, wake
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator
@@ -45,8 +45,10 @@ class UnaryCall(ClientStream):
     serialize: Callable[[Any], bytes] | None = None
     deserialize: Callable[[bytes], Any] | None = None
     callback: Callable[[Any], None] | None = None
-    waiter: Waiter | None = None
-    more_waiters: list[Waiter] | None = None
+    plain: bool = (
+        True  # nothing is unusual: there is a request, and perhaps one task that waits for the reply
+    )
+    waiters: list[asyncio.Future[None]] | None = None  # those that wait, when it is not plain
     value: Any = _UNSET
     error: BaseException | None = None
 
@@ -63,105 +65,75 @@ class UnaryCall(ClientStream):
     def start(self) -> None:
         """Serializes the request and sends it."""
         self.callback = None
-        if self.outcome is not None or (self.deadline is not None and self.is_late()):
-            return
         channel = self.channel
+        connection = channel.connection
+        if not self.plain or connection is None or not connection.endpoint.open:
+            self._start()
+            return
         serialize = self.serialize
         try:
             data = self.request if serialize is None else serialize(self.request)
         except Exception:
-            data = _common.serialize(
-                self.request, serialize
-            )  # it fails again, and is logged as grpc.aio does
-        self.request = None
-        if type(data) is not bytes or self.metadata or len(data) > channel.max_send:
-            try:
-                data = self.checked(data)
-                self.metadata = outbound(self.metadata)
-            except Exception as exc:
-                self.error = exc
-                self.finish(status.Status(status.UNKNOWN, str(exc), (), ""))
-                return
-            if self.outcome is not None:
-                return
-        if self.deadline is not None:
-            self.watch_deadline()
-        self.first = data
-        connection = channel.connection
-        if connection is None or not connection.endpoint.open:
-            self.task = channel.task()
-            channel.subchannel.submit(self)
+            data = _common.serialize(self.request, serialize)  # it fails again, and is logged
+        if type(data) is not bytes or len(data) > channel.max_send:
+            self._begin(data)
             return
-        # `ClientStream.go`, written out: this is the hot path.
+        # `begin` and `go`, written out: this is the hot path.
+        self.request = None
+        self.first = data
         self.connection = connection
         connection.streams[self] = None
         self.number = next(channel.numbers)
         self.sent = connection.env._now
         if channel.trace is not None:
-            self.task = getattr(current_task(channel.loop), "label", "")  # `label_of`, written out
-        size = FRAME + HEADERS + len(data)
-        if self.metadata:
-            size += status.metadata_size(self.metadata)
-        connection.send(size, connection.request, self, data)
+            try:  # `label_of`, written out
+                self.task = current_task(channel.loop).label
+            except AttributeError:
+                self.task = ""
+        connection.transmit(FRAME + HEADERS + len(data), connection.request, (self, data), REQUEST)
 
-    def on_reply(self, data: bytes, sent: int, task: str) -> None:
-        """The reply has arrived, with status OK and no metadata (hardware)."""
-        connection: Any = self.connection
-        if (
-            self.waiter is None
-            or self.more_waiters is not None
-            or self.timer is not None
-            or self.callbacks is not None
-            or self.waiting is not None
-            or connection.incoming is not None
-            or connection.held
-            or connection.process.halted
-            or connection.leaving
-            or len(data) > self.channel.max_receive
-        ):
-            ClientStream.on_reply(self, data, sent, task)
+    def _start(self) -> None:
+        """Does so when there is something unusual about it."""
+        if self.deadline is not None and self.is_late():
             return
-        # `ClientStream.on_reply` and `replied`, written out: this is the hot path.
-        trace = connection.trace
-        if trace is not None:
-            trace.write(
-                Message(
-                    connection.env._now,
-                    connection.local,
-                    connection.remote,
-                    sent,
-                    self.number,
-                    self.method,
-                    "response",
-                    len(data),
-                    "OK",
-                    task,
-                )
-            )
-        del connection.streams[self]
-        self.response = data
-        self.initial = ()
-        self.outcome = status.FINE
-        waiter = self.waiter
-        self.waiter = None  # nothing may hold itself: memory is given back by counting
-        waiter.context.run(waiter.wakeup, connection.done)  # type: ignore[union-attr, arg-type]
+        self._begin(_common.serialize(self.request, self.serialize))
+
+    def _begin(self, message: Any) -> None:
+        self.request = None
+        try:
+            data = self.checked(message)
+            self.metadata = outbound(self.metadata)
+        except Exception as exc:
+            self.error = exc
+            self.finish(status.Status(status.UNKNOWN, str(exc), (), ""))
+            return
+        if self.outcome is None:
+            self.task = self.channel.task()
+            self.begin(data)
 
     def finish(self, how: Any) -> None:
         """The RPC has ended."""
+        self.callback = None
         ClientStream.finish(self, how)
-        self._wake()
-
-    def _wake(self) -> None:
-        if self.waiter is None:
-            return
-        loop = self.channel.loop
-        waiters = [self.waiter, *(self.more_waiters or ())]
-        self.waiter = self.more_waiters = None
-        for waiter in waiters:
-            if len(waiters) == 1 and self.channel.from_hardware():
+        self._share()
+        waiters, self.waiters = self.waiters, None
+        for waiter in waiters or ():
+            if len(waiters) == 1 and self.channel.from_hardware():  # type: ignore[arg-type]
                 wake(waiter, self.channel.settled)
-            else:
-                wake_soon(waiter, self.channel.settled, loop)
+            elif not waiter.done():
+                waiter.set_result(None)
+
+    def _share(self) -> None:
+        """There is more to do at the end than to step one task: the general way does that."""
+        self.plain = False
+        if self.waiter is not None:
+            self.waiters = [self.waiter]
+            self.waiter = None
+
+    def when_done(self, callback: Callable[[], object]) -> None:
+        """Has `callback` called when it has ended; at once when it has."""
+        self._share()
+        ClientStream.when_done(self, callback)
 
     # `grpc.aio.UnaryUnaryCall`
 
@@ -169,14 +141,23 @@ class UnaryCall(ClientStream):
         if self.callback is not None:
             self.start()
         if self.outcome is None:
-            waiter = Waiter(self.channel.get_loop, self.cancel)
-            if self.waiter is None:
-                self.waiter = waiter
-            elif self.more_waiters is None:
-                self.more_waiters = [waiter]
+            channel = self.channel
+            pauses = channel.pauses
+            future: Any = pauses.pop() if pauses else pause(channel.loop)
+            if self.plain and self.waiter is None:
+                self.waiter = future
             else:
-                self.more_waiters.append(waiter)
-            yield waiter
+                self._share()
+                if self.waiters is None:
+                    self.waiters = [future]
+                else:
+                    self.waiters.append(future)
+            future._asyncio_future_blocking = True
+            try:
+                yield future
+            except asyncio.CancelledError:
+                self.cancel()
+                raise
         if (self.outcome is status.FINE and self.error is None) or (
             self.response is not None and self._went_well()
         ):
@@ -210,7 +191,6 @@ class UnaryCall(ClientStream):
         """Cancels the RPC; says whether that had an effect."""
         if self.outcome is not None:
             return False
-        self.callback = None
         self.cancel_for(status.LOCALLY_CANCELLED)
         return True
 
@@ -261,6 +241,7 @@ class UnaryCall(ClientStream):
             self._failed()
 
     async def _news(self) -> None:
+        self._share()
         future = self.channel.loop.create_future()
         if self.waiting is None:
             self.waiting = []
@@ -278,5 +259,7 @@ class UnaryCall(ClientStream):
 
     __str__ = __repr__
 
+
+UNARY_START = UnaryCall.start
 
 grpc.aio.UnaryUnaryCall.register(UnaryCall)

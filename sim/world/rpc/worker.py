@@ -4,6 +4,10 @@ grpc.aio starts a task for each RPC; making, registering and ending one costs as
 an RPC does here. So a task that has served an RPC waits for the next, as long as nobody could tell it
 from a new one: a handler that was cancelled, changed its context, named its task, gave it a callback or an
 attribute, or kept it, has used it up, and it ends as it would have in grpc.aio.
+
+Whether a task is used again cannot be seen: a new one has the name of the one whose place it takes, and
+takes its first step at once, as the old one would have been woken. (Whoever looks at tasks, a debugger say,
+keeps them from being used again, and must not change the run by that.)
 """
 
 from __future__ import annotations
@@ -11,79 +15,70 @@ from __future__ import annotations
 import asyncio
 from contextvars import copy_context
 from sys import getrefcount
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from weakref import getweakrefcount
 
 from sim.world.rpc.connection import FRAME, HEADERS
+from sim.world.rpc.fast import REPLY, on_reply
 from sim.world.rpc.handlers import failed, serve
-from sim.world.rpc.waking import Waiter, wake_soon
+from sim.world.rpc.waking import Once, pause, wake
 
 if TYPE_CHECKING:
-    from contextvars import Context as Variables
-
     from sim.world.rpc.context import Context
     from sim.world.rpc.server import Server
 
 
 class Worker:
-    """One task, and the RPC that it serves.
+    """A place where RPCs are served, one after the other, by one task as long as that will do.
 
-    Args:
-        server: whose.
-        context: the first RPC.
+    Attributes:
+        context: the RPC that is served now.
+        task: what serves it.
+        future: what the task waits on for the next RPC.
     """
 
-    __slots__ = ("_name", "_revoked", "_server", "context", "task", "waiter")
+    __slots__ = ("_name", "_server", "context", "future", "task")
 
-    task: asyncio.Task[None] | None
+    task: asyncio.Task[Any]
 
-    def __init__(self, server: Server, context: Context) -> None:
+    def __init__(self, server: Server, name: str) -> None:
         self._server = server
-        self.context: Context | None = context
-        self.task = None  # until it has begun to run
-        self._revoked = False  # the RPC was cancelled before that
-        self.waiter = Waiter(server.get_loop, self._give_up)
-        variables: Variables = server.variables.copy()
-        self._name = server.worker_name()
-        server.loop.create_task(self._run(), name=self._name, context=variables)
+        self._name = name
+        self.context: Context | None = None
+        self.future = pause(server.loop)
+
+    def serve(self, context: Context) -> None:
+        """Serves an RPC; returns when that has ended, or waits for something."""
+        self.context = context
+        if not wake(self.future, self._server.settled):
+            self.begin()
+
+    def begin(self) -> None:
+        """Serves with a new task."""
+        server = self._server
+        self.future = pause(server.loop)
+        server.tasks += 1
+        self.task = task = server.loop.create_task(
+            self._run(), name=self._name, context=server.variables.copy()
+        )
+        soon = server.loop._soon
+        if soon and getattr(soon[-1].callback, "__self__", None) is task:
+            del task  # it counts references
+            server.loop.run_now(soon.pop())
 
     def cancel(self, context: Context) -> None:
         """Cancels the handler of an RPC, if this is still serving it."""
-        if self.context is not context:
-            return
-        if self.task is None:
-            self._revoked = True  # the handler will not even begin, as a task cancelled at birth does not
-        else:
+        if self.context is context:
             self.task.cancel()
-
-    def _give_up(self) -> bool:
-        """The task is cancelled while it waits for work: it ends."""
-        self._server.retire(self)
-        wake_soon(self.waiter, self._server._settled, self._server.loop)
-        return False
-
-    def _forsake(self, context: Context) -> None:
-        """Ends an RPC that was cancelled before its handler began."""
-        failed(context, asyncio.CancelledError())
-        context._close()
-        self.context = context._worker = None
-        if context._callbacks is not None:
-            self._server.run_callbacks(context)
-        self._server.served(context)
 
     async def _run(self) -> None:
         task = asyncio.current_task()
         assert task is not None
-        self.task = task
-        server = self._server
-        if self._revoked:
-            assert self.context is not None
-            self._forsake(self.context)
-            return
-        idle = server.idle
+        server, future = self._server, self.future
+        idle, once = server.idle, Once((future,))
         # What a task that nobody has touched looks like, from this very place.
         variables, references, weak_references = copy_context(), getrefcount(task), getweakrefcount(task)
-        waiter, name, losing, max_send = self.waiter, self._name, server.losing, server.max_send
+        name, losing, max_send = self._name, server.losing, server.max_send
         while True:
             context = self.context
             assert context is not None
@@ -99,17 +94,14 @@ class Worker:
                         if type(data) is not bytes or losing or len(data) > max_send:
                             server.reply(context, data)
                         else:
-                            connection = context._connection
+                            connection, stream = context._connection, context._stream
                             context._status_sent = True
-                            stream = context._stream
                             if connection.endpoint.open:
-                                connection.send(
+                                connection.transmit(
                                     FRAME + HEADERS + len(data),
-                                    type(stream).on_reply,
-                                    stream,
-                                    data,
-                                    connection.env._now,
-                                    name,
+                                    on_reply,
+                                    (stream, data, connection.env._now, name),
+                                    REPLY,
                                 )
                             del connection.streams[context]
                             stream.remote = None
@@ -122,11 +114,14 @@ class Worker:
             else:
                 await serve(server, context)
                 context._close()
-            self.context = context._worker = None
+            self.context = None
             if context._callbacks is not None:
                 server.run_callbacks(context)
             if server.attentive or not context._connection.endpoint.open:
                 server.served(context)
+            if server.stopping:
+                return
+            idle.append(self)
             if (
                 getrefcount(task) != references
                 or getweakrefcount(task) != weak_references
@@ -134,9 +129,8 @@ class Worker:
                 or task._callbacks is not None
                 or task.get_name() is not name
                 or copy_context() != variables
-                or server.stopping
             ):
                 return
             context = handler = None
-            idle.append(self)
-            await waiter
+            future._asyncio_future_blocking = True
+            await once

@@ -33,6 +33,7 @@ class RpcWorld:
     Attributes:
         numbers: of RPCs, in the trace.
         settled: a future that is done, for waking tasks.
+        pauses: futures that nobody waits on just now, for the next who does.
         losing: by host, the replies that a fault takes.
     """
 
@@ -40,6 +41,7 @@ class RpcWorld:
         self.numbers: Iterator[int] = itertools.count(1)
         self.settled: asyncio.Future[None] = settled(simulation.loop)
         self._ports = itertools.cycle(range(FIRST_EPHEMERAL, 61_000))
+        self.pauses: list[asyncio.Future[None]] = []
         self.losing: dict[str, list[LostReplies]] = {}
 
     def port(self) -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
+import itertools
 import weakref
 from typing import Any
 
@@ -72,7 +73,7 @@ def tasks_used(behaviour: Any) -> int:
         stub = world.stub()
         for _ in range(5):
             await outcome(stub.Say(Words()))
-        workers: int = world.servers[0]._workers
+        workers: int = world.servers[0].tasks
         return workers
 
     return int(world.run(main))
@@ -176,3 +177,34 @@ def test_idle_workers_are_not_reported_as_stuck() -> None:
         world.run(main)
     assert str(caught.value).count("Worker._run") == 1
     assert "in test_idle_workers_are_not_reported_as_stuck.<locals>.say" in str(caught.value)
+
+
+def test_whether_a_task_serves_again_cannot_be_seen_in_the_trace(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who looks at tasks (a debugger, say) keeps them from being used again, and must not change the run."""
+
+    def run() -> tuple[int, str]:
+        world = TestWorld(seed=5)
+
+        async def say(request: Any, context: Any) -> Any:
+            if request.number % 3 == 1:
+                await asyncio.sleep(request.number * 0.0001)
+            if request.number % 5 == 2:
+                await asyncio.create_task(asyncio.sleep(0))
+            return request
+
+        world.serve(say=say)
+
+        async def main() -> None:
+            stub = world.stub()
+            for _ in range(5):
+                await asyncio.gather(*(stub.Say(Words(number=number)) for number in range(20)))
+                await asyncio.gather(*(outcome(stub.Say(Words(number=n), timeout=0.0015)) for n in range(20)))
+
+        world.run(main)
+        return world.servers[0].tasks, world.recorder.sha256
+
+    tasks, trace = run()
+    numbers = itertools.count()
+    monkeypatch.setattr("sim.world.rpc.worker.getrefcount", lambda task: next(numbers))
+    assert run() == (200, trace)
+    assert tasks < 100
