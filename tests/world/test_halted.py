@@ -1,4 +1,4 @@
-"""What came due while a process was paused or dead: cancelled timers stay cancelled, nothing of the dead runs."""
+"""What came due in a pause or after a crash: cancelled timers stay cancelled, nothing of the dead runs."""
 
 from __future__ import annotations
 
