@@ -86,7 +86,6 @@ class Cluster:
         self.folder = folder
         self.about = about
         self._owned = owned
-        self._token = folder.token.read_text()
         self._names = Names(folder.names, reached_at(about.listen))
         self._children: dict[str, Popen[bytes]] = {}
         self._clients: dict[str, ClientHost] = {}
@@ -147,7 +146,7 @@ class Cluster:
         """
         files = ClusterFolder(Path(folder).resolve())
         about = read_struct(files.cluster, ClusterFile)
-        if about is None or not files.token.exists():
+        if about is None:
             raise ClusterError(f'there is no cluster in "{folder}"')
         return cls(files, about, owned=False)
 
@@ -424,6 +423,14 @@ class Cluster:
             known = ", ".join(self.hosts()) or "none yet"
             raise ClusterError(f'there is no node "{name}" in this cluster (there are: {known})')
         return node
+
+    @property
+    def _token(self) -> str:
+        """The cluster's secret; without it nodes can still be seen, signalled and ended."""
+        try:
+            return self.folder.token.read_text("ascii")
+        except (OSError, ValueError):
+            raise ClusterError(f"the cluster's token, {self.folder.token}, is missing or damaged") from None
 
     def _process(self, name: str) -> Process | None:
         return read_struct(self.folder.node(name).process, Process)

@@ -112,6 +112,7 @@ async def run(cluster: ClusterFolder, folder: NodeFolder) -> int:
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
     host = open_host(cluster, folder, about, node)
+    asyncio.get_running_loop().add_signal_handler(signal.SIGCONT, read_rules, host, cluster)
     server, address = await serve_control(host, cluster, stop, about.listen)
     host.tracing.event("boot" if node.incarnation == 0 else "restart", node.incarnation)
     host.tracing.flush()
@@ -144,11 +145,16 @@ def open_host(cluster: ClusterFolder, folder: NodeFolder, about: ClusterFile, no
         programs=(node.program,) if is_file else (),
     )
     logging.getLogger().addHandler(TraceLog(node.name, host.tracing))
-    rules = cluster.rules_of(node.name)
-    if rules.exists():
-        host.set_rules(json_format.Parse(rules.read_text(), control_pb2.Rules()))
+    read_rules(host, cluster)
     host.tracing.start()
     return host
+
+
+def read_rules(host: RealHost, cluster: ClusterFolder) -> None:
+    """Puts the rules in place that are kept for the host's door."""
+    rules = cluster.rules_of(host.name)
+    if rules.exists():
+        host.set_rules(json_format.Parse(rules.read_text(), control_pb2.Rules()))
 
 
 def start_program(host: RealHost, node: NodeFile) -> asyncio.Future[Any] | None:

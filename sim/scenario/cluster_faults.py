@@ -19,7 +19,7 @@ from msgspec import Struct
 
 from protos import control_pb2
 from protos.trace import FaultEvent
-from services.real.folder import read_struct, write_struct
+from services.real.folder import ClusterError, read_struct, write_struct
 from sim import faults
 from sim.faults import AnyFault, Fault
 from sim.scenario.base import UnsupportedFault
@@ -116,13 +116,17 @@ class ClusterFaults:
         """Lifts every fault that holds and returns their numbers.
 
         Crashed hosts come last, so that they start in a world that works.
+
+        Raises:
+            ClusterError: hosts do not start again, or do not answer; all others are healed.
         """
         async with self._book() as book:
             crashed = [n for n, fault in book.active.items() if isinstance(fault, faults.Crash)]
             others = [n for n in book.active if n not in crashed]
-            for number in others:
-                await self._end(book, number)
-            await asyncio.gather(*(self._end(book, number) for number in crashed))
+            failed = [await self._ended(book, number) for number in others]
+            failed += await asyncio.gather(*(self._ended(book, number) for number in crashed))
+            if problems := [problem for problem in failed if problem]:
+                raise ClusterError("; ".join(dict.fromkeys(problems)))
             return sorted(others + crashed)
 
     # What faults do
@@ -140,18 +144,31 @@ class ClusterFaults:
 
     async def _end(self, book: Book, number: int) -> None:
         fault = book.active.pop(number)
-        match fault:
-            case faults.Crash(host=host):
-                await self._configure(book, fault)
-                await self._cluster.restart(host)
-            case faults.Pause(host=host):
-                if not any(
-                    isinstance(other, faults.Pause) and other.host == host for other in book.active.values()
-                ):
-                    await self._cluster.resume(host)
-            case _:
-                await self._configure(book, fault)
+        try:
+            match fault:
+                case faults.Crash(host=host):
+                    await self._configure(book, fault)
+                    await self._cluster.restart(host)
+                case faults.Pause(host=host):
+                    if not any(
+                        isinstance(other, faults.Pause) and other.host == host
+                        for other in book.active.values()
+                    ):
+                        await self._cluster.resume(host)
+                case _:
+                    await self._configure(book, fault)
+        except BaseException:
+            book.active[number] = fault  # to be ended once more
+            raise
         self._record(number, fault, "end")
+
+    async def _ended(self, book: Book, number: int) -> str:
+        """Ends a fault; returns what stood against it."""
+        try:
+            await self._end(book, number)
+        except ClusterError as exc:
+            return str(exc)
+        return ""
 
     async def _strike(self, book: Book, number: int, fault: AnyFault) -> dict[str, Any]:
         """Makes a fault happen that does not last; returns what the trace should say besides."""

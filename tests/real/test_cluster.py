@@ -23,6 +23,7 @@ from services.cluster import Cluster, ClusterError
 from services.real.folder import read_struct, write_struct
 from services.real.processes import Process
 from services.systems import SYSTEMS, NodeSpec, System, bring_up, find_system, take_down
+from sim.faults import Isolate
 from sim.scenario.cluster_faults import ClusterFaults
 from tests.real import programs
 from tests.real.outside import PROBE, ask, left_over, soon
@@ -121,6 +122,18 @@ def test_what_is_secret_is_only_the_owners(tmp_path: Path) -> None:
     first = (folder / "token").read_text()
     Cluster.create(folder)  # the remains of one that is down are replaced
     assert (folder / "token").read_text() != first and len(first) >= 32
+
+
+def test_a_cluster_whose_token_is_gone_is_seen_and_taken_down(tmp_path: Path) -> None:
+    folder = tmp_path / "c"
+    asyncio.run(bring_up(folder, find_system("echo"), 1))
+    for spoil in (lambda token: token.write_bytes(b"\xff" * 64), Path.unlink):
+        spoil(folder / "token")
+        assert [status.state for status in asyncio.run(Cluster.open(folder).status())] == ["hung"]
+        with pytest.raises(ClusterError, match=r"token, .* is missing or damaged"):
+            asyncio.run(ClusterFaults(Cluster.open(folder)).inject(Isolate(host="echo1")))
+    assert asyncio.run(take_down(folder)) == ["echo1"]
+    assert gone(folder)
 
 
 def test_nodes_listen_on_loopback_only(tmp_path: Path) -> None:

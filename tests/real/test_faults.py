@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import random
+import signal
 import time
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
@@ -16,7 +18,7 @@ import pytest
 
 from protos import echo_pb2_grpc
 from protos.echo_pb2 import Words
-from services.cluster import Cluster
+from services.cluster import Cluster, ClusterError
 from services.host import Host
 from sim import faults
 from sim.faults import AnyFault
@@ -107,6 +109,34 @@ async def test_rules_set_during_a_pause_hold_when_it_ends(lab: Lab) -> None:
     await lab.faults.inject(faults.ClockSkew(host="a", seconds=50))
     await lab.faults.lift(pause)
     assert (await ask(lab.client, "a", "clock"))[0] == pytest.approx(50, abs=1)
+
+
+@told
+async def test_a_node_that_somebody_else_stopped_takes_over_the_rules_when_it_goes_on(lab: Lab) -> None:
+    pid = next(status.pid for status in await lab.cluster.status() if status.name == "b")
+    os.kill(pid, signal.SIGSTOP)
+    while lab.cluster.state("b") != "paused":
+        await asyncio.sleep(0.01)
+    await lab.faults.inject(faults.Cut(source="b", target="c"))
+    os.kill(pid, signal.SIGCONT)
+    assert await through(lab.client, "b", "c") == "DEADLINE_EXCEEDED"
+
+
+@told
+async def test_healing_goes_on_past_a_node_that_does_not_answer_and_can_be_done_again(lab: Lab) -> None:
+    await lab.faults.inject(faults.Cut(source="a", target="c"))
+    await lab.faults.inject(faults.Crash(host="b"))
+    control = lab.cluster.folder.node("a").control
+    address = control.read_text()
+    control.write_text("127.0.0.1:1")
+    with pytest.raises(ClusterError, match="a does not answer its control service"):
+        await lab.faults.heal()
+    assert lab.cluster.state("b") == "running"
+    control.write_text(address)
+    assert len(await lab.faults.heal()) == 1
+    assert await lab.faults.active() == {}
+    await lab.cluster.serving(["b"])
+    assert await through(lab.client, "a", "c") == "hello"
 
 
 @told
