@@ -240,10 +240,10 @@ class Loop(SystemMethods):
             sys.set_asyncgen_hooks(*hooks)
 
     def _run(self) -> None:
-        soon, env = self._soon, self.env
+        soon, env, interleave = self._soon, self.env, self._interleave
         queue = env._queue
         popleft = soon.popleft
-        limit = math.inf if self.limit is None else self.limit
+        limit = sys.maxsize if self.limit is None else self.limit
         at_this_instant = 0
         while True:
             while soon:
@@ -252,9 +252,11 @@ class Loop(SystemMethods):
                 at_this_instant += batch
                 if at_this_instant > _SPIN_LIMIT:
                     self._spinning()
-                if self._interleave is not None:
-                    self._shuffle(self._interleave)
+                if interleave is not None:
+                    self._shuffle(interleave)
                 for _ in range(batch):
+                    if not soon:  # an RPC that is awaited at once takes itself out
+                        break
                     handle = popleft()
                     callback = handle.callback
                     if callback is None:
@@ -274,51 +276,56 @@ class Loop(SystemMethods):
                     return
             if self._stopping:
                 return
-            if not queue:
-                raise Deadlock(report(self, "deadlock: nothing can ever run again"))
-            when = queue[0][0]
-            if queue[0][3].callbacks is DISCARDED:
-                heappop(queue)
-                env._called_off -= 1
-                continue
-            if when > env._now:
-                if when > limit:
-                    raise VirtualTimeLimit(
-                        report(self, f"the limit of {limit / SECOND:g} s of virtual time is reached")
-                    )
-                at_this_instant = 0
-                env._now = when
-            while queue and queue[0][0] == when:  # as asyncio: all timers that are due, then the tasks
-                at_this_instant += 1
-                if at_this_instant > _SPIN_LIMIT:
-                    self._spinning()
-                event = heappop(queue)[3]  # SimPy's step, inlined
-                callbacks = event.callbacks
-                if type(event) is Delivery and callbacks:
-                    callbacks[0](event)
-                    continue
-                event.callbacks = None
-                if callbacks is not FIRE:
-                    for callback in callbacks:
-                        callback(event)
-                    if not event._ok:
-                        env.check(event)
-                    continue
-                # A timer: what `_fire` and `run_now` do, without the calls.
-                process = event.context.get(PROCESS)
-                if process is not None and process.halted:
-                    process.hold(event)
-                    continue
-                try:
-                    event.context.run(event.callback, *event.args)
-                except (SystemExit, KeyboardInterrupt):
-                    raise
-                except BaseException as exc:
-                    self._callback_failed(event, exc)
             self._until_gc -= 1
             if self._until_gc <= 0:
                 self._until_gc = _GC_EVERY
                 gc.collect()
+            while True:  # SimPy's step, inlined, for all that happens at one moment: as asyncio's timers
+                if not queue:
+                    raise Deadlock(report(self, "deadlock: nothing can ever run again"))
+                item = heappop(queue)
+                when, _, _, event = item
+                callbacks = event.callbacks
+                if callbacks is DISCARDED:
+                    env._called_off -= 1
+                    if queue and queue[0][0] == env._now:
+                        continue
+                    break
+                if when > env._now:
+                    if when > limit:
+                        heappush(queue, item)
+                        raise VirtualTimeLimit(
+                            report(self, f"the limit of {limit / SECOND:g} s of virtual time is reached")
+                        )
+                    at_this_instant = 0
+                    env._now = when
+                else:
+                    at_this_instant += 1
+                    if at_this_instant > _SPIN_LIMIT:
+                        self._spinning()
+                if type(event) is Delivery:
+                    callbacks[0](event)
+                elif callbacks is FIRE:  # a timer: what `_fire` and `run_now` do, without the calls
+                    event.callbacks = None
+                    context = event.context
+                    process = context.get(PROCESS)
+                    if process is not None and process.halted:
+                        process.hold(event)
+                    else:
+                        try:
+                            context.run(event.callback, *event.args)
+                        except (SystemExit, KeyboardInterrupt):
+                            raise
+                        except BaseException as exc:
+                            self._callback_failed(event, exc)
+                else:
+                    event.callbacks = None
+                    for callback in callbacks:
+                        callback(event)
+                    if not event._ok:
+                        env.check(event)
+                if not queue or queue[0][0] != when:
+                    break
 
     def _shuffle(self, rng: random.Random) -> None:
         """Reorders the ready tasks. Plain callbacks keep their places: asyncio promises their order."""

@@ -176,7 +176,7 @@ async def _stream(server: Server, context: Context, handler: Handler, request: A
         context._conclude()
 
 
-def finish_unary(context: Context, response: Any, encode: Any, max_send: float) -> None:
+def finish_unary(context: Context, response: Any, encode: Any, max_send: int) -> None:
     """Sends the response of a handler that has one, with all that the handler has said of it."""
     context._check()
     data = None

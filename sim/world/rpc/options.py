@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import math
+import sys
 from typing import TYPE_CHECKING, Any
 
 from msgspec import Struct
@@ -10,6 +10,7 @@ from msgspec import Struct
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+UNLIMITED = sys.maxsize  # bytes
 DEFAULT_MAX_RECEIVE = 4 * 1024 * 1024  # bytes
 
 
@@ -17,12 +18,12 @@ class Options(Struct, frozen=True):
     """What a channel or server was told by `grpc.*` arguments.
 
     Attributes:
-        max_send, max_receive: bytes of a message; infinite for no limit.
+        max_send, max_receive: bytes of a message; `UNLIMITED` for no limit.
         initial_backoff, max_backoff, connect_timeout: seconds.
     """
 
-    max_send: float = math.inf
-    max_receive: float = DEFAULT_MAX_RECEIVE
+    max_send: int = UNLIMITED
+    max_receive: int = DEFAULT_MAX_RECEIVE
     initial_backoff: float = 1.0
     max_backoff: float = 120.0
     connect_timeout: float = 20.0
@@ -45,13 +46,13 @@ def parse_options(options: Sequence[tuple[str, Any]] | None) -> Options:
     def milliseconds(name: str, default: float) -> float:
         return given[name] / 1000 if name in given else default
 
-    def limit(name: str, default: float) -> float:
+    def limit(name: str, default: int) -> int:
         value = given.get(name, default)
-        return math.inf if value < 0 else value
+        return UNLIMITED if value < 0 else int(value)
 
     initial = milliseconds("grpc.initial_reconnect_backoff_ms", 1.0)
     return Options(
-        limit("grpc.max_send_message_length", math.inf),
+        limit("grpc.max_send_message_length", UNLIMITED),
         limit("grpc.max_receive_message_length", DEFAULT_MAX_RECEIVE),
         max(0.1, initial),
         max(0.1, milliseconds("grpc.max_reconnect_backoff_ms", 120.0)),

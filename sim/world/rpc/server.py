@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections import deque
 from contextvars import Context as Variables
 from contextvars import copy_context
 from typing import TYPE_CHECKING, Any
@@ -73,7 +74,7 @@ class Server(grpc.aio.Server):
         self.losing = world.losing
         self.settled = world.settled
         self.variables = Variables()
-        self.idle: list[Worker] = []
+        self.idle: deque[Worker] = deque()  # the last that became idle serves next
         self.tasks = 0  # that workers have used so far
         self.quick: dict[str, Handler] = {}  # methods whose requests need not go the general way
         self.stopping = False
@@ -345,7 +346,8 @@ class Server(grpc.aio.Server):
         return Worker(self, f"rpc-{self._workers}")
 
     def _retire_idle(self) -> None:
-        idle, self.idle[:] = list(self.idle), []
+        idle = list(self.idle)
+        self.idle.clear()
         for worker in idle:
             worker.task.cancel()
 

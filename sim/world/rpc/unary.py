@@ -138,10 +138,13 @@ class UnaryCall(ClientStream):
     # `grpc.aio.UnaryUnaryCall`
 
     def __await__(self) -> Generator[Any, None, Any]:
+        channel = self.channel
         if self.callback is not None:
+            soon: Any = channel.loop._soon
+            if soon and soon[-1] is self:
+                soon.pop()  # the loop need not start it
             self.start()
         if self.outcome is None:
-            channel = self.channel
             pauses = channel.pauses
             future: Any = pauses.pop() if pauses else pause(channel.loop)
             if self.plain and self.waiter is None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from collections import deque
 from typing import TYPE_CHECKING
 from weakref import WeakKeyDictionary
 
@@ -41,7 +42,7 @@ class RpcWorld:
         self.numbers: Iterator[int] = itertools.count(1)
         self.settled: asyncio.Future[None] = settled(simulation.loop)
         self._ports = itertools.cycle(range(FIRST_EPHEMERAL, 61_000))
-        self.pauses: list[asyncio.Future[None]] = []
+        self.pauses: deque[asyncio.Future[None]] = deque()  # no list: those shrink and grow again
         self.losing: dict[str, list[LostReplies]] = {}
 
     def port(self) -> int:
