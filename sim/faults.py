@@ -14,7 +14,9 @@ import msgspec
 from msgspec import Struct
 
 
-class Fault(Struct, tag_field="kind", frozen=True, omit_defaults=True, kw_only=True):
+class Fault(
+    Struct, tag_field="kind", frozen=True, omit_defaults=True, kw_only=True, forbid_unknown_fields=True
+):
     """The base of all faults.
 
     Attributes:
@@ -259,7 +261,7 @@ def check_values(fault: Fault) -> None:
             raise ValueError(f"{kind}: {field} is {value}, must be {what}")
 
 
-class Action(Struct, frozen=True, omit_defaults=True):
+class Action(Struct, frozen=True, omit_defaults=True, forbid_unknown_fields=True):
     """A fault at a time.
 
     Attributes:
@@ -279,7 +281,14 @@ def read_schedule(data: bytes) -> list[Action]:
     Raises:
         msgspec.ValidationError: with the place and what was expected there.
     """
-    return msgspec.json.decode(data, type=list[Action])
+    schedule = msgspec.json.decode(data, type=list[Action])
+    for number, action in enumerate(schedule):
+        for field, value in (("at", action.at), ("lasts", action.lasts)):
+            if value is not None and not 0 <= value <= 1e9:
+                raise msgspec.ValidationError(
+                    f"Expected 0 to 1e9 seconds, not {value:g} - at `$[{number}].{field}`"
+                )
+    return schedule
 
 
 def write_schedule(schedule: list[Action]) -> bytes:

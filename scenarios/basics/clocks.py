@@ -78,9 +78,9 @@ class Observer:
 async def clocks(
     world: World,
     *,
-    skew: float = 0.25,
+    skew: Annotated[float, Meta(ge=-1e9, le=1e9)] = 0.25,
     drift: Annotated[float, Meta(gt=-1, lt=1)] = 0.05,
-    jump: float = -0.4,
+    jump: Annotated[float, Meta(ge=-1e9, le=1e9)] = -0.4,
 ) -> None:
     """Four clocks: one good, one skewed, one that drifts, one that jumps; what each believes."""
     names = ["good", "skewed", "drifting", "jumping"]

@@ -5,8 +5,10 @@ Nothing is imported here but what `dsim --help` needs: each command imports its 
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
+from io import TextIOWrapper
 from typing import TYPE_CHECKING, NoReturn
 
 if TYPE_CHECKING:
@@ -23,16 +25,31 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
         arguments: what follows `dsim` on the command line; None for the process's own.
     """
     os.environ.setdefault("GRPC_VERBOSITY", "ERROR")  # gRPC tells of every peer that goes away
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, TextIOWrapper):  # a terminal that knows ASCII only is no reason to fail
+            stream.reconfigure(errors="backslashreplace")
     try:
         status = command(arguments)
-        sys.stdout.flush()
+        if sys.stdout is not None:  # as it is when the caller closed it: `>&-`
+            sys.stdout.flush()
     except KeyboardInterrupt:
         _say("interrupted")
         status = INTERRUPTED
     except BrokenPipeError:  # the reader has seen enough: `dsim list | head -1`
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _drop_output()
         status = 0
+    except OSError as exc:
+        if exc.filename is not None or exc.errno not in (errno.ENOSPC, errno.EIO, errno.EDQUOT):
+            raise
+        _drop_output()
+        _say(f"cannot write the output: {exc.strerror}")
+        status = UNUSABLE
     sys.exit(status)
+
+
+def _drop_output() -> None:
+    """Sends what is still to be flushed nowhere, so that the interpreter's end does not fail over it."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
 
 
 def command(arguments: Sequence[str] | None = None) -> int:
@@ -52,6 +69,12 @@ def command(arguments: Sequence[str] | None = None) -> int:
     except unusable() as exc:
         _say(str(exc))
         return UNUSABLE
+    except (
+        SystemExit
+    ) as exc:  # typer's answer to a reader that has gone is status 1, which means a violation here
+        if isinstance(exc.__context__, BrokenPipeError):
+            raise exc.__context__ from None
+        raise
     if status == INTERRUPTED:
         raise KeyboardInterrupt
     return status or 0

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 FEW = 6  # seeds that the table shows of a check
+MOST = 1_000_000_000  # seeds in a sweep: more than anybody runs, few enough to be counted
 
 
 class Sweep(Struct, omit_defaults=False):
@@ -90,6 +91,8 @@ def seeds(text: str) -> range:
         raise InvalidInput(
             f"--seeds {text}: write A:B for the seeds from A up to, not including, B, or a single seed"
         ) from None
+    if found and found[-1] - found[0] >= MOST:
+        raise InvalidInput(f"--seeds {text}: at most {MOST:,} seeds at a time")
     if not found:
         raise InvalidInput(f"--seeds {text}: there is no seed from {first} up to, not including, {last}")
     return found
@@ -140,7 +143,7 @@ def sweep(
         raise InvalidInput(f"--jobs {jobs}: there must be at least one worker")
     if world == "grpc" and jobs != 1:
         raise InvalidInput("real clusters run one at a time, or they disturb one another: --jobs 1")
-    if limit_s is not None and limit_s <= 0:
+    if limit_s is not None and not limit_s > 0:
         raise InvalidInput(f"--limit {limit_s:g}: a run needs some time")
     result = Sweep(found.name, world, arguments, (seeds.start, seeds.stop))
     folders = _Folders(found.name, world, out)

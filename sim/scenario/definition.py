@@ -6,7 +6,9 @@ A scenario is a value: `@scenario(...)` turns an `async def story(world, *, name
 
 from __future__ import annotations
 
+import copy
 import inspect
+import math
 import sys
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from pathlib import Path
@@ -71,14 +73,19 @@ class Parameter(msgspec.Struct, frozen=True):
             InvalidInput: it is of another type, or out of range.
         """
         try:
-            return msgspec.convert(value, self.type, strict=not isinstance(value, str))
+            found = msgspec.convert(value, self.type, strict=not isinstance(value, str))
+            if not isinstance(found, float) or math.isfinite(found):
+                return found
+            problem = "expected a finite number"  # JSON, in which a run keeps its parameters, has no other
         except msgspec.ValidationError as exc:
             problem = str(exc)
-        if isinstance(value, str):  # a list or mapping is written as JSON
+        if isinstance(value, str) and value[:1] in ("[", "{"):  # a list or mapping is written as JSON
             try:
                 return msgspec.convert(msgspec.json.decode(value), self.type)
-            except msgspec.DecodeError:
-                pass
+            except msgspec.ValidationError as exc:
+                problem = str(exc)
+            except msgspec.DecodeError as exc:
+                problem = f"expected JSON; {exc}"
         problem = problem[:1].lower() + problem[1:].replace("`", "")
         if get_origin(self.type) is Literal:
             problem = f"expected {' or '.join(map(str, get_args(self.type)))}"
@@ -111,6 +118,12 @@ class Scenario:
     ) -> None:
         from sim.view import KINDS
 
+        if isinstance(checks, str):
+            raise TypeError(
+                f"scenario {story.__name__}: checks must be a tuple of names: checks=({checks!r},)"
+            )
+        if not limit_s > 0:
+            raise TypeError(f"scenario {story.__name__}: limit_s={limit_s:g} must be more than 0 seconds")
         self.story = story
         self.__name__ = story.__name__
         self.__doc__ = story.__doc__
@@ -185,7 +198,7 @@ class Scenario:
                     f"{self.name} has no parameter {name!r}{near(name, self.parameters)} (it has: {valid})"
                 )
         return {
-            name: parameter.convert(given[name]) if name in given else parameter.default
+            name: parameter.convert(given[name]) if name in given else copy.deepcopy(parameter.default)
             for name, parameter in self.parameters.items()
         }
 
@@ -240,6 +253,9 @@ def _parameters(story: Story) -> dict[str, Parameter]:
         kind = _type(story, parameter)
         try:
             msgspec.convert(parameter.default, kind)
+            msgspec.json.encode(parameter.default)  # as the run folder keeps it
+            if isinstance(parameter.default, float) and not math.isfinite(parameter.default):
+                raise TypeError("must be finite")
         except (msgspec.ValidationError, TypeError) as exc:
             raise TypeError(
                 f"scenario {story.__name__}: parameter {parameter.name} = {parameter.default!r}: {exc}"

@@ -92,13 +92,15 @@ def _load(module: str, file: Path) -> ModuleType:
         made = importlib.util.module_from_spec(spec)
         sys.modules[module] = made
         spec.loader.exec_module(made)
-    except Exception as exc:
+    except KeyboardInterrupt:
+        raise
+    except BaseException as exc:  # `sys.exit()` at the top of a file is its fault, too
         sys.modules.pop(module, None)
         raise InvalidInput(_broken(file, exc)) from None
     return made
 
 
-def _broken(file: Path, exc: Exception) -> str:
+def _broken(file: Path, exc: BaseException) -> str:
     """Returns what is wrong with a file, with the line of its own where it went wrong."""
     problem = f"{type(exc).__name__}: {exc}"
     if isinstance(exc, SyntaxError) and exc.filename == str(file):

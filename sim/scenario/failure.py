@@ -10,6 +10,7 @@ import services
 import sim
 from services.real.folder import ClusterError
 from sim.scenario.errors import RunFailed
+from sim.world.reality.leak import RealityLeak
 from sim.world.stuck import Stuck
 
 if TYPE_CHECKING:
@@ -23,7 +24,7 @@ _OURS = (
     os.path.join(_SERVICES, "real") + os.sep,
     os.path.join(_SERVICES, "cluster.py"),
 )
-_DELIBERATE = (RunFailed, ClusterError, ValueError, TimeoutError)
+_DELIBERATE = (RunFailed, RealityLeak, ClusterError, ValueError, TimeoutError)
 """What the lab raises when it is used wrongly: the place that counts is where it was used."""
 
 

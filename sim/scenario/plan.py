@@ -64,7 +64,7 @@ def make_plan(
         )
     if interleave and world != "sim":
         raise InvalidInput("only the simulated world can permute ready tasks: --interleave needs --world sim")
-    if limit_s is not None and limit_s <= 0:
+    if limit_s is not None and not limit_s > 0:
         raise InvalidInput(f"the limit must be more than 0 s of real time, not {limit_s:g}")
     return Plan(
         found,

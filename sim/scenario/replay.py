@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import tempfile
 from itertools import zip_longest
 from pathlib import Path
@@ -9,7 +10,7 @@ from pathlib import Path
 from msgspec import Struct
 
 from sim.scenario.errors import InvalidInput
-from sim.scenario.folder import SCHEDULE, TRACE, load_schedule, read_summary
+from sim.scenario.folder import SCHEDULE, SUMMARY, TRACE, load_schedule, read_summary
 from sim.scenario.run import run
 
 
@@ -49,8 +50,6 @@ class Replay(Struct):
                 f"  before: {self.before or '(the trace had ended)'}",
                 f"  now:    {self.now or '(the trace has ended)'}",
             ]
-        else:
-            lines.append(f"{TRACE} in the folder is as it was recorded no longer")
         return "\n".join(lines)
 
 
@@ -72,6 +71,7 @@ def replay(folder: Path, *, limit_s: float | None = None) -> Replay:
     trace = folder / TRACE
     if not trace.is_file():
         raise InvalidInput(f"{folder} holds no {TRACE}: there is nothing to compare with")
+    _undamaged(trace, before.trace_sha256)
     schedule = load_schedule(folder / SCHEDULE) if (folder / SCHEDULE).exists() else None
     with tempfile.TemporaryDirectory(prefix="dsim-replay-") as scratch:
         now = run(
@@ -94,6 +94,20 @@ def replay(folder: Path, *, limit_s: float | None = None) -> Replay:
         if not result.identical:
             _first_difference(trace, Path(scratch) / "run" / TRACE, result)
     return result
+
+
+def _undamaged(trace: Path, sha256: str) -> None:
+    """Refuses a trace that is not what was recorded: to be identical to its digest alone would mislead."""
+    try:
+        with trace.open("rb") as file:
+            found = hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as exc:
+        raise InvalidInput(f"cannot read {trace}: {exc.strerror or exc}") from None
+    if found != sha256:
+        raise InvalidInput(
+            f"{trace} is damaged: it is not the trace that {SUMMARY} tells of "
+            f"(sha256 {found[:16]}, not {sha256[:16]})"
+        )
 
 
 def _first_difference(before: Path, now: Path, result: Replay) -> None:

@@ -103,13 +103,15 @@ class Watchdog:
             return RealTimeLimit(f"{headline}\n  {running}")
         headline = f"the limit of {self._limit_s:g} s of real time is reached"
         if running:
-            headline += f"; this was running:\n  {running}\nand these waited:"
+            headline += f":\n  {running}"
         try:
-            return RealTimeLimit(
-                report(self._loop, headline, [t for t in asyncio.all_tasks(self._loop) if t is not task])
-            )
+            others = [t for t in asyncio.all_tasks(self._loop) if t is not task]
+            _, *waiting = report(self._loop, "", others).splitlines()
         except RuntimeError:  # the set of tasks changed while it was read
             return RealTimeLimit(headline)
+        if waiting and running:
+            headline += "\nand these waited:"
+        return RealTimeLimit("\n".join([headline, *waiting]))
 
 
 def _doing(task: asyncio.Task[Any] | None, frame: FrameType | None) -> str:

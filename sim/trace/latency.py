@@ -65,8 +65,10 @@ class Durations:
 
 def in_words(ns: float) -> str:
     """Writes a duration in the unit that suits it: "1.5 ms"."""
+    if abs(ns) >= 999.5 * UNITS[0][1]:
+        return f"{ns / UNITS[0][1]:,.0f} s"  # not "3.6e+03 s"
     for unit, size in UNITS:
-        if abs(ns) >= size:
+        if abs(ns) >= 0.9995 * size:  # nor "1e+03 ms"
             return f"{ns / size:.3g} {unit}"
     return "0 s" if ns == 0 else f"{ns:.3g} ns"
 

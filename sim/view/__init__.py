@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 __all__ = ["KINDS", "Kind", "Run", "ViewError", "draw", "kinds"]
 
 FORMATS = ("png", "svg")
+FARTHEST_S = 1e10  # times count from the start of the run, or in a single node's trace from the Unix epoch
 
 
 class Kind(Struct, frozen=True):
@@ -145,11 +146,17 @@ def _open(run_dir: Path, start_s: float | None, end_s: float | None) -> tuple[Ru
         read_trace(run_dir / "trace.jsonl"),
         read_history(history) if history.exists() else (),
         name=name,
-        start=None if start_s is None else round(start_s * SECOND),
-        end=None if end_s is None else round(end_s * SECOND),
+        start=None if start_s is None else _ns("--from", start_s),
+        end=None if end_s is None else _ns("--to", end_s),
     )
     plots = summary.get("plots") or []
     return run, [str(plot).partition(".")[0] for plot in plots]  # names of kinds, or of their files
+
+
+def _ns(option: str, seconds: float) -> int:
+    if not abs(seconds) <= FARTHEST_S:  # nan is refused as well
+        raise ViewError(f"{option} {seconds:g} is no time within a run: give seconds since its start")
+    return round(seconds * SECOND)
 
 
 def _save(figure: Figure, path: Path) -> Path:

@@ -1,5 +1,9 @@
 """Input that cannot be used: one clear line, exit status 2, nothing left behind that looks whole."""
 
+import os
+import shlex
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -25,6 +29,12 @@ from .conftest import Dsim
         ("run story.py --world grcp", "there is no world 'grcp'; did you mean grpc? (there are: sim, grpc)"),
         ("run story.py --world grpc --interleave", "only the simulated world can permute ready tasks"),
         ("run story.py --limit -1", "the limit must be more than 0 s of real time, not -1"),
+        ("run story.py --limit nan", "the limit must be more than 0 s of real time, not nan"),
+        ("sweep story.py --limit nan", "--limit nan: a run needs some time"),
+        (
+            "sweep story.py --seeds 0:9999999999999999999999",
+            "--seeds 0:9999999999999999999999: at most 1,000",
+        ),
         ("run story.py --colour red", "No such option: --colour"),
         ("run story.py --out story.py", "cannot write story.py: File exists"),
         (
@@ -155,3 +165,74 @@ def test_a_schedule_with_an_unknown_kind_or_a_value_out_of_range(dsim: Dsim, sto
     result = dsim("run", story, "--schedule", "s.json")
     assert result.status == 2
     assert result.err.startswith("dsim: schedule, action 1: slow: cpu is -1.0, must be")
+
+
+@pytest.mark.parametrize(
+    ("action", "said"),
+    [
+        ('{"at": -1, "fault": {"kind": "crash", "host": "clock"}}', "not -1 - at `$[0].at`"),
+        ('{"at": 1, "lasts": -3, "fault": {"kind": "crash", "host": "clock"}}', "not -3 - at `$[0].lasts`"),
+        ('{"at": 1e17, "fault": {"kind": "crash", "host": "clock"}}', "not 1e+17 - at `$[0].at`"),
+        ('{"at": 1, "lsts": 3, "fault": {"kind": "crash", "host": "clock"}}', "unknown field `lsts`"),
+        ('{"at": 1, "fault": {"kind": "slow", "host": "clock", "gpu": 3}}', "unknown field `gpu`"),
+    ],
+)
+def test_a_schedule_that_says_what_cannot_be_is_refused(
+    dsim: Dsim, story: Path, action: str, said: str
+) -> None:
+    Path("s.json").write_text(f"[{action}]")
+    result = dsim("run", story, "--schedule", "s.json", "--out", "here")
+    assert result.status == 2
+    assert result.err.startswith("dsim: s.json is not a schedule of faults: ")
+    assert said in result.err
+    assert not Path("here").exists()
+
+
+def test_a_trace_that_is_not_what_was_recorded_is_not_called_identical(dsim: Dsim, story: Path) -> None:
+    dsim("run", story, "--out", "here")
+    trace = Path("here/trace.jsonl")
+    trace.write_bytes(trace.read_bytes()[:-40])
+    result = dsim("replay", "here")
+    assert result.status == 2
+    assert result.err.startswith(
+        "dsim: here/trace.jsonl is damaged: it is not the trace that summary.json tells"
+    )
+
+
+@pytest.mark.parametrize("stop", ["import sys; sys.exit(5)", "raise BaseException('five')"])
+def test_a_file_that_stops_while_it_is_loaded_is_shown(dsim: Dsim, stop: str) -> None:
+    Path("broken.py").write_text(f"{stop}\n")
+    result = dsim("run", "broken.py")
+    assert result.status == 2
+    assert result.err.startswith(f"dsim: cannot load {Path.cwd() / 'broken.py'}, line 1: ")
+    assert "five" in result.err or "SystemExit: 5" in result.err
+
+
+COMMAND = [sys.executable, "-c", "from sim.cli import main; main()"]
+
+
+def test_a_full_disk_behind_the_output_is_named() -> None:
+    with open("/dev/full", "w") as full:
+        done = subprocess.run([*COMMAND, "list"], stdout=full, stderr=subprocess.PIPE, text=True, check=False)
+    assert (done.returncode, done.stderr) == (2, "dsim: cannot write the output: No space left on device\n")
+
+
+def test_a_reader_that_has_seen_enough_is_no_failure(story: Path) -> None:
+    read, write = os.pipe()
+    os.close(read)
+    done = subprocess.run([*COMMAND, "list"], stdout=write, stderr=subprocess.PIPE, text=True, check=False)
+    os.close(write)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_closed_and_ascii_streams_will_do(story: Path) -> None:
+    command = f'{shlex.join([*COMMAND, "run", str(story), "--out"])} "$0" <&- >&-'
+    assert subprocess.run(["sh", "-c", command, story.parent / "closed"], check=False).returncode == 0
+    told = [*COMMAND, "run", str(story), "--set", "ticks=→"]
+    done = subprocess.run(
+        told, env={**os.environ, "PYTHONIOENCODING": "ascii"}, capture_output=True, text=True, check=False
+    )
+    assert (done.returncode, done.stderr) == (
+        2,
+        "dsim: parameter ticks=\\u2192: expected int, got str\n",
+    )

@@ -1,3 +1,4 @@
+import math
 from typing import Annotated, Literal
 
 import pytest
@@ -71,7 +72,10 @@ def test_values_are_read_by_the_type_of_the_parameter(text: str, value: object) 
         ("rate", "x", "parameter rate=x: expected float"),
         ("fast", "maybe", "parameter fast=maybe: expected bool"),
         ("mode", "wild", "parameter mode=wild: expected calm or rough"),
-        ("sizes", "[1,x", "parameter sizes=[1,x: expected"),
+        ("sizes", "[1,x", "parameter sizes=[1,x: expected JSON; JSON is malformed"),
+        ("sizes", '[1,"x"]', 'parameter sizes=[1,"x"]: expected int, got str - at $[1]'),
+        ("rate", "nan", "parameter rate=nan: expected a finite number"),
+        ("rate", "inf", "parameter rate=inf: expected a finite number"),
     ],
 )
 def test_a_value_of_another_type_or_out_of_range_is_named(name: str, given: object, said: str) -> None:
@@ -109,6 +113,30 @@ def test_what_is_not_a_scenario_is_refused_when_it_is_defined() -> None:
         @scenario(checks=("fine",))
         async def four() -> None:
             """Four."""
+
+    with pytest.raises(TypeError, match=r"checks must be a tuple of names: checks=\('fine',\)"):
+
+        @scenario(checks="fine")
+        async def letters(world: World) -> None:
+            """Letters."""
+
+    with pytest.raises(TypeError, match="limit_s=-5 must be more than 0 seconds"):
+
+        @scenario(checks=("fine",), limit_s=-5)
+        async def late(world: World) -> None:
+            """Late."""
+
+    with pytest.raises(TypeError, match=r"parameter what = <object object.*unsupported"):
+
+        @scenario(checks=("fine",))
+        async def kept(world: World, *, what: object = object()) -> None:
+            """Kept."""
+
+    with pytest.raises(TypeError, match="parameter wait = inf: must be finite"):
+
+        @scenario(checks=("fine",))
+        async def endless(world: World, *, wait: float = math.inf) -> None:
+            """Endless."""
 
     with pytest.raises(TypeError, match="declares no checks"):
 

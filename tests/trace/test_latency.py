@@ -57,7 +57,16 @@ def test_no_durations_have_no_percentile() -> None:
 
 @pytest.mark.parametrize(
     ("ns", "text"),
-    [(0, "0 s"), (999, "999 ns"), (1_500, "1.5 µs"), (2_000_000, "2 ms"), (61_500_000_000, "61.5 s")],
+    [
+        (0, "0 s"),
+        (999, "999 ns"),
+        (1_500, "1.5 µs"),
+        (2_000_000, "2 ms"),
+        (61_500_000_000, "61.5 s"),
+        (999_700_000, "1 s"),
+        (999_400_000_000, "999 s"),
+        (3_600_000_000_000, "3,600 s"),
+    ],
 )
 def test_durations_in_words(ns: int, text: str) -> None:
     assert in_words(ns) == text

@@ -258,6 +258,9 @@ def test_nothing_heavy_is_loaded_before_a_picture_is_drawn() -> None:
         ({"formats": ["gif"]}, "no picture format 'gif'; there are: png, svg"),
         ({"start_s": 2.0, "end_s": 1.0}, r"--from \(2 s\) must be before --to \(1 s\)"),
         ({"start_s": 99.0}, r"--from 99 s is after the end of the run \(0\.\d+ s\)"),
+        ({"start_s": float("nan")}, "--from nan is no time within a run"),
+        ({"end_s": float("inf")}, "--to inf is no time within a run"),
+        ({"end_s": 1e300}, r"--to 1e\+300 is no time within a run"),
         ({"end_s": 0.0}, r"--to 0 s is before the start of the run \(0 s\)"),
     ],
 )
