@@ -8,6 +8,7 @@ import math
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from sim.scenario.watchdog import Watchdog
+from sim.world.reality import guarded
 from sim.world.simulation import Simulation
 
 if TYPE_CHECKING:
@@ -66,7 +67,8 @@ def simulate(
     simulation = Simulation(seed, recorder=trace, interleave=interleave, limit_s=limit_s)
     watchdog = Watchdog(simulation.loop, math.inf, STEP_LIMIT_S)
     try:
-        with watchdog, asyncio.Runner(loop_factory=lambda: _at_home(simulation, adopt)) as runner:
+        # Guarded until the end of the world: garbage collected before its last step would be in the trace.
+        with guarded(), watchdog, asyncio.Runner(loop_factory=lambda: _at_home(simulation, adopt)) as runner:
             result: T = runner.run(coroutine)
             return result
     except KeyboardInterrupt:

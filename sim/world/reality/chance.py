@@ -1,4 +1,4 @@
-"""Chance and identity: `random`, `secrets`, `os.urandom`, `uuid`, process ids and host names.
+"""Chance: `random`, `secrets`, `os.urandom` and `uuid`.
 
 All chance of an adopted program comes from its host's stream, so it follows from the seed, the
 host's name and its incarnation. `random.seed` seeds that stream anew.
@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 import random
-import socket
 import uuid
 from typing import TYPE_CHECKING, Any
 
@@ -60,8 +59,6 @@ _urandom = os.urandom
 _seed = random.Random.seed
 _uuid1 = uuid.uuid1
 _getnode = uuid.getnode
-_getpid = os.getpid
-_gethostname = socket.gethostname
 
 
 def urandom(size: int, /) -> bytes:
@@ -111,18 +108,6 @@ def uuid1(node: int | None = None, clock_seq: int | None = None) -> uuid.UUID:
     )
 
 
-def getpid() -> int:
-    """Returns the process id (`os.getpid`): of an adopted program, 1000 plus its incarnation."""
-    process = inside()
-    return _getpid() if process is None or not process.adopted else 1000 + process.incarnation
-
-
-def gethostname() -> str:
-    """Returns the host's name (`socket.gethostname`)."""
-    process = inside()
-    return _gethostname() if process is None else process.name
-
-
 def functions() -> list[tuple[Any, Any]]:
     """Returns the functions and what stands in for each."""
     found: list[tuple[Any, Any]] = [_draw(name) for name in _FUNCTIONS.split() if hasattr(random, name)]
@@ -130,8 +115,6 @@ def functions() -> list[tuple[Any, Any]]:
         (_urandom, urandom),
         (_uuid1, uuid1),
         (_getnode, getnode),
-        (_getpid, getpid),
-        (_gethostname, gethostname),
     ]
     if hasattr(os, "getrandom"):
         found.append((os.getrandom, lambda size, flags=0: urandom(size)))

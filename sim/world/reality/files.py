@@ -7,12 +7,16 @@ may write none: what a run leaves behind, the next one would find.
 
 from __future__ import annotations
 
+import logging
 import os
 import sys
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from sim.world.process import PROCESS, Process
 from sim.world.reality.leak import asked_by_library, inside, leak
+
+if TYPE_CHECKING:
+    from types import FrameType
 
 _DISK = "use host.disk"
 _STREAMS = "use host.connect and host.serve, or asyncio's streams"
@@ -30,6 +34,7 @@ _READING = {
     "pathlib.Path.glob",
 }
 _WRITING = {
+    "os.chdir",
     "os.chflags",
     "os.chmod",
     "os.chown",
@@ -88,8 +93,20 @@ def _audit(event: str, args: tuple[Any, ...]) -> None:
     if PROCESS.get(None) is None:
         return
     process = inside()
-    if process is not None and not asked_by_library():
+    if process is not None and (_opens_log(event) or not asked_by_library()):
         _judge(process, event, args)
+
+
+def _opens_log(event: str) -> bool:
+    """Says whether a program makes a handler that logs to a file; not one made before."""
+    if event != "open":
+        return False
+    frame: FrameType | None = sys._getframe(2)
+    while frame is not None and frame.f_globals.get("__name__", "").partition(".")[0] == "logging":
+        if frame.f_code is logging.FileHandler.__init__.__code__:
+            return True
+        frame = frame.f_back
+    return False
 
 
 def _judge(process: Process, event: str, args: tuple[Any, ...]) -> None:
@@ -120,3 +137,23 @@ def _judge_file(process: Process, call: str, writes: bool) -> None:
         raise leak(process, call, "writes a real file", instead)
     if not process.reads_files:
         raise leak(process, call, "reads a real file", f"{_DISK}, or pass the content as a parameter")
+
+
+def functions() -> list[tuple[Any, Any]]:
+    """Returns the functions that write and tell audit hooks nothing of it, and what stands in for each."""
+    return [_judged(name) for name in ("mkfifo", "mknod") if hasattr(os, name)]
+
+
+def _judged(name: str) -> tuple[Any, Any]:
+    real = getattr(os, name)
+
+    def judged(path: Any, *args: Any, **kwargs: Any) -> Any:
+        process = inside()
+        if process is not None:
+            _judge_file(process, f"os.{name}({path!r})", True)
+        return real(path, *args, **kwargs)
+
+    judged.__name__ = judged.__qualname__ = name
+    judged.__module__ = "os"
+    judged.__doc__ = real.__doc__
+    return real, judged

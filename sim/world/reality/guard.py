@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from sim.world import logs
-from sim.world.reality import chance, clocks, files, programs
+from sim.world.reality import blocking, chance, clocks, files, machine, programs
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -40,7 +40,13 @@ class _Names:
             self._grpc = "grpc.aio" in sys.modules
             known = {id(real) for real, _ in self._stand_ins.values()}
             if not known:
-                pairs = [*clocks.functions(), *chance.functions(), *programs.functions()]
+                pairs = [
+                    *clocks.functions(),
+                    *chance.functions(),
+                    *machine.functions(),
+                    *files.functions(),
+                    *programs.functions(),
+                ]
             else:
                 pairs = [pair for pair in programs.functions() if id(pair[0]) not in known]
             self._stand_ins.update({id(real): (real, stand_in) for real, stand_in in pairs})
@@ -91,7 +97,12 @@ class _Methods:
         self._real: list[tuple[type, str, Any]] = []
 
     def install(self) -> None:
-        for cls, name, stand_in in [*clocks.methods(), *chance.methods(), *logs.methods()]:
+        for cls, name, stand_in in [
+            *clocks.methods(),
+            *chance.methods(),
+            *blocking.methods(),
+            *logs.methods(),
+        ]:
             self._real.append((cls, name, cls.__dict__[name]))
             _set(cls, name, stand_in)
 

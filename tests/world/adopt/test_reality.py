@@ -7,10 +7,12 @@ import contextlib
 import datetime as datetime_module
 import gc
 import io
+import logging
 import os
 import pathlib
 import pdb
 import pickle
+import platform
 import random
 import secrets
 import signal
@@ -80,6 +82,11 @@ NEVER: dict[str, Callable[[], Any]] = {
     "open('written', 'w')": lambda: open("written", "w"),  # noqa: SIM115
     "open('added', 'a')": lambda: open("added", "ab"),  # noqa: SIM115
     "os.mkdir('folder')": lambda: os.mkdir("folder"),
+    "os.mkfifo('pipe')": lambda: os.mkfifo("pipe"),
+    "os.chdir('..')": lambda: os.chdir(".."),
+    "open('/nowhere/log', 'a')": lambda: logging.FileHandler("/nowhere/log"),
+    "running another event loop": lambda: asyncio.SelectorEventLoop().run_forever(),
+    "waiting for another thread": lambda: threading.Event().wait(1),
     "os.remove('gone')": lambda: os.remove("gone"),
     "sqlite3.connect('base')": lambda: sqlite3.connect("base"),
     "open('/dev/urandom')": lambda: open("/dev/urandom", "rb"),  # noqa: SIM115
@@ -198,6 +205,34 @@ def test_an_adopted_program_knows_its_host_and_incarnation() -> None:
         return socket.gethostname(), os.getpid()
 
     assert Simulation().run(main(), name="web", adopt=True) == ("web", 1000)
+
+
+@pytest.mark.parametrize("adopt", [False, True])
+def test_a_program_sees_the_machine_that_it_runs_on(adopt: bool) -> None:
+    async def main() -> list[Any]:
+        return [
+            os.cpu_count(),
+            os.getpid(),
+            os.getppid(),
+            os.uname().nodename,
+            platform.node(),
+            socket.getfqdn(),
+        ]
+
+    simulation = Simulation()
+    simulation.add_host("web", cores=3)
+    assert simulation.run(main(), name="web", adopt=adopt) == [3, 1000, 1, "web", "web", "web"]
+
+
+def test_a_log_file_opened_before_the_run_goes_on(tmp_path: pathlib.Path) -> None:
+    handler = logging.FileHandler(tmp_path / "log", delay=True)
+
+    async def main() -> None:
+        handler.emit(logging.makeLogRecord({"msg": "hello"}))
+
+    simulate(main, adopt=False)
+    handler.close()
+    assert (tmp_path / "log").read_text() == "hello\n"
 
 
 def test_an_adopted_program_reads_its_own_data() -> None:

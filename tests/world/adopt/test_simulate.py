@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import logging
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from protos.trace import Log
 from services.recorder import Recorder
 from sim.simulate import simulate
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
 
 
 def test_it_returns_what_main_returns_and_raises_what_it_raises() -> None:
@@ -128,3 +132,29 @@ def test_log_records_outside_a_run_are_left_alone(caplog: pytest.LogCaptureFixtu
     (record,) = caplog.records
     assert not hasattr(record, "host")
     assert record.created > 1.7e9
+
+
+def test_a_generator_left_in_a_cycle_is_closed_whole_before_the_run_ends() -> None:
+    closed: list[str] = []
+
+    async def numbers() -> AsyncIterator[int]:
+        try:
+            yield 1
+        finally:
+            closed.append("begun")
+            await asyncio.sleep(1)
+            closed.append("ended")
+
+    async def main() -> None:
+        generator = numbers()
+        await anext(generator)
+        cycle: list[Any] = [generator]
+        cycle.append(cycle)
+
+    threshold = gc.get_threshold()
+    gc.set_threshold(1)  # the garbage collector runs whenever it may
+    try:
+        simulate(main)
+    finally:
+        gc.set_threshold(*threshold)
+    assert closed == ["begun", "ended"]
