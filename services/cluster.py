@@ -438,8 +438,8 @@ class Cluster:
     @asynccontextmanager
     async def _control(self, name: str) -> AsyncIterator[control_pb2_grpc.ControlAsyncStub]:
         try:
-            address = self.folder.node(name).control.read_text()
-        except FileNotFoundError:
+            address = self.folder.node(name).control.read_text("ascii")
+        except (FileNotFoundError, ValueError):
             raise ClusterError(f"{name} has no control service") from None
         async with grpc.aio.insecure_channel(
             address,

@@ -36,7 +36,7 @@ from services.real.folder import (
 from services.real.host import RealHost
 from services.real.names import Names, reached_at
 from services.real.processes import Process, die_with_parent, outlive_parent, resident_bytes, watch
-from services.real.programs import load_program
+from services.real.programs import ProgramError, load_program
 from services.real.server import Authentication
 from services.real.tracing import TraceLog
 
@@ -165,7 +165,7 @@ def start_program(host: RealHost, node: NodeFile) -> asyncio.Future[Any] | None:
             adopt(host)
             return asyncio.ensure_future(program(**node.parameters))
         return asyncio.ensure_future(program(host, **node.parameters))
-    except ValueError as exc:
+    except ProgramError as exc:
         log.error("%s", exc)
     except Exception as exc:
         log.exception("%s cannot be started: %s", node.program, exc)

@@ -55,7 +55,8 @@ async def launch(cluster: ClusterFolder, node: NodeFile, ties: list[str]) -> sub
         deadline = time.monotonic() + _STARTS_WITHIN
         while not folder.control.exists():
             if child.poll() is not None:
-                raise ClusterError(f"{node.name} did not start: {last_words(folder)}")
+                why = last_words(folder) if child.returncode else f"{node.program} returned at once"
+                raise ClusterError(f"{node.name} did not start: {why}")
             if time.monotonic() > deadline:
                 raise ClusterError(f"{node.name} did not start within {_STARTS_WITHIN:g} s; see {folder.log}")
             await asyncio.sleep(_POLL)

@@ -12,15 +12,19 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
 
+class ProgramError(ValueError):
+    """A name by which no program can be found, in one line."""
+
+
 def load_program(name: str) -> Callable[..., Awaitable[Any]]:
     """Returns the function of that name.
 
     Raises:
-        ValueError: in one line: the name is malformed, or there is no such module, file or function.
+        ProgramError: the name is malformed, or there is no such module, file or function.
     """
     where, colon, function = name.rpartition(":")
     if not colon or not where or not function:
-        raise ValueError(
+        raise ProgramError(
             f'program "{name}" is neither "package.module:function" nor "path/to/file.py:function"'
         )
     if where.endswith(".py"):
@@ -31,14 +35,14 @@ def load_program(name: str) -> Callable[..., Awaitable[Any]]:
         except ModuleNotFoundError as exc:
             if exc.name is None or not (where == exc.name or where.startswith(exc.name + ".")):
                 raise  # the module is there; something that it imports is not
-            raise ValueError(f'program "{name}": there is no module "{exc.name}"') from None
+            raise ProgramError(f'program "{name}": there is no module "{exc.name}"') from None
     program: Any = module
     for part in function.split("."):
         if not hasattr(program, part):
-            raise ValueError(f'program "{name}": {where} has no "{function}"')
+            raise ProgramError(f'program "{name}": {where} has no "{function}"')
         program = getattr(program, part)
     if not callable(program):
-        raise ValueError(f'program "{name}" is not a function')
+        raise ProgramError(f'program "{name}" is not a function')
     found: Callable[..., Awaitable[Any]] = program
     return found
 
@@ -71,7 +75,7 @@ def program_name(program: Callable[..., Any] | str) -> str:
 
 def _load_file(path: Path) -> Any:
     if not path.is_file():
-        raise ValueError(f'program file "{path}" does not exist')
+        raise ProgramError(f'program file "{path}" does not exist')
     known = sys.modules.get(path.stem)
     if known is not None and getattr(known, "__file__", None) == str(path):
         return known

@@ -389,6 +389,17 @@ def test_a_program_that_cannot_be_started_is_named(
     assert left_over(tmp_path) == []
 
 
+def test_an_error_in_the_file_of_a_program_is_told_with_its_traceback(tmp_path: Path) -> None:
+    (tmp_path / "mine.py").write_text('"""Mine."""\nPORT = int("many")\n')
+    cluster = Cluster.create(tmp_path / "c")
+    with pytest.raises(ClusterError, match=r"ValueError: invalid literal for int\(\) .*'many'"):
+        asyncio.run(cluster.start("a", f"{tmp_path}/mine.py:serve"))
+    assert 'mine.py", line 2' in (tmp_path / "c" / "nodes" / "a" / "log.txt").read_text()
+    (tmp_path / "short.py").write_text("async def serve(host): pass\n")
+    with pytest.raises(ClusterError, match=r"did not start: .*short\.py:serve returned at once"):
+        asyncio.run(cluster.start("b", f"{tmp_path}/short.py:serve"))
+
+
 def test_what_is_no_cluster_and_no_node_is_named(tmp_path: Path) -> None:
     with pytest.raises(ClusterError, match="there is no cluster in"):
         Cluster.open(tmp_path)
