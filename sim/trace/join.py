@@ -111,6 +111,8 @@ def _paired(lines: Iterator[Line]) -> Iterator[TraceEvent]:
             half = under_way.get(key)
             if line.code in MADE_UP and (half is None or half.code != line.code):
                 continue
+            if line.code and (asked := under_way.pop((line.call, "request", 0, line.source), None)):
+                yield _answered(asked, line.time)
             if half is not None:
                 del under_way[key]
                 line.sent = half.time
@@ -121,6 +123,11 @@ def _paired(lines: Iterator[Line]) -> Iterator[TraceEvent]:
         yield line
     for half in under_way.values():
         yield _lost(half, last, "it had not arrived when the run ended")
+
+
+def _answered(half: Sent, time: int) -> Message:
+    """Returns a request that must have arrived: its receiver was killed before it had written that down."""
+    return Message(time, half.target, half.host, half.time, half.call, half.method, half.part, half.size)
 
 
 def _lost(half: Sent, time: int, why: str) -> Lost:

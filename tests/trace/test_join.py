@@ -71,6 +71,22 @@ def test_an_error_that_the_callers_side_made_up_is_no_message(tmp_path: Path) ->
     assert isinstance(lost, Lost) and lost.call == 3  # the answer that the caller never heard
 
 
+def test_what_was_answered_had_arrived_even_if_its_receiver_did_not_live_to_write_that_down(
+    tmp_path: Path,
+) -> None:
+    write(tmp_path / "nodes" / "a" / "sent-0.jsonl", Sent(T + 10, "a", "b", 1, "/S/M", "request", 7))
+    write(
+        tmp_path / "nodes" / "a" / "trace-0.jsonl",
+        Message(T + 26, "a", "b", T + 26, 1, "/S/M", "response", 5, "OK"),
+    )
+    write(tmp_path / "faults.jsonl", HostEvent(T + 51, "b", "crash"))
+    assert list(joined(tmp_path, T)) == [
+        Message(26, "b", "a", 10, 1, "/S/M", "request", 7),
+        Message(26, "a", "b", 26, 1, "/S/M", "response", 5, "OK"),
+        HostEvent(51, "b", "crash"),
+    ]
+
+
 def test_times_count_from_the_start_that_is_given_and_own_records_fit_in(tmp_path: Path) -> None:
     write(tmp_path / "nodes" / "a" / "trace-0.jsonl", HostEvent(T + 5, "a", "boot"), Note(T + 9, "a", "x"))
     mine = [Note(1, "scenario", "first"), Note(7, "scenario", "middle")]
