@@ -156,12 +156,6 @@ class BaseWorld(ABC):
         given = self._plan.schedule is not None
         actions = list(schedule if self._plan.schedule is None else self._plan.schedule)
         self._records.played(actions)
-        if given:
-            for number, action in enumerate(actions, 1):
-                try:
-                    self._known(action.fault)
-                except ValueError as exc:
-                    raise InvalidInput(f"schedule, action {number}: {exc}") from None
         start = self.now()
         tasks = [
             self.spawn(self._act(number, action, start, given), name=f"fault-{number}")

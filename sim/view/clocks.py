@@ -12,6 +12,7 @@ import numpy as np
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 from matplotlib.ticker import FuncFormatter, MaxNLocator
+from msgspec import Struct
 
 from protos.trace import ClockSample
 from sim.trace.latency import UNITS
@@ -29,26 +30,41 @@ LINES = len(SERIES)  # hosts drawn one by one
 BINS = 300
 
 
+class _Bin(Struct):
+    """What a line shows of the samples (order, time, offset, bound) of a host in one bin of time."""
+
+    first: tuple[int, int, int, int]
+    lowest: tuple[int, int, int, int]
+    highest: tuple[int, int, int, int]
+    last: tuple[int, int, int, int]
+
+    def kept(self) -> tuple[tuple[int, int, int, int], ...]:
+        return self.first, self.lowest, self.highest, self.last
+
+
 def clocks(run: Run) -> Figure:
     """Draws each host's clock offset over time, with the bound that the host claims."""
     samples: dict[str, list[tuple[int, int, int]]] = {}
     wide = max(1, (run.end - run.start) // BINS)
-    lowest: dict[str, dict[int, tuple[int, int, int]]] = {}
-    highest: dict[str, dict[int, tuple[int, int, int]]] = {}
-    for event in run.events:
+    bins: dict[str, dict[int, _Bin]] = {}
+    for order, event in enumerate(run.events):
         if isinstance(event, ClockSample) and run.start <= event.time <= run.end:
-            # Only the extremes of each bin of time are kept; a line cannot show more.
+            sample = (order, event.time, event.offset, event.bound)
             number = (event.time - run.start) // wide
-            sample = (event.time, event.offset, event.bound)
-            low = lowest.setdefault(event.host, {})
-            high = highest.setdefault(event.host, {})
-            if number not in low or event.offset < low[number][1]:
-                low[number] = sample
-            if number not in high or event.offset > high[number][1]:
-                high[number] = sample
+            known = bins.setdefault(event.host, {}).get(number)
+            if known is None:
+                bins[event.host][number] = _Bin(sample, sample, sample, sample)
+                continue
+            if event.offset < known.lowest[2]:
+                known.lowest = sample
+            if event.offset > known.highest[2]:
+                known.highest = sample
+            known.last = sample
     for host in run.hosts:
-        if host in lowest:
-            samples[host] = sorted({*lowest[host].values(), *highest[host].values()})
+        if host in bins:
+            # In the order in which they were taken: a jump is two samples of one moment.
+            kept = sorted({sample for one in bins[host].values() for sample in one.kept()})
+            samples[host] = [sample[1:] for sample in kept]
     few = len(samples) <= LINES
     says = (
         []

@@ -72,8 +72,8 @@ class HostClock:
 
     def shift(self, ns: int) -> None:
         """Sets the wall clock forward (back, when negative), at once."""
-        self.sample()
         self._touched = True
+        self.sample()
         self._offset += ns
         self.sample()
 

@@ -11,7 +11,7 @@ import pytest
 from protos.history import Operation
 from services.host import Host
 from sim import InvalidInput, Summary, World, run, scenario
-from sim.faults import Action, Crash, Pause
+from sim.faults import Action, Crash, Isolate, Pause, read_schedule
 from sim.scenario.folder import INCOMPLETE, SCHEDULE, SUMMARY, TRACE, default_folder, read_summary
 
 
@@ -225,6 +225,26 @@ def test_a_schedule_is_kept_as_data_and_another_can_be_put_in_its_place(tmp_path
     second = run(plays, schedule=[Action(0.5, Crash(host="b"), 2.5)], out=tmp_path / "second")
     assert (second.verdict, second.faults) == ("pass", 1)
     assert second.replay.endswith(f"--schedule {tmp_path / 'second' / SCHEDULE}")
+
+
+@scenario(checks=("fine",))
+async def late_client(world: World) -> None:
+    """A fault names a client that comes while the schedule is being played."""
+
+    async def comes() -> None:
+        await asyncio.sleep(1)
+        world.client("late")
+
+    await world.start("a", ticker, ticks=5)
+    world.spawn(comes())
+    await world.play([Action(2, Isolate(host="late"), 1)])
+    world.check("fine", True)
+
+
+def test_a_kept_schedule_may_name_who_comes_later(tmp_path: Path) -> None:
+    first = run(late_client, out=tmp_path / "run")
+    schedule = read_schedule((tmp_path / "run" / SCHEDULE).read_bytes())
+    assert run(late_client, schedule=schedule).trace_sha256 == first.trace_sha256
 
 
 def test_a_given_schedule_that_cannot_be_played_is_the_givers_mistake(tmp_path: Path) -> None:

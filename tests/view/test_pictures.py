@@ -15,7 +15,7 @@ from matplotlib.collections import LineCollection, PolyCollection
 from matplotlib.colors import to_hex
 from matplotlib.text import Text
 
-from protos.trace import FaultEvent, HostEvent, Lost, Message, Note, TraceEvent
+from protos.trace import ClockSample, FaultEvent, HostEvent, Lost, Message, Note, TraceEvent
 from sim.view import KINDS, Run, ViewError, draw, kinds
 from sim.view.faults import fault_colour
 from tests.trace.story import Story, save, tell
@@ -179,6 +179,14 @@ def test_a_window_shows_what_is_in_it() -> None:
     drawn = figure("spacetime", story, S, 2 * S)
     assert drawn.axes[-1].get_xlim() == (1000, 2000)
     assert "clock-jump" not in words(drawn)
+
+
+def test_a_skew_is_drawn_as_a_step_there_and_back() -> None:
+    skew = [(1, 0), (1, 5), (2, 5), (2, 0), (2, 0), (9, 0)]
+    steps = [ClockSample(at * S, "a", offset * S) for at, offset in skew]
+    shown = KINDS["clocks"].figure(Run([HostEvent(0, "a", "boot"), *steps]))
+    line = next(line for axes in shown.axes for line in axes.get_lines() if len(line.get_xdata()) > 2)  # type: ignore[arg-type]
+    assert [float(y) / S for y in line.get_ydata()] == [0, 5, 5, 0, 0, 0]  # type: ignore[union-attr]
 
 
 def test_lives_follow_boots_crashes_and_pauses() -> None:
