@@ -64,6 +64,7 @@ __all__ = [
 _EAGER: Any = getattr(asyncio, "eager_task_factory", None)  # Python 3.12
 _SPIN_LIMIT = 1_000_000  # callbacks run at one instant before the run is called stuck
 _GC_EVERY = 200_000  # moments between two collections of cyclic garbage
+_FULL_GC_EVERY = 8  # the others look only at what has been made since the one before: the rest may be large
 
 
 class Loop(SystemMethods):
@@ -92,6 +93,7 @@ class Loop(SystemMethods):
         self._task_numbers = itertools.count(1)
         self._generators: WeakKeyDictionary[AsyncGenerator[Any, Any], Process | None] = WeakKeyDictionary()
         self._until_gc = _GC_EVERY
+        self._collections = 0
 
     # Time and callbacks
 
@@ -279,7 +281,8 @@ class Loop(SystemMethods):
             self._until_gc -= 1
             if self._until_gc <= 0:
                 self._until_gc = _GC_EVERY
-                gc.collect()
+                self._collections += 1
+                gc.collect(1 if self._collections % _FULL_GC_EVERY else 2)
             while True:  # SimPy's step, inlined, for all that happens at one moment: as asyncio's timers
                 if not queue:
                     raise Deadlock(report(self, "deadlock: nothing can ever run again"))
