@@ -61,6 +61,9 @@ class SimSocket:
         """Returns -1: there is no file descriptor."""
         return -1
 
+    def close(self) -> None:
+        """Nothing is left to do: what came of it is closed by its transport."""
+
     def listen(self, backlog: int) -> None:
         """Nothing is left to do: `Listener.serve` does it."""
 

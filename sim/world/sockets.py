@@ -9,6 +9,8 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Any
 
+from sim.world.pair import SimSocket
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -93,12 +95,14 @@ class SocketMethods(asyncio.BaseEventLoop):
         Raises:
             socket.gaierror: no host has that name.
             ConnectionRefusedError, TimeoutError, OSError: as TCP has it.
-            NotImplementedError: with `ssl`, `sock` or `local_addr`.
+            NotImplementedError: with `ssl`, a real `sock` or `local_addr`.
         """
         from sim.world import streams
 
         if server_hostname is not None and not ssl:
             raise ValueError("server_hostname is only meaningful with ssl")
+        if isinstance(sock, SimSocket):  # see `sim.world.reality.aiohttp_calls`
+            (host, port), sock = sock.getpeername(), None
         streams.refuse_tls(ssl, sock=sock, local_addr=local_addr)
         return await streams.connect(self, protocol_factory, host, port)
 

@@ -293,8 +293,19 @@ class StreamTransport(_FlowControlMixin, asyncio.Transport):
         self._read()
 
     def abort(self) -> None:
-        """Closes at once; the peer sees a reset."""
-        self._abort(None)
+        """Closes at once; what waits to be sent is dropped.
+
+        As at a kernel's `close`, the peer sees the end of the stream; or a reset, when something has come
+        in that nobody has read.
+        """
+        if self._lost or self._unread or not self._endpoint.open:
+            self._abort(None)
+            return
+        self._closing = self._eof_wanted = True
+        self._buffer.clear()
+        self._buffered = 0
+        self._pump()
+        self._loop.call_soon(self._lose, None)
 
     def _abort(self, exc: BaseException | None) -> None:
         if self._lost:

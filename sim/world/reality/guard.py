@@ -8,6 +8,7 @@ import importlib.util
 import sys
 import threading
 from contextlib import contextmanager
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from sim.world import logs
@@ -19,6 +20,10 @@ if TYPE_CHECKING:
 _lock = threading.Lock()
 _running = 0
 _collecting = False  # whether garbage was collected automatically before the first run
+
+
+_LIBRARIES = {"grpc.aio": "grpc", "aiohappyeyeballs": "aiohappyeyeballs"}
+"""Modules whose functions are replaced, with the packages that hold them; not every machine has them."""
 
 
 class _Names:
@@ -33,11 +38,12 @@ class _Names:
         self._places: dict[tuple[int, str], tuple[dict[str, Any], str, Any, Any]] = {}
         self._seen: dict[str, int] = {}
         self._loaded: tuple[Any, ...] = ()
-        self._grpc = False
+        self._libraries: list[str] = []
 
     def install(self) -> None:
-        if not self._stand_ins or self._grpc != ("grpc.aio" in sys.modules):
-            self._grpc = "grpc.aio" in sys.modules
+        libraries = [name for name in _LIBRARIES if name in sys.modules]
+        if not self._stand_ins or self._libraries != libraries:
+            self._libraries = libraries
             known = {id(real) for real, _ in self._stand_ins.values()}
             if not known:
                 pairs = [
@@ -148,10 +154,16 @@ def guarded() -> Iterator[None]:
                     gc.enable()
 
 
+@cache
+def _installed(package: str) -> bool:
+    return importlib.util.find_spec(package) is not None
+
+
 def adopting() -> None:
-    """Prepares for adopted programs: grpc.aio is loaded, so that its functions can be replaced."""
-    if "grpc.aio" not in sys.modules and importlib.util.find_spec("grpc") is not None:
-        importlib.import_module("grpc.aio")
+    """Prepares for adopted programs: libraries are loaded, so that their functions can be replaced."""
+    for module, package in _LIBRARIES.items():
+        if module not in sys.modules and _installed(package):
+            importlib.import_module(module)
     with _lock:
         if _running:
             _names.install()

@@ -30,6 +30,10 @@ def functions() -> list[tuple[Any, Any]]:
         from sim.world.reality import grpc_calls
 
         found += grpc_calls.functions()
+    if "aiohappyeyeballs" in sys.modules:
+        from sim.world.reality import aiohttp_calls
+
+        found += aiohttp_calls.functions()
     return found
 
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import errno
 import socket
+import sys
+from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -312,3 +314,61 @@ def test_a_cancelled_attempt_to_connect_leaves_nothing_behind() -> None:
         return await reader.read(4)
 
     assert world.run(story()) == b"next"
+
+
+@pytest.mark.parametrize(("unread", "seen"), [(False, "end"), (True, "reset")])
+def test_who_aborts_resets_the_connection_only_if_something_was_unread(unread: bool, seen: str) -> None:
+    async def hang_up(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readexactly(1)
+        writer.write(b"last words")
+        transport: Any = writer.transport
+        transport.pause_reading()
+        await asyncio.sleep(1)
+        transport.abort()
+
+    async def main() -> str:
+        await asyncio.start_server(hang_up, "localhost", PORT)
+        reader, writer = await asyncio.open_connection("localhost", PORT)
+        writer.write(b".")
+        assert await reader.readexactly(10) == b"last words"
+        if unread:
+            writer.write(b"is anybody there?")
+        try:
+            assert await reader.read() == b""
+        except ConnectionResetError:
+            return "reset"
+        return "end"
+
+    assert simulate(main) == seen
+
+
+def test_a_library_may_choose_the_address_and_leave_the_connecting_to_the_loop(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    library = ModuleType("aiohappyeyeballs")  # what aiohttp connects with; not among what the tests install
+
+    async def start_connection(addr_infos: Any, **options: Any) -> socket.socket:
+        made = socket.socket()
+        await asyncio.get_running_loop().sock_connect(made, addr_infos[0][-1])
+        return made
+
+    vars(library)["start_connection"] = start_connection
+    monkeypatch.setitem(sys.modules, "aiohappyeyeballs", library)
+    monkeypatch.delitem(sys.modules, "sim.world.reality.aiohttp_calls", raising=False)
+
+    async def main() -> bytes:
+        loop = asyncio.get_running_loop()
+
+        async def greet(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            writer.write(b"hello")
+            writer.close()
+
+        await asyncio.start_server(greet, "localhost", PORT)
+        infos = await loop.getaddrinfo("localhost", PORT)
+        reader = asyncio.StreamReader()
+        chosen = await vars(library)["start_connection"](infos)
+        await loop.create_connection(lambda: asyncio.StreamReaderProtocol(reader), sock=chosen)
+        return await reader.read()
+
+    assert simulate(main) == b"hello"
+    assert vars(library)["start_connection"] is start_connection
