@@ -10,7 +10,7 @@ import msgspec
 from msgspec import Struct
 
 from protos.trace import Note
-from sim.faults import KINDS
+from sim.faults import KINDS, read_schedule, write_schedule
 from sim.scenario.errors import InvalidInput, RunFailed, near
 from sim.scenario.history import History
 from sim.scenario.summary import CheckResult
@@ -154,7 +154,13 @@ class BaseWorld(ABC):
         if self._records.has_played:
             raise RunFailed("a story plays one schedule, which the run folder keeps; put both into one")
         given = self._plan.schedule is not None
-        actions = list(schedule if self._plan.schedule is None else self._plan.schedule)
+        try:  # as whoever replays it will read it: a 3 that is a float becomes 3.0
+            actions = read_schedule(
+                write_schedule(list(schedule if self._plan.schedule is None else self._plan.schedule))
+            )
+        except (msgspec.ValidationError, TypeError) as exc:
+            unfit = f"not a schedule of faults: {exc}"
+            raise (InvalidInput(unfit) if given else ValueError(unfit)) from None
         self._records.played(actions)
         start = self.now()
         tasks = [

@@ -11,7 +11,7 @@ import pytest
 from protos.history import Operation
 from services.host import Host
 from sim import InvalidInput, Summary, World, run, scenario
-from sim.faults import Action, Crash, Isolate, Pause, read_schedule
+from sim.faults import Action, Crash, Isolate, Pause, Slow, read_schedule
 from sim.scenario.folder import INCOMPLETE, SCHEDULE, SUMMARY, TRACE, default_folder, read_summary
 
 
@@ -239,6 +239,23 @@ async def late_client(world: World) -> None:
     world.spawn(comes())
     await world.play([Action(2, Isolate(host="late"), 1)])
     world.check("fine", True)
+
+
+@scenario(checks=("fine",))
+async def whole_numbers(world: World, *, at: int = 1) -> None:
+    """Plays a schedule in which floats are written as integers."""
+    await world.start("a", ticker, ticks=5)
+    await world.play([Action(at, Slow(host="a", cpu=3), 1)])
+    world.check("fine", True)
+
+
+def test_what_is_played_is_what_is_kept(tmp_path: Path) -> None:
+    first = run(whole_numbers, out=tmp_path / "run")
+    schedule = read_schedule((tmp_path / "run" / SCHEDULE).read_bytes())
+    assert run(whole_numbers, schedule=schedule).trace_sha256 == first.trace_sha256
+    assert run(whole_numbers, {"at": -1}).reason == (
+        "ValueError: not a schedule of faults: Expected 0 to 1e9 seconds, not -1 - at `$[0].at`"
+    )
 
 
 def test_a_kept_schedule_may_name_who_comes_later(tmp_path: Path) -> None:
