@@ -25,6 +25,8 @@ __all__ = ["EPOCH", "Simulation"]
 
 T = TypeVar("T")
 
+SHAKE = 1_000  # ns: jitter that lets no two messages arrive at one instant, when interleavings are explored
+
 
 class Simulation:
     """The simulated world.
@@ -32,7 +34,8 @@ class Simulation:
     Args:
         seed: decides everything.
         recorder: where the trace goes; None writes none.
-        interleave: the seed also decides which ready task runs first.
+        interleave: the seed also decides which ready task runs first, and which message comes first
+            of those that would arrive at one instant.
         limit_s: virtual seconds after which the run is ended.
         topology: of the network (see `sim.world.network.topology`); a LAN when None.
 
@@ -59,7 +62,8 @@ class Simulation:
             limit=round(limit_s * SECOND) if limit_s is not None else None,
         )
         self.loop.world = self
-        self.network = Network(self.loop.env, self.chance.stream("network"), topology)
+        shake = SHAKE if interleave else 0
+        self.network = Network(self.loop.env, self.chance.stream("network"), topology, shake)
         self.machines: dict[str, Machine] = {}
         self.failures: list[tuple[str, BaseException]] = []
         self.on_failure: Callable[[str, BaseException], None] | None = None

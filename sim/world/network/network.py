@@ -52,6 +52,7 @@ class Network:
         env: virtual time.
         rng: decides jitter and losses.
         topology: see `sim.world.network.topology`; a LAN when None.
+        shake: ns of jitter on every path.
 
     Raises:
         ValueError: the topology is none.
@@ -61,8 +62,11 @@ class Network:
         flows: the bulk transfers under way.
     """
 
-    def __init__(self, env: VirtualTime, rng: random.Random, topology: nx.Graph[Any] | None = None) -> None:
+    def __init__(
+        self, env: VirtualTime, rng: random.Random, topology: nx.Graph[Any] | None = None, shake: int = 0
+    ) -> None:
         self.env = env
+        self._shake = shake
         self.flows = Flows(env)
         self.layout = Layout(lan() if topology is None else topology)
         self._rng = rng
@@ -100,7 +104,9 @@ class Network:
         found = self._paths.get((source, target))
         if found is None:
             links = self.layout.route(source, target)
-            found = self._paths[source, target] = Path(source, target, links, LOOPBACK, self._rng)
+            found = self._paths[source, target] = Path(
+                source, target, links, LOOPBACK, self._rng, self._shake
+            )
             if self._impairments:
                 self._set_state(found)
         return found

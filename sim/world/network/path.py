@@ -77,6 +77,7 @@ class Path:
 
     __slots__ = (
         "_rng",
+        "_shake",
         "blocked",
         "bytes",
         "jitter",
@@ -91,7 +92,13 @@ class Path:
     )
 
     def __init__(
-        self, source: str, target: str, links: tuple[Link, ...], loopback: int, rng: random.Random
+        self,
+        source: str,
+        target: str,
+        links: tuple[Link, ...],
+        loopback: int,
+        rng: random.Random,
+        shake: int = 0,
     ) -> None:
         self.source = source
         self.target = target
@@ -100,12 +107,14 @@ class Path:
         self.messages = 0
         self.bytes = 0
         self._rng = rng
+        self._shake = shake
         self.latency = loopback
         self.set_state(False, 0 if links else loopback, 0, 0.0)
 
     def set_state(self, blocked: bool, delay: int, jitter: int, loss: float) -> None:
         """Takes note of the faults in force: `delay` and `jitter` in ns are added, `loss` compounds."""
         passed = 1.0 - loss
+        jitter += self._shake
         for link in self.links:
             delay += link.latency
             jitter += link.jitter
@@ -132,14 +141,20 @@ class Path:
     def delay(self, size: int, now: int) -> int:
         """Returns how many ns a small message sent now takes, and has the links serve it."""
         delay = self.latency
-        longest = 0
+        longest = transmission = 0
+        ns_per_byte = 0.0
         for link in self.limited:
-            transmission = int(size * link.ns_per_byte)
-            wait = link.free_at - now
-            if wait > longest:
-                longest = wait
-            link.free_at = now + transmission + (wait if wait > 0 else 0)
+            if link.ns_per_byte != ns_per_byte:  # most often they are all the same
+                ns_per_byte = link.ns_per_byte
+                transmission = int(size * ns_per_byte)
             delay += transmission
+            free_at = link.free_at
+            if free_at > now:
+                if free_at - now > longest:
+                    longest = free_at - now
+                link.free_at = free_at + transmission
+            else:
+                link.free_at = now + transmission
         delay += longest
         if self.jitter:
             delay += int(self._rng.random() * self.jitter)
