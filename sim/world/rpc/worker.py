@@ -119,8 +119,8 @@ class Worker:
                 server.run_callbacks(context)
             if server.attentive or not context._connection.endpoint.open:
                 server.served(context)
-            if server.stopping:
-                return
+                if server.stopping:
+                    return
             idle.append(self)
             if (
                 getrefcount(task) != references
