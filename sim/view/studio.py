@@ -131,5 +131,8 @@ def serve(orders: BinaryIO, deliveries: BinaryIO) -> None:
             delivery = Delivery([str(file) for file in files])
         except ViewError as error:
             delivery = Delivery(error=str(error))
-        deliveries.write(msgspec.json.encode(delivery) + b"\n")
-        deliveries.flush()
+        try:
+            deliveries.write(msgspec.json.encode(delivery) + b"\n")
+            deliveries.flush()
+        except BrokenPipeError:  # nobody is there any more to take it
+            os._exit(1)

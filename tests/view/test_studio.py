@@ -40,11 +40,16 @@ def test_a_studio_whose_process_is_gone_says_so(tmp_path: Path) -> None:
     studio.close()
 
 
-def test_the_process_ends_with_its_owner() -> None:
+@pytest.mark.parametrize(
+    "order", [b"", b'{"run_dir":"/","kinds":[],"start_s":null,"end_s":null,"formats":[]}\n']
+)
+def test_the_process_ends_with_its_owner_and_says_nothing(order: bytes) -> None:
     program = (
-        "from sim.view.studio import Studio; import os; print(Studio()._child.pid, flush=True); os._exit(9)"
+        "from sim.view.studio import Studio; import os; child = Studio()._child; print(child.pid, flush=True); "
+        f"os.write(child.stdin.fileno(), {order!r}); os._exit(9)"
     )
-    owner = subprocess.run([sys.executable, "-c", program], stdout=subprocess.PIPE, check=False)
+    owner = subprocess.run([sys.executable, "-c", program], capture_output=True, check=False)
+    assert owner.stderr == b""  # the studio's as well: it had this open to its end
     try:
         ended = os.pidfd_open(int(owner.stdout))
     except ProcessLookupError:
