@@ -10,6 +10,7 @@ from __future__ import annotations
 import importlib
 import importlib.util
 import sys
+import threading
 import traceback
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -19,6 +20,9 @@ from sim.scenario.errors import InvalidInput, near
 
 if TYPE_CHECKING:
     from types import ModuleType
+
+
+_LOADING = threading.RLock()
 
 
 def names() -> list[str]:
@@ -81,6 +85,11 @@ def _load_file(file: Path) -> ModuleType:
 
 
 def _load(module: str, file: Path) -> ModuleType:
+    with _LOADING:  # one that another thread has only half loaded must not be taken for whole
+        return _loaded(module, file)
+
+
+def _loaded(module: str, file: Path) -> ModuleType:
     known = sys.modules.get(module)
     if known is not None and getattr(known, "__file__", None) == str(file):
         return known

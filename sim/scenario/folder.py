@@ -54,7 +54,14 @@ class RunFolder:
                 raise InvalidInput(
                     f"output folder {path} is not empty: choose a new one with --out, or empty it"
                 )
-            (path / INCOMPLETE).write_text("the run has not ended\n")
+            with (path / INCOMPLETE).open("x") as mark:  # of two runs that start at once, one gets the folder
+                mark.write("the run has not ended\n")
+        except FileExistsError as exc:
+            if path.is_dir():
+                raise InvalidInput(
+                    f"output folder {path} is another run's: choose a new one with --out"
+                ) from None
+            raise unwritable(path, exc) from None
         except OSError as exc:
             raise unwritable(path, exc) from None
 

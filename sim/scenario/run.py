@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import threading
 import time
@@ -68,7 +69,13 @@ def run(
 
     Raises:
         InvalidInput: the arguments cannot be used.
+        RuntimeError: an event loop runs in this thread already, as in a notebook or an async test.
     """
+    if asyncio._get_running_loop() is not None:
+        raise RuntimeError(
+            "sim.run() cannot be called while an event loop runs in this thread: "
+            "call it from ordinary code, or in a thread: await asyncio.to_thread(run, ...)"
+        )
     with contextlib.ExitStack() as stack:
         if plots is True and out is not None:  # first of all: it loads its libraries meanwhile
             plots = stack.enter_context(Studio())

@@ -1,3 +1,4 @@
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -51,6 +52,14 @@ def test_one_of_several_is_named_behind_a_colon(tmp_path: Path) -> None:
         InvalidInput, match=r"no scenario 'tail'; did you mean tale\? \(it has: story, tale\)"
     ):
         discover.find(f"{file}:tail")
+
+
+def test_two_threads_may_load_the_same_file_at_once(tmp_path: Path) -> None:
+    file = tmp_path / "slow_to_load.py"
+    file.write_text("import time\ntime.sleep(0.05)\n" + GOOD)
+    with ThreadPoolExecutor() as threads:
+        first, second = threads.map(discover.find, [file, file])
+    assert first is second
 
 
 @pytest.mark.parametrize(

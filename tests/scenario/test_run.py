@@ -12,7 +12,15 @@ from protos.history import Operation
 from services.host import Host
 from sim import InvalidInput, Summary, World, run, scenario
 from sim.faults import Action, Crash, Isolate, Pause, Slow, read_schedule
-from sim.scenario.folder import INCOMPLETE, SCHEDULE, SUMMARY, TRACE, default_folder, read_summary
+from sim.scenario.folder import (
+    INCOMPLETE,
+    SCHEDULE,
+    SUMMARY,
+    TRACE,
+    RunFolder,
+    default_folder,
+    read_summary,
+)
 
 
 async def ticker(host: Host, ticks: int = 3) -> None:
@@ -247,6 +255,24 @@ async def whole_numbers(world: World, *, at: int = 1) -> None:
     await world.start("a", ticker, ticks=5)
     await world.play([Action(at, Slow(host="a", cpu=3), 1)])
     world.check("fine", True)
+
+
+def test_of_two_runs_that_start_at_once_one_gets_the_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    RunFolder(tmp_path)
+    monkeypatch.setattr(Path, "iterdir", lambda path: iter(()))  # as it was when the other one looked
+    with pytest.raises(InvalidInput, match="is another run's"):
+        RunFolder(tmp_path)
+
+
+def test_within_a_running_loop_it_says_what_to_do_instead() -> None:
+    async def asks() -> str:
+        with pytest.raises(RuntimeError, match=r"await asyncio\.to_thread"):
+            run(ticks)
+        return (await asyncio.to_thread(run, ticks)).verdict
+
+    assert asyncio.run(asks()) == "pass"
 
 
 def test_what_is_played_is_what_is_kept(tmp_path: Path) -> None:
