@@ -127,12 +127,14 @@ def test_what_is_secret_is_only_the_owners(tmp_path: Path) -> None:
 def test_a_cluster_whose_token_is_gone_is_seen_and_taken_down(tmp_path: Path) -> None:
     folder = tmp_path / "c"
     asyncio.run(bring_up(folder, find_system("echo"), 1))
-    for spoil in (lambda token: token.write_bytes(b"\xff" * 64), Path.unlink):
-        spoil(folder / "token")
-        assert [status.state for status in asyncio.run(Cluster.open(folder).status())] == ["hung"]
-        with pytest.raises(ClusterError, match=r"token, .* is missing or damaged"):
-            asyncio.run(ClusterFaults(Cluster.open(folder)).inject(Isolate(host="echo1")))
-    assert asyncio.run(take_down(folder)) == ["echo1"]
+    try:
+        for spoil in (lambda token: token.write_bytes(b"\xff" * 64), Path.unlink):
+            spoil(folder / "token")
+            assert [status.state for status in asyncio.run(Cluster.open(folder).status())] == ["hung"]
+            with pytest.raises(ClusterError, match=r"token, .* is missing or damaged"):
+                asyncio.run(ClusterFaults(Cluster.open(folder)).inject(Isolate(host="echo1")))
+    finally:
+        assert asyncio.run(take_down(folder)) == ["echo1"]
     assert gone(folder)
 
 

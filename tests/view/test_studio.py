@@ -45,7 +45,8 @@ def test_a_studio_whose_process_is_gone_says_so(tmp_path: Path) -> None:
 )
 def test_the_process_ends_with_its_owner_and_says_nothing(order: bytes) -> None:
     program = (
-        "from sim.view.studio import Studio; import os; child = Studio()._child; print(child.pid, flush=True); "
+        "from sim.view.studio import Studio; import os; child = Studio()._child; "
+        "print(child.pid, flush=True); "
         f"os.write(child.stdin.fileno(), {order!r}); os._exit(9)"
     )
     owner = subprocess.run([sys.executable, "-c", program], capture_output=True, check=False)
