@@ -190,6 +190,8 @@ class Loop(SystemMethods):
             label = name
         task = Task(coro, loop=self, name=name, context=context, **more)
         task.label, task.process = label, process
+        if process is not None:
+            process.tasks.add(task)
         return task
 
     def ready(self, handles: Iterable[Handle | Timer]) -> None:
@@ -198,7 +200,7 @@ class Loop(SystemMethods):
 
     def bury(self, process: Process) -> list[Any]:
         """Returns all that a dead process was doing, for somebody to keep and nobody to run."""
-        tasks = [t for t in asyncio.all_tasks(self) if getattr(t, "process", None) is process]
+        tasks = [task for task in process.tasks if not task.done()]
         generators = [g for g, owner in self._generators.items() if owner is process]
         return [*tasks, *(t.get_coro() for t in tasks), *generators]
 

@@ -179,6 +179,7 @@ class Machine:
         """The program, and what `asyncio.run` does after it: what it left running is cancelled."""
         assert self._program is not None
         process = self.process
+        assert process is not None
         try:
             if self._adopt:
                 await self._program(**self._parameters)
@@ -188,11 +189,8 @@ class Machine:
             if exc.code not in (None, 0):
                 raise RuntimeError(f"the program exited with status {exc.code}") from exc
         finally:
-            rest = [
-                task
-                for task in asyncio.all_tasks()
-                if getattr(task, "process", None) is process and task is not asyncio.current_task()
-            ]
+            own = asyncio.current_task()
+            rest = [task for task in process.tasks if not task.done() and task is not own]
             rest.sort(key=hash)
             for task in rest:
                 task.cancel()

@@ -12,6 +12,7 @@ import asyncio
 import ctypes
 from contextvars import Context, ContextVar
 from typing import TYPE_CHECKING, Any
+from weakref import WeakSet
 
 from sim.world.timers import Handle
 
@@ -40,6 +41,7 @@ class Process:
         host: the simulated host (opaque here).
         reads_files: it may read real files (never write them); adopted programs may.
         signals: the handlers it has installed, by signal number.
+        tasks: those that it has started (its own list: that of the loop is as long as the world is large).
     """
 
     __slots__ = (
@@ -55,6 +57,7 @@ class Process:
         "name",
         "reads_files",
         "signals",
+        "tasks",
     )
 
     def __init__(
@@ -71,6 +74,7 @@ class Process:
             from sim.world.reality.guard import adopting
 
             adopting()
+        self.tasks: WeakSet[asyncio.Task[Any]] = WeakSet()
         self.halted = False
         self.dead = False
         self.context = Context()
