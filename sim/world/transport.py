@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 from protos.trace import Lost, Message
 from sim.world.pair import Address, Pair, SimSocket
+from sim.world.sets import by_first_hash
 from sim.world.timers import Handle
 
 if TYPE_CHECKING:
@@ -36,6 +37,8 @@ SEGMENT = 64 * 1024 - 1  # bytes handed to the network at once
 
 class StreamTransport(_FlowControlMixin, asyncio.Transport):
     """One end of a simulated TCP connection."""
+
+    __hash__ = by_first_hash
 
     # asyncio's own, which its type stubs leave out
     _loop: Loop

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import os
+import random
 import subprocess
 import sys
+from functools import partial
 from typing import Any
 
 import pytest
 
 from protos.trace import Note
 from services.recorder import Recorder
+from sim.simulate import simulate
 from sim.world.simulation import Simulation
 from tests.pythons import environments
 
@@ -133,3 +136,49 @@ def test_a_trace_names_tasks_as_the_program_does_and_not_as_asyncio_numbers_them
     simulation.trace.flush()
     tasks = [record.task for record in records if isinstance(record, Note)]
     assert tasks == ["a", "a", "named", "", "renamed"]
+
+
+def test_asyncio_s_objects_in_sets_come_in_the_same_order_wherever_they_lie_in_memory() -> None:
+    rubbish: list[bytearray] = []
+
+    async def main(size: int) -> list[Any]:
+        writers: set[asyncio.StreamWriter] = set()
+
+        async def keep(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            writers.add(writer)
+            await reader.read()
+
+        await asyncio.start_server(keep, "localhost", 1)
+        found: list[Any] = []
+        for kind in (asyncio.Queue, asyncio.Event, asyncio.Lock, asyncio.Semaphore, asyncio.Condition):
+            things = []
+            for _ in range(20):
+                rubbish.extend(bytearray(random.randrange(500)) for _ in range(size))
+                things.append(kind())
+            found.append([things.index(thing) for thing in set(things)])
+        clients = [(await asyncio.open_connection("localhost", 1))[1] for _ in range(20)]
+        await asyncio.sleep(1)
+        found.append([writer.get_extra_info("peername") for writer in writers])
+        found.append([t.get_extra_info("peername") for t in {writer.transport for writer in writers}])
+        for writer in [*clients, *writers]:
+            writer.close()
+        await asyncio.sleep(1)
+        return found
+
+    runs = [simulate(partial(main, size)) for size in (0, 1, 5)]
+    assert runs[0] == runs[1] == runs[2]
+
+
+def test_an_object_hashed_outside_keeps_its_hash_inside() -> None:
+    async def nothing() -> None:
+        return
+
+    simulate(nothing)
+    event = asyncio.Event()
+    kept = {event}
+    assert hash(event) == object.__hash__(event)
+
+    async def main() -> bool:
+        return event in kept
+
+    assert simulate(main)

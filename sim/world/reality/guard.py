@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
-from sim.world import logs
+from sim.world import logs, sets
 from sim.world.reality import blocking, chance, clocks, files, machine, programs
 
 if TYPE_CHECKING:
@@ -139,6 +139,7 @@ def guarded() -> Iterator[None]:
             _collecting = gc.isenabled()
             gc.disable()
             _methods.install()
+            sets.order()
         files.watch(_running)
         _names.install()
     try:
