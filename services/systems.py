@@ -122,4 +122,5 @@ async def take_down(folder: Path) -> list[str]:
     left = [status.name for status in await cluster.status() if status.state != "dead"]
     if left:
         raise ClusterError(f"still alive: {', '.join(left)}")
+    cluster.folder.faults.unlink(missing_ok=True)  # none holds any more: healing must not start a node again
     return alive

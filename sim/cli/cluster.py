@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 import os
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
@@ -60,9 +61,10 @@ def up(
         raise InvalidInput(f"{nodes} nodes are too many for one machine: at most {MOST_NODES}")
     where = folder if folder is not None else Path("runs/cluster")
     states = _run(bring_up(where, wanted, nodes))
-    _remember(where)
+    remembered = _remember(where)
     print(_table(states))
-    print(f"\n{system} is up in {where}; take it down with: dsim down")
+    down = "dsim down" if remembered else f"dsim down --dir {shlex.quote(str(where))}"
+    print(f"\n{system} is up in {where}; take it down with: {down}")
 
 
 def status(folder: DirOption = None, json: JsonOption = False) -> None:
@@ -199,10 +201,15 @@ def _pointer() -> Path:
     return Path(state) / "dsim" / "cluster"
 
 
-def _remember(folder: Path) -> None:
-    pointer = _pointer()
-    pointer.parent.mkdir(parents=True, exist_ok=True)
-    pointer.write_text(str(folder.resolve()))
+def _remember(folder: Path) -> bool:
+    """Says whether other commands will know which cluster was the last."""
+    try:
+        pointer = _pointer()
+        pointer.parent.mkdir(parents=True, exist_ok=True)
+        pointer.write_text(str(folder.resolve()))
+    except OSError:
+        return False
+    return True
 
 
 def _table(states: list[NodeStatus]) -> str:

@@ -65,6 +65,27 @@ def test_a_program_of_ones_own_is_a_system(dsim: Dsim) -> None:
         assert dsim("down", "--dir", "mine").out == "down: n1\n"
 
 
+def test_what_is_down_stays_down(dsim: Dsim) -> None:
+    try:
+        assert dsim("up", "echo", "--nodes", "2").status == 0
+        assert dsim("fault", "crash", "echo1").status == 0
+        assert dsim("down").out == "down: echo2\n"
+        assert dsim("heal").status == 0
+        assert states(dsim) == {"echo1": ("dead", 0), "echo2": ("dead", 0)}
+    finally:
+        dsim("down")
+
+
+def test_a_cluster_that_cannot_be_remembered_is_up_all_the_same(dsim: Dsim) -> None:
+    Path("state").write_text("not a folder")
+    up = dsim("up", "echo", "--nodes", "1", "--dir", "my cluster")
+    try:
+        assert up.status == 0, up.err
+        assert up.out.endswith("echo is up in my cluster; take it down with: dsim down --dir 'my cluster'\n")
+    finally:
+        assert dsim("down", "--dir", "my cluster").out == "down: echo1\n"
+
+
 def test_a_program_that_does_not_start_leaves_nothing(dsim: Dsim) -> None:
     up = dsim("up", "services.echo:serv", "--nodes", "1")
     assert up.status == 2
