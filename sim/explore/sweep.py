@@ -254,6 +254,7 @@ def _first(failure: Outcome) -> list[str]:
     lines += [f"  {line}" for line in failure.error.splitlines()]
     if failure.folder:
         lines.append(f"kept:   {failure.folder}")
+        lines.append(f"look:   dsim plot {failure.folder}")
     if failure.replay:
         lines.append(f"again:  {failure.replay}")
     if failure.folder and failure.verdict == "fail":

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 
 _LOADING = threading.RLock()
+_OURS = ("protos", "services", "sim", "scenarios")  # names of packages that a user's folder may have as well
 
 
 def names() -> list[str]:
@@ -117,6 +118,12 @@ def _broken(file: Path, exc: BaseException) -> str:
     else:
         own = [frame for frame in traceback.extract_tb(exc.__traceback__) if frame.filename == str(file)]
         line, text = (own[-1].lineno, own[-1].line) if own else (None, None)
+    if isinstance(exc, ModuleNotFoundError) and exc.name:
+        package = exc.name.partition(".")[0]
+        if package in _OURS and (file.parent / package).is_dir():
+            problem += (
+                f" (dsim has a package {package!r} of its own: call the one beside this file something else)"
+            )
     where = f"{file}, line {line}" if line is not None else str(file)
     message = f"cannot load {where}: {problem}"
     return f"{message}\n    {text.strip()}" if text and text.strip() else message

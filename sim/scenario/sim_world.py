@@ -9,6 +9,7 @@ import msgspec
 
 from services.host import DEFAULT_PORT
 from sim.scenario.base import STORYTELLER, BaseWorld, ProgramFailure
+from sim.scenario.errors import near
 from sim.scenario.failure import describe
 from sim.scenario.watchdog import REAL_LIMIT_S, STEP_LIMIT_S, Watchdog
 from sim.world.faults import Faults
@@ -116,6 +117,8 @@ class SimWorld(BaseWorld):
 
     async def stop(self, name: str) -> None:
         """Ends a host's program in an orderly way."""
+        if name not in self._hosts:
+            raise ValueError(f"there is no host {name!r}{near(name, self._hosts)} that could be stopped")
         await self.simulation.machines[name].stop()
 
     def client(self, name: str) -> Host:

@@ -54,6 +54,14 @@ def test_one_of_several_is_named_behind_a_colon(tmp_path: Path) -> None:
         discover.find(f"{file}:tail")
 
 
+def test_a_package_that_bears_the_name_of_one_of_ours_is_named(tmp_path: Path) -> None:
+    (tmp_path / "protos").mkdir()
+    (tmp_path / "protos" / "bank_pb2.py").write_text("")
+    (tmp_path / "bank.py").write_text("import protos.bank_pb2\n")
+    with pytest.raises(InvalidInput, match="dsim has a package 'protos' of its own"):
+        discover.find(tmp_path / "bank.py")
+
+
 def test_two_threads_may_load_the_same_file_at_once(tmp_path: Path) -> None:
     file = tmp_path / "slow_to_load.py"
     file.write_text("import time\ntime.sleep(0.05)\n" + GOOD)

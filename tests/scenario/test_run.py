@@ -275,6 +275,16 @@ def test_within_a_running_loop_it_says_what_to_do_instead() -> None:
     assert asyncio.run(asks()) == "pass"
 
 
+def test_to_stop_a_host_that_there_is_not_is_an_error_with_its_name() -> None:
+    @scenario(checks=("fine",))
+    async def stops(world: World) -> None:
+        """Stops what was never started."""
+        await world.start("clock", ticker)
+        await world.stop("clok")
+
+    assert run(stops).reason.startswith("ValueError: there is no host 'clok'; did you mean clock?")
+
+
 def test_what_is_played_is_what_is_kept(tmp_path: Path) -> None:
     first = run(whole_numbers, out=tmp_path / "run")
     schedule = read_schedule((tmp_path / "run" / SCHEDULE).read_bytes())
