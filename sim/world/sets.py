@@ -1,6 +1,6 @@
 """asyncio's own objects in sets.
 
-Servers keep what they push to in sets: the queues of their subscribers, stream writers, events. Python
+Servers keep what they push to in sets: the queues of their subscribers, stream writers, protocols. Python
 hashes such objects by address, so the order in which a set of them is iterated would differ from run to
 run. Inside a simulation they are hashed by the order in which those of their loop were first hashed, as
 tasks are (`tasks`). For a program's own classes nothing can be done: it has to use a dict, or give them
@@ -23,6 +23,7 @@ _CLASSES: tuple[Any, ...] = (
     asyncio.StreamWriter,
     asyncio.Server,
     asyncio.TaskGroup,
+    asyncio.BaseProtocol,
 )
 
 
@@ -33,7 +34,10 @@ def by_first_hash(thing: Any) -> int:
     except AttributeError:
         orders = getattr(asyncio._get_running_loop(), "orders", None)
         order: int = object.__hash__(thing) if orders is None else next(orders)
-        thing._dsim_order = order  # for good: what is in a set must not change its hash
+        try:
+            thing._dsim_order = order  # for good: what is in a set must not change its hash
+        except AttributeError:  # a protocol with slots
+            return object.__hash__(thing)
         return order
 
 

@@ -138,6 +138,10 @@ def test_a_trace_names_tasks_as_the_program_does_and_not_as_asyncio_numbers_them
     assert tasks == ["a", "a", "named", "", "renamed"]
 
 
+class Chatter(asyncio.Protocol):
+    pass
+
+
 def test_asyncio_s_objects_in_sets_come_in_the_same_order_wherever_they_lie_in_memory() -> None:
     rubbish: list[bytearray] = []
 
@@ -150,7 +154,7 @@ def test_asyncio_s_objects_in_sets_come_in_the_same_order_wherever_they_lie_in_m
 
         await asyncio.start_server(keep, "localhost", 1)
         found: list[Any] = []
-        for kind in (asyncio.Queue, asyncio.Event, asyncio.Lock, asyncio.Semaphore, asyncio.Condition):
+        for kind in (asyncio.Queue, asyncio.Event, asyncio.Lock, asyncio.Condition, Chatter):
             things = []
             for _ in range(20):
                 rubbish.extend(bytearray(random.randrange(500)) for _ in range(size))
