@@ -175,7 +175,9 @@ class Pool:
     def _outcomes(self) -> Iterator[Outcome]:
         patience = max(0.0, min(worker.ends for worker in self._busy.values()) - time.monotonic())
         for key, _ in self._selector.select(patience):
-            worker = self._busy[key.fd]
+            worker = self._busy.get(key.fd)
+            if worker is None or worker.stdout is not key.fileobj:
+                continue  # dropped by whoever was given the outcome before
             outcome = worker.read()
             if outcome is None:
                 continue
@@ -187,7 +189,7 @@ class Pool:
                 worker.end(politely=True)
             yield outcome
         for worker in list(self._busy.values()):
-            if time.monotonic() >= worker.ends:
+            if time.monotonic() >= worker.ends and worker in self._busy.values():
                 job = worker.job
                 assert job is not None
                 self._release(worker)

@@ -80,6 +80,25 @@ def test_fail_fast_gives_the_smallest_failing_seed_whatever_the_jobs(jobs):
     assert [folder.name for folder in Path("runs/stories/trouble").iterdir()] == ["sim-seed3"]
 
 
+def test_runs_that_end_at_the_same_moment_may_drop_one_another(monkeypatch):
+    with Pool(2) as workers:
+        ready = workers._selector.select
+
+        def when_all_are_done(timeout):
+            while len(found := ready(timeout)) < len(workers._busy):
+                time.sleep(0.01)
+            return sorted(found, key=lambda one: workers._busy[one[0].fd].job.seed)
+
+        monkeypatch.setattr(workers._selector, "select", when_all_are_done)
+        ended = []
+        for outcome in workers.run(
+            Job(TROUBLE, {}, "sim", seed, None, False, "", False, None) for seed in (1, 3)
+        ):
+            ended.append(outcome.seed)
+            workers.drop(after=outcome.seed)
+    assert ended == [1]
+
+
 def test_a_run_that_nothing_stops_is_ended_and_the_sweep_goes_on(monkeypatch):
     monkeypatch.setattr(pool, "GRACE_S", -8.0)  # before the run's own watchdog says so
     result = sweep(TROUBLE, range(8, 11), jobs=1, limit_s=10)
