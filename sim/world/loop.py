@@ -29,7 +29,7 @@ from weakref import WeakKeyDictionary
 
 from sim.world.process import PROCESS, Process
 from sim.world.reality import guarded
-from sim.world.stuck import Deadlock, Spinning, VirtualTimeLimit, report
+from sim.world.stuck import Deadlock, Spinning, VirtualTimeLimit, callback_place, report
 from sim.world.system import SystemMethods
 from sim.world.tasks import Future, Task, label_of
 from sim.world.timers import (
@@ -346,20 +346,20 @@ class Loop(SystemMethods):
                 soon[place] = before[other]
 
     def _spinning(self) -> NoReturn:
-        """Watches a little longer to see who it is, then says so."""
+        """Says who is ready most often: a task, or else the callbacks that call each other."""
         counts: dict[Any, int] = {}
+        callbacks: dict[str, None] = {}
         for handle in self._soon:
             task = getattr(handle.callback, "__self__", None)
             if isinstance(task, asyncio.Task):
                 counts[task] = counts.get(task, 0) + 1
+            elif handle.callback is not None:
+                callbacks[callback_place(handle)] = None
         busiest = max(counts, key=lambda task: counts[task], default=None)
-        raise Spinning(
-            report(
-                self,
-                f"{_SPIN_LIMIT:,} callbacks ran at one instant and time does not advance: something spins",
-                [busiest] if busiest is not None else [],
-            )
-        )
+        headline = f"{_SPIN_LIMIT:,} callbacks ran at one instant and time does not advance: something spins"
+        if busiest is None:
+            headline = "\n".join([headline, *list(callbacks)[:10]])
+        raise Spinning(report(self, headline, [busiest] if busiest is not None else []))
 
     def _callback_failed(self, handle: Handle | Timer, exc: BaseException) -> None:
         told = {"message": f"Exception in callback {handle.callback!r}", "exception": exc, "handle": handle}

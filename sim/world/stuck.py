@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import inspect
 import os
 from typing import TYPE_CHECKING, Any
+
+from sim.world.process import PROCESS
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -41,7 +44,8 @@ def report(
     for task in waiting[:most]:
         process = getattr(task, "process", None)
         where = process.name if process is not None else "-"
-        lines.append(f"  {where}: {task.get_name()} ({_what(task)}) waits at {place(task)}")
+        does = "is paused" if process is not None and process.halted else "waits"
+        lines.append(f"  {where}: {task.get_name()} ({_what(task)}) {does} at {place(task)}")
     if len(waiting) > most:
         lines.append(f"  ... and {len(waiting) - most} more tasks")
     return "\n".join(lines)
@@ -78,6 +82,17 @@ def place(task: asyncio.Task[Any]) -> str:
             or getattr(awaited, "ag_await", None)
         )
     return found
+
+
+def callback_place(handle: Any) -> str:
+    """Returns a line of a report for a callback that is ready: its host, name and place."""
+    process = handle.context.get(PROCESS)
+    where = process.name if process is not None else "-"
+    function = inspect.unwrap(getattr(handle.callback, "func", handle.callback))
+    name = getattr(function, "__qualname__", type(function).__name__)
+    code = getattr(function, "__code__", None)
+    at = f" at {short(code.co_filename)}:{code.co_firstlineno}" if code is not None else ""
+    return f"  {where}: callback {name}{at}"
 
 
 def short(filename: str) -> str:
