@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
 
 _STARTS_WITHIN = 20.0  # seconds
 _POLL = 0.01
+
+_STAMP = re.compile(r"\d{4}-\d\d-\d\d [\d:,]+ [A-Z]+ \S+: ")  # see `services.node.main`
 
 _ROOT = str(Path(__file__).resolve().parents[2])
 """Where `services` is found."""
@@ -72,7 +75,7 @@ def last_words(folder: NodeFolder) -> str:
     """Returns the last line of a node's log, and where the log is."""
     lines = folder.log.read_text(errors="replace").split("\n") if folder.log.exists() else []
     said = next((line.strip() for line in reversed(lines) if line.strip()), "it said nothing")
-    return f"{said} ({folder.log})"
+    return f"{_STAMP.sub('', said)} ({folder.log})"
 
 
 def search_path() -> list[str]:

@@ -6,6 +6,7 @@ that was started last by this user.
 
 from __future__ import annotations
 
+import contextlib
 import math
 import os
 import shlex
@@ -127,7 +128,8 @@ def fault(
             if numbers and seconds is not None:
                 for number in numbers:
                     if wanted[0].lasting:
-                        await faults.lift(number)
+                        with contextlib.suppress(ValueError):  # the cluster was taken down meanwhile
+                            await faults.lift(number)
                 print("over")
 
     _run(inject())

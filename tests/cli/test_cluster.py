@@ -1,6 +1,8 @@
 """`dsim up`, `status`, `fault`, `heal`, `down`, each as a command of its own."""
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -72,6 +74,19 @@ def test_what_is_down_stays_down(dsim: Dsim) -> None:
         assert dsim("down").out == "down: echo2\n"
         assert dsim("heal").status == 0
         assert states(dsim) == {"echo1": ("dead", 0), "echo2": ("dead", 0)}
+
+        assert dsim("up", "echo", "--nodes", "1").status == 0
+        words = ("fault", "crash", "echo1", "--for", "1")
+        begun = subprocess.Popen(
+            [sys.executable, "-c", "from sim.cli import main; main()", *words],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        assert begun.stdout is not None and begun.stdout.readline() == "fault 1: crash echo1\n"
+        assert dsim("down").status == 0
+        assert begun.communicate(timeout=30) == ("over\n", "")
+        assert states(dsim) == {"echo1": ("dead", 0)}
     finally:
         dsim("down")
 
@@ -89,7 +104,7 @@ def test_a_cluster_that_cannot_be_remembered_is_up_all_the_same(dsim: Dsim) -> N
 def test_a_program_that_does_not_start_leaves_nothing(dsim: Dsim) -> None:
     up = dsim("up", "services.echo:serv", "--nodes", "1")
     assert up.status == 2
-    assert up.err.startswith("dsim: n1 did not start: ")
+    assert up.err.startswith('dsim: n1 did not start: program "services.echo:serv": ')
     assert not Path("state/dsim/cluster").exists()
 
 
