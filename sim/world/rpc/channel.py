@@ -257,14 +257,14 @@ async def _ended(call: Any) -> None:
 
 
 def refuse_credentials(credentials: Any) -> None:
-    """Refuses what needs TLS.
+    """Refuses what needs TLS, with the error that grpc.aio has for it.
 
     Raises:
-        ValueError: there are credentials.
+        UsageError: there are credentials.
     """
     if credentials is not None:
-        raise ValueError(
-            "call credentials need a secure channel, and the simulated network has none: "
+        raise cygrpc.UsageError(
+            "Call credentials are only valid on secure channels, and the simulated network has none: "
             "leave `credentials` away, or send what identifies the caller as metadata"
         )
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from typing import TYPE_CHECKING, Any
 
@@ -10,6 +11,14 @@ from msgspec import Struct
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+_METHOD_POLICIES = (
+    "retryPolicy",
+    "hedgingPolicy",
+    "timeout",
+    "waitForReady",
+    "maxRequestMessageBytes",
+    "maxResponseMessageBytes",
+)
 UNLIMITED = sys.maxsize  # bytes
 DEFAULT_MAX_RECEIVE = 4 * 1024 * 1024  # bytes
 
@@ -34,6 +43,7 @@ def parse_options(options: Sequence[tuple[str, Any]] | None) -> Options:
 
     Raises:
         TypeError: an argument is not a pair.
+        NotImplementedError: `grpc.service_config` says how calls are to be made.
     """
     given: dict[str, Any] = {}
     for option in options or ():
@@ -42,6 +52,9 @@ def parse_options(options: Sequence[tuple[str, Any]] | None) -> Options:
         except (TypeError, ValueError):
             raise TypeError(f"a channel argument is a pair of name and value, not {option!r}") from None
         given[name.decode() if isinstance(name, bytes) else name] = value
+
+    if "grpc.service_config" in given:
+        _refuse_policies(given["grpc.service_config"], bool(given.get("grpc.enable_retries", 1)))
 
     def milliseconds(name: str, default: float) -> float:
         return given[name] / 1000 if name in given else default
@@ -58,3 +71,23 @@ def parse_options(options: Sequence[tuple[str, Any]] | None) -> Options:
         max(0.1, milliseconds("grpc.max_reconnect_backoff_ms", 120.0)),
         max(0.1, milliseconds("grpc.min_reconnect_backoff_ms", 20.0)),
     )
+
+
+def _refuse_policies(text: Any, retries: bool) -> None:
+    """Refuses a service config whose policies would silently not hold; load balancing has no effect here.
+
+    Raises:
+        NotImplementedError: it has one.
+    """
+    try:
+        methods = json.loads(text).get("methodConfig", [])
+        told = [name for name in _METHOD_POLICIES if any(name in method for method in methods)]
+    except (AttributeError, TypeError, ValueError):
+        return  # gRPC ignores what it cannot read
+    if not retries and "retryPolicy" in told:
+        told.remove("retryPolicy")
+    if told:
+        raise NotImplementedError(
+            f"grpc.service_config with {', '.join(told)} is not simulated: "
+            "retry in a client interceptor, and pass timeout and wait_for_ready to the call"
+        )

@@ -342,7 +342,7 @@ def test_what_needs_tls_is_refused_with_a_word() -> None:
     async def main() -> None:
         with pytest.raises(ValueError, match="add_insecure_port"):
             world.servers[0].add_secure_port("[::]:443", None)
-        with pytest.raises(ValueError, match="credentials"):
+        with pytest.raises(grpc.aio.UsageError, match="credentials"):
             world.stub().Say(Words(), credentials=grpc.access_token_call_credentials("x"))
 
     asyncio_main = main
