@@ -11,7 +11,7 @@ import random
 import uuid
 from typing import TYPE_CHECKING, Any
 
-from sim.world.reality.leak import asked_by_library, asked_for, inside, leak
+from sim.world.reality.leak import asked_by_import, asked_by_library, asked_for, inside, leak
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 
 _DRAWS = "draws real chance"
 _INSTEAD = "use host.rng, or adopt the program, and it draws from its host's"
+_imports = random.Random(0)
+"""What modules draw while they are imported: once in a process, so it must not be the host's."""
+
 _FUNCTIONS = """
     betavariate binomialvariate choice choices expovariate gammavariate gauss getrandbits getstate
     lognormvariate normalvariate paretovariate randbytes randint random randrange sample seed setstate
@@ -33,6 +36,8 @@ def _rng(process: Process, call: str) -> random.Random:
     Raises:
         RealityLeak: none may.
     """
+    if asked_by_import():
+        return _imports
     machine = process.host
     if machine is None or not (process.adopted or asked_by_library()):
         raise leak(process, asked_for(call), _DRAWS, _INSTEAD)

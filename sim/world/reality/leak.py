@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import importlib
 import sys
 from typing import TYPE_CHECKING, Any
 
@@ -28,6 +29,9 @@ _CARRIERS = frozenset(_CARRYING.split())
 """Modules that only pass on what somebody else asks for."""
 
 
+_bootstrap: Any = importlib._bootstrap
+
+
 class RealityLeak(RuntimeError):
     """A simulated task touched the real world."""
 
@@ -50,8 +54,15 @@ NOBODY: Process = Process(None, "-")  # type: ignore[arg-type]
 def asked_by_library() -> bool:
     """Says whether it is a library that asks, or code that is only just being imported."""
     frame = _asking(sys._getframe(1))
-    if frame is None or _package(frame) in LIBRARIES:
-        return True
+    return frame is None or _package(frame) in LIBRARIES or _imported(frame)
+
+
+def asked_by_import() -> bool:
+    """Says whether the code that asks is only just being imported: it will not ask again in the next run."""
+    return bool(_bootstrap._module_locks) and _imported(sys._getframe(1))
+
+
+def _imported(frame: FrameType | None) -> bool:
     while frame is not None:
         name = frame.f_globals.get("__name__", "")
         if name == "importlib._bootstrap" or frame.f_code.co_filename == "<frozen importlib._bootstrap>":

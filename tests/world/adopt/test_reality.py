@@ -381,3 +381,18 @@ def test_a_task_of_a_bare_loop_is_simulated_too() -> None:
     with pytest.raises(RealityLeak, match=r"random\.random\(\)"):
         loop.run_until_complete(main())
     loop.close()
+
+
+def test_what_a_module_draws_while_it_is_imported_does_not_shift_the_host_s_chance(
+    tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "draws_at_import.py").write_text("import random, os\nx = random.random(), os.urandom(4)\n")
+    monkeypatch.syspath_prepend(tmp_path)
+
+    async def main() -> float:
+        import draws_at_import  # type: ignore[import-not-found]
+
+        assert draws_at_import.x
+        return random.random()
+
+    assert simulate(main) == simulate(main)
