@@ -9,7 +9,7 @@ travel as bytes over `sim.world.network`. Read
 - between the two: `connection`, `flow`, `metadata`, `status`;
 - the server's side: `server`, `worker` (the tasks that run handlers), `handlers`, `context`, `sync`.
 
-How a message wakes a task is in `waking`.
+How a message wakes a task is in `waking`. `fast` has the commonest RPC, request and reply, written out.
 """
 
 from __future__ import annotations

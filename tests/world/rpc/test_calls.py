@@ -329,7 +329,7 @@ def test_unary_calls_leave_no_garbage() -> None:
         for _ in range(50):
             await stub.Say(Words(), timeout=10.0, metadata=(("k", "v"),))
         after = Counter(type(thing).__name__ for thing in gc.get_objects())
-        for name in ("UnaryCall", "Context", "Waiter", "Delivery"):
+        for name in ("UnaryCall", "Context", "Future", "Delivery"):
             assert after[name] - before[name] <= 1, name
 
     world.run(main)
@@ -379,3 +379,27 @@ def test_addresses_to_serve_on() -> None:
         0,
         0,
     ]
+
+
+def test_a_call_that_another_task_awaits_first_starts_once() -> None:
+    """The loop starts a call that nobody awaits; whoever awaits it before that takes it from the loop."""
+    world = TestWorld()
+    world.serve()
+
+    async def main() -> list[Any]:
+        stub, calls = world.stub(), []
+        seen = []
+
+        async def other() -> None:
+            seen.append("other")
+            seen.append(await outcome(calls[0]))
+
+        task = asyncio.create_task(other())  # ready before the call, in the same turn of the loop
+        calls.append(stub.Say(Words(text="reply")))
+        await asyncio.sleep(0)
+        seen.append("next turn")
+        await task
+        return seen
+
+    assert world.run(main) == ["other", "next turn", "reply"]
+    assert len([message for message in world.kinds("Message") if message.part == "request"]) == 1

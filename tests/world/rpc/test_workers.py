@@ -208,3 +208,31 @@ def test_whether_a_task_serves_again_cannot_be_seen_in_the_trace(monkeypatch: py
     monkeypatch.setattr("sim.world.rpc.worker.getrefcount", lambda task: next(numbers))
     assert run() == (200, trace)
     assert tasks < 100
+
+
+def test_a_worker_that_is_cancelled_in_the_instant_of_a_request_does_not_lose_it() -> None:
+    world = TestWorld()
+    world.serve()
+    cancelled: list[int] = []
+
+    def requests() -> list[Any]:
+        world.recorder.flush()
+        return [message for message in world.kinds("Message") if message.part == "request"]
+
+    async def main() -> Any:
+        stub, loop = world.stub(), asyncio.get_running_loop()
+        for _ in range(2):
+            await stub.Say(Words(text="served"))
+        worker = world.servers[0].idle[-1]
+
+        def cancel() -> None:
+            cancelled.append(world.simulation.now())
+            worker.task.cancel()
+
+        before = requests()[-1]
+        loop.call_later((before.time - before.sent) / 1e9, cancel)  # queued, and so due, before the request
+        return await outcome(stub.Say(Words(text="served")))
+
+    assert world.run(main) == "served"
+    assert cancelled == [requests()[-1].time]
+    assert world.servers[0].tasks == 2
