@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import sys
-from contextlib import contextmanager
-from pathlib import Path  # noqa: TC003 (typer reads it)
+from contextlib import contextmanager, suppress
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -79,6 +79,7 @@ def sweep(
             progress=progress,
         )
     result.wall_s = round(time.monotonic() - started, 3)
+    _draw(sweeping.first_kept(result))
     if json:
         import msgspec
 
@@ -108,6 +109,7 @@ def shrink(
 
     with _status() as status:
         result = shrinking.shrink(run_dir, check=check, runs=runs, seconds=seconds, out=out, progress=status)
+        _draw(Path(result.folder))
     if json:
         import msgspec
 
@@ -115,6 +117,15 @@ def shrink(
     else:
         print(result.describe())
     return 0
+
+
+def _draw(folder: Path | None) -> None:
+    """Draws the pictures of a failed run; one that left too little behind has none."""
+    from sim.view import ViewError, draw
+
+    with suppress(ViewError):
+        if folder is not None:
+            draw(folder)
 
 
 @contextmanager

@@ -62,6 +62,7 @@ class Shrunk(Struct):
         """Returns it in words."""
         count = len(self.schedule)
         actions = f"{count} action{'' if count == 1 else 's'}"
+        pictures = ", ".join(sorted(picture.name for picture in Path(self.folder).glob("*.png")))
         lines = [
             f"{self.scenario}, seed {self.seed}: {self.check!r} still fails with {actions} of {self.before} "
             f"(after {self.runs} runs{'' if self.finished else '; the budget ended the search'}):",
@@ -71,7 +72,7 @@ class Shrunk(Struct):
             "",
             f"  {self.check}: {self.detail}",
             "",
-            f"run:    {self.folder}",
+            f"run:    {self.folder}{f' ({pictures})' if pictures else ''}",
             f"again:  {self.replay}",
         ]
         return "\n".join(lines)

@@ -18,7 +18,6 @@ from sim.scenario.folder import default_folder
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
-    from pathlib import Path
 
 FEW = 6  # seeds that the table shows of a check
 MOST = 1_000_000_000  # seeds in a sweep: more than anybody runs, few enough to be counted
@@ -248,13 +247,18 @@ def _few(seeds: Sequence[int]) -> str:
     return ", ".join(map(str, seeds[:FEW])) + (", ..." if len(seeds) > FEW else "")
 
 
+def first_kept(result: Sweep) -> Path | None:
+    """Returns the run folder of the first failure, if it was kept."""
+    return next((Path(failure.folder) for failure in result.failures[:1] if failure.folder), None)
+
+
 def _first(failure: Outcome) -> list[str]:
     lines = [f"first: seed {failure.seed}"]
     lines += [f"  {check}: {detail}" for check, detail in failure.failed.items()]
     lines += [f"  {line}" for line in failure.error.splitlines()]
     if failure.folder:
-        lines.append(f"kept:   {failure.folder}")
-        lines.append(f"look:   dsim plot {failure.folder}")
+        pictures = ", ".join(sorted(picture.name for picture in Path(failure.folder).glob("*.png")))
+        lines.append(f"kept:   {failure.folder}{f' ({pictures})' if pictures else ''}")
     if failure.replay:
         lines.append(f"again:  {failure.replay}")
     if failure.folder and failure.verdict == "fail":

@@ -113,7 +113,7 @@ def _run(plan: Plan, folder: RunFolder | None, studio: Studio | None, progress: 
             pictures = studio.draw(folder.path, plan.scenario.plots)
         except ViewError as exc:
             raise Unwritable(str(exc)) from None
-        summary.plots = [path.name for path in pictures]
+        summary.pictures = [path.name for path in pictures]
     folder.finish(summary)
     summary.folder = str(folder.path)
     return summary
@@ -166,6 +166,7 @@ def _told(plan: Plan, folder: Path | None, progress: Progress | None) -> Summary
         virtual_s=world.now(),
         wall_s=round(wall_s, 6),
         version=_version(),
+        plots=list(plan.scenario.plots),
         replay=replay_command(plan, folder),
         interleave=plan.interleave,
         limit_s=plan.limit_s,

@@ -41,7 +41,8 @@ class Summary(Struct, kw_only=True):
         failures: programs that ended by raising, one line each; that need not be wrong (a service may
             give up when its disk fails), but it is always told.
         words: what happened, in one paragraph.
-        plots: pictures, as file names in the run folder.
+        plots: the kinds of pictures that the scenario names.
+        pictures: those that were drawn, as file names in the run folder.
         replay: the command that runs it again.
         source: where the scenario is found: its name, or its file and function.
         interleave: the seed also decided which ready task ran first.
@@ -71,6 +72,7 @@ class Summary(Struct, kw_only=True):
     failures: list[str] = []
     words: str = ""
     plots: list[str] = []
+    pictures: list[str] = []
     complete: bool = True
     folder: str = ""
 

@@ -21,7 +21,7 @@ def tell(summary: Summary) -> str:
     if summary.words:
         lines += ["", summary.words]
     if summary.folder:
-        names = ", ".join(summary.plots)
+        names = ", ".join(summary.pictures)
         lines += ["", f"run:    {summary.folder}{f' ({names})' if names else ''}"]
     lines.append(f"again:  {summary.replay}")
     return "\n".join(lines)

@@ -150,7 +150,7 @@ def _open(run_dir: Path, start_s: float | None, end_s: float | None) -> tuple[Ru
         end=None if end_s is None else _ns("--to", end_s),
     )
     plots = summary.get("plots") or []
-    return run, [str(plot).partition(".")[0] for plot in plots]  # names of kinds, or of their files
+    return run, [str(plot) for plot in plots]
 
 
 def _ns(option: str, seconds: float) -> int:

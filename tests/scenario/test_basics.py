@@ -23,8 +23,8 @@ def test_it_holds_in_the_simulated_world(simulated: Summary) -> None:
 
 
 def test_its_pictures_are_drawn_and_it_is_told_in_words(simulated: Summary) -> None:
-    assert simulated.plots
-    for picture in simulated.plots:
+    assert simulated.pictures
+    for picture in simulated.pictures:
         assert (Path(simulated.folder) / picture).read_bytes().startswith(b"\x89PNG")
     assert f"{simulated.scenario} (seed 0) took" in simulated.words
 

@@ -224,9 +224,8 @@ def test_pictures_are_written_for_what_the_run_has(tmp_path: Path) -> None:
     assert draw(save(notes, tmp_path / "notes")) == [tmp_path / "notes" / "spacetime.png"]
 
 
-@pytest.mark.parametrize("plots", [["rates", "clocks"], ["rates.png", "clocks.png"]])
-def test_the_scenario_may_name_its_plots(tmp_path: Path, plots: list[str]) -> None:
-    folder = save(tell(calls=20), tmp_path / "run", plots=plots)
+def test_the_scenario_may_name_its_plots(tmp_path: Path) -> None:
+    folder = save(tell(calls=20), tmp_path / "run", plots=["rates", "clocks"])
     assert draw(folder, formats=("svg",)) == [folder / "rates.svg", folder / "clocks.svg"]
 
 
