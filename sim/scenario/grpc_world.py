@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import shutil
 import tempfile
 import time
@@ -15,7 +16,7 @@ from protos.trace import Log, Note
 from services.cluster import Cluster, ClusterError
 from sim.scenario.base import STORYTELLER, BaseWorld, ProgramFailure
 from sim.scenario.cluster_faults import ClusterFaults
-from sim.scenario.watchdog import REAL_LIMIT_S
+from sim.scenario.watchdog import REAL_LIMIT_S, STEP_LIMIT_S, RealWatchdog
 from sim.trace.join import joined
 from sim.world.chance import Chance
 from sim.world.stuck import RealTimeLimit, report
@@ -53,6 +54,8 @@ class GrpcWorld(BaseWorld):
         self._end_ns: int | None = None
         super().__init__(plan, records, Chance(plan.seed))
         self._limit_s = REAL_LIMIT_S if plan.limit_s is None else plan.limit_s
+        self._step_s = STEP_LIMIT_S if plan.limit_s is None else plan.limit_s
+        self._watchdog: RealWatchdog | None = None
         self._cluster: Cluster | None = None
         self._cluster_faults: ClusterFaults | None = None
         self._clients: dict[str, None] = {}
@@ -66,6 +69,10 @@ class GrpcWorld(BaseWorld):
         try:
             try:
                 asyncio.run(self._perform(folder / CLUSTER))
+            except KeyboardInterrupt:
+                if self._watchdog is None or self._watchdog.verdict is None:
+                    raise
+                raise self._watchdog.verdict from None
             finally:  # of a run that was cut short, too, what was recorded is kept
                 self._join(folder / CLUSTER)
         finally:
@@ -83,9 +90,21 @@ class GrpcWorld(BaseWorld):
         async with Cluster.create(folder, system=self._plan.scenario.name) as cluster:
             self._cluster = cluster
             self._cluster_faults = ClusterFaults(cluster)
-            overdue = asyncio.get_running_loop().call_later(self._limit_s, self._overdue)
+            loop, task = asyncio.get_running_loop(), asyncio.current_task()
+            assert task is not None
+            self._watchdog = RealWatchdog(
+                loop, self._limit_s, self._step_s, lambda: self._failure is None and task.cancelling() > 0
+            )
+            overdue = loop.call_later(self._limit_s, self._overdue)
             try:
-                await self.tell()
+                with self._watchdog:
+                    await self.tell()
+            except KeyboardInterrupt:  # of the watchdog
+                # It went through some task, which is not to complain that nobody looked at it.
+                loop.set_exception_handler(lambda loop, context: None)
+                with contextlib.suppress(asyncio.CancelledError):  # what Ctrl-C asked for is yet to come
+                    await asyncio.sleep(0)
+                raise
             finally:
                 overdue.cancel()
                 self._end_ns = self.now_ns()

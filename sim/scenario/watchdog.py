@@ -1,7 +1,8 @@
-"""The watchdog: ends a simulated run that takes too much real time, and says what it was doing.
+"""The watchdogs: they end a run that takes too much real time, and say what it was doing.
 
-Virtual time cannot end a step that never returns (`while True: pass`), for nothing else runs
-meanwhile. So a thread looks at the loop from outside. What it raises in the loop's thread is a
+Nothing in a loop can end a step that never returns (`while True: pass`), for nothing else runs
+meanwhile: not virtual time, no timer, not the answer to Ctrl-C. So a thread looks at the loop from
+outside. What it raises in the loop's thread is a
 `KeyboardInterrupt`, because only that passes through every task and callback to whoever runs the
 loop; `Watchdog.verdict` then tells it from a person's Ctrl-C.
 """
@@ -11,6 +12,7 @@ from __future__ import annotations
 import asyncio
 import ctypes
 import os
+import signal
 import sys
 import threading
 import time
@@ -23,6 +25,7 @@ from sim.world.loop import Loop
 from sim.world.stuck import RealTimeLimit, report, short
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from types import FrameType
 
 REAL_LIMIT_S = 600.0  # real seconds that a run may take
@@ -30,11 +33,12 @@ STEP_LIMIT_S = 10.0  # real seconds that one step of it may take
 _TICK_S = 0.1
 _STALL_S = 1.0  # real seconds without progress after which it looks why
 _DEBUGGERS = ("pdb.py", "bdb.py", "ipdb", "pudb")
+_TURNS = (Loop._run.__code__, asyncio.Handle._run.__code__)  # below these is whoever runs the loop
 _MACHINERY = tuple(os.path.abspath(m.__path__[0]) + os.sep for m in (asyncio, simpy, sim))
 
 
 class Watchdog:
-    """Watches a loop that runs in the thread that enters the block.
+    """Watches a simulation's loop that runs in the thread that enters the block.
 
     Args:
         loop: the loop.
@@ -45,13 +49,16 @@ class Watchdog:
         verdict: why it ended the run; None while it has not.
     """
 
-    def __init__(self, loop: Loop, limit_s: float = REAL_LIMIT_S, step_s: float = STEP_LIMIT_S) -> None:
+    def __init__(
+        self, loop: asyncio.AbstractEventLoop, limit_s: float = REAL_LIMIT_S, step_s: float = STEP_LIMIT_S
+    ) -> None:
         self._loop = loop
         self._limit_s = limit_s
         self._step_s = step_s
         self._over = threading.Event()
         self._thread = threading.Thread(target=self._watch, name="dsim-watchdog", daemon=True)
         self._watched = 0
+        self._struck = False
         self.verdict: RealTimeLimit | None = None
 
     def __enter__(self) -> Watchdog:
@@ -62,29 +69,45 @@ class Watchdog:
     def __exit__(self, *_: object) -> None:
         self._over.set()
         self._thread.join()
-        if self.verdict is not None:  # what was raised too late to be seen must not hit somebody else
+        if self._struck:  # what was raised too late to be seen must not hit somebody else
             _raise_in(self._watched, None)
 
     def _watch(self) -> None:
         total = step = 0.0
-        last: tuple[int, int] | None = None
+        last: object = None
         before = time.monotonic()
         while not self._over.wait(_TICK_S):
             now = time.monotonic()
             passed, before = now - before, now
-            seen = (self._loop.turns, self._loop.env._now)
+            seen = self._progress()
             total += passed
             step = step + passed if seen == last else 0.0
             last = seen
             if (step > _STALL_S or step > self._step_s or total > self._limit_s) and self._is_held():
                 total, step = total - step, 0.0  # time under a debugger is a person's, not the run's
                 continue
-            if total > self._limit_s or step > self._step_s:
-                if self.verdict is None:
+            if self._is_due(step, total):
+                if self.verdict is None and not self._is_interrupted():
                     self.verdict = self._judge(step)
                 if not self._over.is_set():
-                    _raise_in(self._watched, KeyboardInterrupt)
+                    self._strike()
                 total = step = 0.0  # code that swallows even KeyboardInterrupt is told again
+
+    def _progress(self) -> object:
+        """Returns something that changes while the loop gets anywhere."""
+        loop: Any = self._loop
+        return loop.turns, loop.env._now
+
+    def _is_due(self, step: float, total: float) -> bool:
+        return total > self._limit_s or step > self._step_s
+
+    def _is_interrupted(self) -> bool:
+        """Says whether a person's Ctrl-C is what ends the run."""
+        return False
+
+    def _strike(self) -> None:
+        self._struck = True
+        _raise_in(self._watched, KeyboardInterrupt)
 
     def _is_held(self) -> bool:
         """Says whether a debugger holds the thread.
@@ -106,7 +129,7 @@ class Watchdog:
             headline += f":\n  {running}"
         try:
             others = [t for t in asyncio.all_tasks(self._loop) if t is not task]
-            _, *waiting = report(self._loop, "", others).splitlines()
+            waiting = report(self._loop, "", others).splitlines()[1:]
         except RuntimeError:  # the set of tasks changed while it was read
             return RealTimeLimit(headline)
         if waiting and running:
@@ -114,10 +137,67 @@ class Watchdog:
         return RealTimeLimit("\n".join([headline, *waiting]))
 
 
+class RealWatchdog(Watchdog):
+    """Watches a loop of asyncio's own, in real time.
+
+    It strikes only while the loop stands still: one that turns hears of its limit, and of Ctrl-C, itself.
+    Entered by the task that Ctrl-C cancels.
+
+    Args:
+        loop: the loop.
+        limit_s: real seconds that the run may take.
+        step_s: real seconds that one step may take.
+        interrupted: says whether a person has pressed Ctrl-C.
+    """
+
+    def __init__(
+        self, loop: asyncio.AbstractEventLoop, limit_s: float, step_s: float, interrupted: Callable[[], bool]
+    ) -> None:
+        super().__init__(loop, limit_s, step_s)
+        self._interrupted = interrupted
+        self._beats = 0
+        self._timer: asyncio.TimerHandle | None = None
+        self._wakes = threading.current_thread() is threading.main_thread()
+        self._before: Any = None
+
+    def __enter__(self) -> RealWatchdog:
+        if self._wakes:
+            self._before = signal.signal(signal.SIGURG, lambda number, frame: None)
+        self._beat()
+        super().__enter__()
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        super().__exit__(*exc)
+        if self._timer is not None:
+            self._timer.cancel()
+        if self._wakes:
+            signal.signal(signal.SIGURG, self._before)
+
+    def _beat(self) -> None:
+        self._beats += 1
+        self._timer = self._loop.call_later(_TICK_S, self._beat)
+
+    def _progress(self) -> object:
+        return self._beats
+
+    def _is_due(self, step: float, total: float) -> bool:
+        asked = total > self._limit_s or self._interrupted()
+        return step > self._step_s or (step > _STALL_S and asked)
+
+    def _is_interrupted(self) -> bool:
+        return self._interrupted()
+
+    def _strike(self) -> None:
+        super()._strike()
+        if self._wakes:  # a blocking call, such as `time.sleep`, ends early only for a signal's sake
+            signal.pthread_kill(self._watched, signal.SIGURG)
+
+
 def _doing(task: asyncio.Task[Any] | None, frame: FrameType | None) -> str:
     """Returns who is running where, or "" when it is the machinery's turn."""
     while frame is not None and frame.f_code.co_filename.startswith(_MACHINERY):
-        frame = frame.f_back if frame.f_code is not Loop._run.__code__ else None
+        frame = frame.f_back if frame.f_code not in _TURNS else None
     if frame is None or task is None:
         return ""
     process = getattr(task, "process", None)

@@ -35,6 +35,13 @@ async def ends(world: World, *, how: str = "well") -> None:
     elif how == "limit":
         await world.start("a", echo.serve)
         await asyncio.sleep(100)
+    elif how == "spin":
+        await world.start("a", echo.serve)
+        while True:
+            pass
+    elif how == "block":
+        await world.start("a", echo.serve)
+        time.sleep(100)
     elif how == "raise":
         await world.start("a", echo.serve)
         raise LookupError("the story's own")
@@ -53,6 +60,8 @@ def nodes(folder: Path) -> list[int]:
         ("well", "pass", ""),
         ("program", "error", "The program on a had failed: "),
         ("limit", "error", "the limit of 4 s of real time is reached\n  -: "),
+        ("spin", "error", "(GrpcWorld._perform) runs at tests/scenario/test_real_world.py:"),
+        ("block", "error", "(GrpcWorld._perform) runs at tests/scenario/test_real_world.py:"),
         ("raise", "error", "LookupError: the story's own"),
     ],
 )
@@ -62,6 +71,46 @@ def test_no_process_is_left_however_the_story_ends(how: str, verdict: str, said:
     assert said in summary.error
     assert "sim/scenario" not in summary.error
     assert nodes(tmp_path) == []
+
+
+STORY = """
+import asyncio
+from services import echo
+from sim import World, scenario
+
+@scenario(checks=("fine",), plots=())
+async def spin(world: World, *, spawned: bool = False):
+    "Never lets go of the loop."
+    await world.start("a", echo.serve)
+    async def forever():
+        while True:
+            pass
+    if spawned:
+        world.spawn(forever())
+        await asyncio.sleep(100)
+    await forever()
+"""
+
+
+@pytest.mark.parametrize("spawned", ["false", "true"])
+def test_one_ctrl_c_ends_a_story_that_never_lets_go_of_the_loop(spawned: str, tmp_path: Path) -> None:
+    (tmp_path / "spin.py").write_text(STORY)
+    command = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler); "
+    command += "from sim.cli import main; main()"
+    arguments = ["run", "spin.py", "--world", "grpc", "--set", f"spawned={spawned}", "--out", "run"]
+    running = subprocess.Popen([sys.executable, "-c", command, *arguments], cwd=tmp_path)
+    try:
+        until = time.monotonic() + 30
+        while time.monotonic() < until and not (tmp_path / "run/cluster/nodes/a/control").exists():
+            time.sleep(0.05)
+        time.sleep(0.5)
+        os.kill(running.pid, signal.SIGINT)
+        assert running.wait(30) == 130
+    finally:
+        running.kill()
+    assert nodes(tmp_path) == []
+    assert (tmp_path / "run" / "incomplete").read_text() == "interrupted by Ctrl-C\n"
+    assert '"boot"' in (tmp_path / "run" / "trace.jsonl").read_text()
 
 
 def test_ctrl_c_takes_the_cluster_down_and_keeps_what_was_recorded(tmp_path: Path) -> None:
