@@ -258,6 +258,7 @@ class Cluster:
         process = self._process(name)
         if process is None or not process.alive():
             self._reap(name)
+            self._forget(name)
             return
         process.signal_group(signal.SIGCONT)
         with contextlib.suppress(ProcessLookupError):
@@ -265,6 +266,12 @@ class Cluster:
         await self._gone(name, process, _STOPS_WITHIN)
         process.signal_group(signal.SIGKILL)
         await self._gone(name, process, _STOPS_WITHIN)
+        if not process.alive():
+            self._forget(name)
+
+    def _forget(self, name: str) -> None:
+        """Notes that a node is meant to be down: one that has a process file and is dead `fell`."""
+        self.folder.node(name).process.unlink(missing_ok=True)
 
     async def kill(self, name: str) -> None:
         """Ends a node at once (SIGKILL), its worker processes with it."""
@@ -371,6 +378,10 @@ class Cluster:
         self._reap(name)
         process = self._process(name)
         return process.state() if process is not None else "dead"
+
+    def fell(self, name: str) -> bool:
+        """Says whether a node is dead that nobody stopped: it was killed, or ended by itself."""
+        return self.state(name) == "dead" and self.folder.node(name).process.exists()
 
     async def status(self) -> list[NodeStatus]:
         """Returns how each node is."""

@@ -4,7 +4,7 @@ cluster.json            what the cluster is
 token                   its secret, mode 0600
 names/kv1:50051         where a port of a host is
 nodes/kv1/node.json     what a host runs
-nodes/kv1/process.json  its process, while it runs
+nodes/kv1/process.json  its process, until it is stopped
 nodes/kv1/control       where its control service listens
 nodes/kv1/rules.json    the rules of its door
 nodes/kv1/data/         its disk

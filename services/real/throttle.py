@@ -18,8 +18,11 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
+SLOWEST = 200.0
+"""The largest factor. Beyond it a host would stand still for longer than its control service is given."""
+
 _RUN = 0.005  # seconds between two halts: short against what a client would call slow
-_LONGEST = 1.0
+_LONGEST = 1.5  # seconds of one halt, when the machine was too busy to end the one before in time
 
 
 class Throttle:

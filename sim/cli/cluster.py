@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
     from services.cluster import Cluster, NodeStatus
     from services.systems import System
+    from sim.faults import AnyFault
 
 MOST_NODES = 100
 
@@ -69,18 +70,24 @@ def up(
 
 
 def status(folder: DirOption = None, json: JsonOption = False) -> None:
-    """Says how each node of the cluster is."""
+    """Says how each node of the cluster is, and which faults hold."""
+    from sim.cli.faults import said
 
-    async def ask() -> list[NodeStatus]:
-        return await _open(folder).status()
+    async def ask() -> tuple[list[NodeStatus], dict[int, AnyFault]]:
+        from sim.scenario.cluster_faults import ClusterFaults
 
-    states = _run(ask())
+        cluster = _open(folder)
+        return await cluster.status(), ClusterFaults(cluster).holding()
+
+    states, faults = _run(ask())
     if json:
         import msgspec
 
-        print(msgspec.json.encode(states).decode())
-    else:
-        print(_table(states))
+        print(msgspec.json.encode({"nodes": states, "faults": faults}).decode())
+        return
+    print(_table(states))
+    if faults:
+        print("\n" + "\n".join(f"fault {number}: {said(one)}" for number, one in faults.items()))
 
 
 def fault(
@@ -101,7 +108,7 @@ def fault(
     """Injects a fault into the cluster."""
     import asyncio
 
-    from sim.cli.faults import parse
+    from sim.cli.faults import parse, said
     from sim.cli.runs import assignments
     from sim.scenario.errors import InvalidInput
 
@@ -119,7 +126,7 @@ def fault(
                 faults.check(one)  # all of them, or none
             for one in wanted:
                 numbers.append(await faults.inject(one))
-                print(f"fault {numbers[-1]}: {kind} {' '.join(one.hosts())}".rstrip(), flush=True)
+                print(f"fault {numbers[-1]}: {said(one)}", flush=True)
             if seconds is not None:
                 await asyncio.sleep(seconds)
         except ValueError as exc:
@@ -136,12 +143,28 @@ def fault(
 
 
 def heal(folder: DirOption = None) -> None:
-    """Ends every fault that holds: restarts what crashed, resumes what is paused, opens every link."""
+    """Ends every fault that holds, and gets the nodes going again.
+
+    Restarts what crashed, resumes what is paused, opens every link. Nodes that died or were stopped without
+    a fault (kill -9, a crash of their own, SIGSTOP) are restarted and resumed as well.
+    """
+    from sim.cli.faults import said
 
     async def end() -> None:
         from sim.scenario.cluster_faults import ClusterFaults
 
-        await ClusterFaults(_open(folder)).heal()
+        faults = ClusterFaults(_open(folder))
+        nothing = True
+        try:
+            for number, one in (await faults.heal()).items():
+                print(f"fault {number}: {said(one)} ended")
+                nothing = False
+        finally:  # a node that does not answer is no reason to leave others dead
+            async for name, what in faults.revive():
+                print(f"{name} {what}")
+                nothing = False
+        if nothing:
+            print("nothing to heal")
 
     _run(end())
 

@@ -1,4 +1,4 @@
-"""A fault as it is given on a command line: a kind, targets, settings."""
+"""A fault as it is given, and told, on a command line: a kind, targets, settings."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from sim.faults import KINDS, AnyFault
+from sim.faults import KINDS, AnyFault, kind_of
 from sim.scenario.errors import InvalidInput, near
 
 if TYPE_CHECKING:
@@ -36,11 +36,32 @@ def parse(kind: str, targets: Sequence[str], settings: Mapping[str, str]) -> lis
         if name not in fields or name in target_fields:
             valid = [field for field in fields if field not in target_fields]
             raise InvalidInput(f"{kind} has no setting {name!r}; it has: {', '.join(valid) or 'none'}")
+    if missing := [
+        field.name
+        for field in msgspec.structs.fields(known)
+        if field.required and field.name not in target_fields and field.name not in settings
+    ]:
+        wanted = " ".join(f"--set {name}=..." for name in missing)
+        raise InvalidInput(f"{kind} needs {wanted}")
     given = [{**settings, **target} for target in _targets(kind, target_fields, targets)]
     try:
         return [msgspec.convert({"kind": kind, **one}, AnyFault, strict=False) for one in given]
     except msgspec.ValidationError as exc:
         raise InvalidInput(f"{kind}: {exc}") from None
+
+
+def said(fault: AnyFault) -> str:
+    """Returns a fault in the words that `parse` understands, with every setting."""
+    fields = msgspec.structs.asdict(fault)
+    words = [kind_of(fault)]
+    for name, value in fields.items():
+        if name == "groups":
+            words += [",".join(group) for group in value]
+        elif name in ("host", "source", "target"):
+            words.append(value or "any")
+        elif value != "":
+            words.append(f"{name}={str(value).lower() if isinstance(value, bool) else value}")
+    return " ".join(words)
 
 
 def _targets(kind: str, fields: Sequence[str], targets: Sequence[str]) -> list[dict[str, Any]]:

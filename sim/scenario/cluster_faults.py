@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import fcntl
+import math
 import random
 import time
 from contextlib import asynccontextmanager
@@ -20,6 +21,7 @@ from msgspec import Struct
 from protos import control_pb2
 from protos.trace import FaultEvent
 from services.real.folder import ClusterError, read_struct, write_struct
+from services.real.throttle import SLOWEST
 from sim import faults
 from sim.faults import AnyFault, Fault
 from sim.scenario.base import UnsupportedFault
@@ -76,6 +78,12 @@ class ClusterFaults:
         async with self._book() as book:
             return dict(book.active)
 
+    def holding(self) -> dict[int, AnyFault]:
+        """Returns the faults that hold, as `active`, but neither waits for anybody nor writes anything."""
+        book = read_struct(self._folder.faults, Book) or Book()
+        over = self._over(book)
+        return {number: fault for number, fault in book.active.items() if number not in over}
+
     async def inject(self, fault: AnyFault) -> int:
         """Makes a fault happen and returns its number, for `lift`.
 
@@ -87,6 +95,7 @@ class ClusterFaults:
         """
         async with self._book() as book:
             self.check(fault)
+            _check_speed(book, fault)
             book.count += 1
             number = book.count
             if fault.lasting:
@@ -112,8 +121,8 @@ class ClusterFaults:
                 return
             await self._end(book, number)
 
-    async def heal(self) -> list[int]:
-        """Lifts every fault that holds and returns their numbers.
+    async def heal(self) -> dict[int, AnyFault]:
+        """Lifts every fault that holds and returns them, by number.
 
         Crashed hosts come last, so that they start in a world that works.
 
@@ -121,13 +130,46 @@ class ClusterFaults:
             ClusterError: hosts do not start again, or do not answer; all others are healed.
         """
         async with self._book() as book:
+            held = dict(sorted(book.active.items()))
             crashed = [n for n, fault in book.active.items() if isinstance(fault, faults.Crash)]
             others = [n for n in book.active if n not in crashed]
             failed = [await self._ended(book, number) for number in others]
             failed += await asyncio.gather(*(self._ended(book, number) for number in crashed))
             if problems := [problem for problem in failed if problem]:
                 raise ClusterError("; ".join(dict.fromkeys(problems)))
-            return sorted(others + crashed)
+            return held
+
+    async def revive(self) -> AsyncIterator[tuple[str, str]]:
+        """Gets nodes going that no fault holds: restarts the dead that nobody stopped, resumes the paused.
+
+        Yields:
+            The name of each, and what was done in words.
+
+        Raises:
+            ClusterError: nodes do not start, or do not answer; all others go.
+        """
+        async with self._book() as book:
+            held = {
+                host
+                for fault in book.active.values()
+                if isinstance(fault, faults.Crash | faults.Pause)
+                for host in fault.hosts()
+            }
+            problems = []
+            for name in self._cluster.hosts():
+                if name in held:
+                    continue
+                try:
+                    if self._cluster.state(name) == "paused":
+                        await self._cluster.resume(name)
+                        yield name, "was paused, by no fault: resumed"
+                    elif self._cluster.fell(name):
+                        await self._cluster.restart(name)
+                        yield name, "was dead, by no fault: restarted"
+                except ClusterError as exc:
+                    problems.append(str(exc))
+            if problems:
+                raise ClusterError("; ".join(problems))
 
     # What faults do
 
@@ -312,14 +354,20 @@ class ClusterFaults:
                 write_struct(path, book)
 
     def _notice(self, book: Book) -> None:
-        """Ends the faults that something else has ended: a restart, a resumption, a death."""
-        alive = set(self._cluster.hosts())
-        for number, fault in list(book.active.items()):
-            if isinstance(fault, faults.Crash | faults.Pause) and fault.host in alive:
-                holds = "dead" if isinstance(fault, faults.Crash) else "paused"
-                if self._cluster.state(fault.host) != holds:
-                    del book.active[number]
-                    self._record(number, fault, "end")
+        """Ends the faults that something else has ended."""
+        for number in self._over(book):
+            self._record(number, book.active.pop(number), "end")
+
+    def _over(self, book: Book) -> list[int]:
+        """Returns the faults that a restart, a resumption or a death has ended."""
+        nodes = set(self._cluster.hosts())
+        return [
+            number
+            for number, fault in book.active.items()
+            if isinstance(fault, faults.Crash | faults.Pause)
+            and fault.host in nodes
+            and self._cluster.state(fault.host) != ("dead" if isinstance(fault, faults.Crash) else "paused")
+        ]
 
     def _record(self, number: int, fault: Fault, phase: str, **more: Any) -> None:
         fields = {k: v for k, v in msgspec.to_builtins(fault).items() if k not in ("kind", "host")}
@@ -327,6 +375,22 @@ class ClusterFaults:
             FaultEvent(
                 time.time_ns(), number, faults.kind_of(fault), phase, fault.hosts(), {**fields, **more}
             )
+        )
+
+
+def _check_speed(book: Book, fault: AnyFault) -> None:
+    """Refuses to make a host slower, by all faults together, than a real one can be made."""
+    if not isinstance(fault, faults.Slow):
+        return
+    held = [
+        other.cpu
+        for other in book.active.values()
+        if isinstance(other, faults.Slow) and other.host == fault.host
+    ]
+    if math.prod([*held, fault.cpu]) > SLOWEST:
+        so_far = f" (those that hold make it {math.prod(held):g})" if held else ""
+        raise UnsupportedFault(
+            f"slow: cpu is {fault.cpu:g}: a real host can be made {SLOWEST:g} times slower at most{so_far}"
         )
 
 

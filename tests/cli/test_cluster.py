@@ -1,23 +1,27 @@
 """`dsim up`, `status`, `fault`, `heal`, `down`, each as a command of its own."""
 
+import asyncio
 import json
+import os
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
 
+from services.cluster import Cluster
 from sim import InvalidInput
-from sim.cli.faults import parse
-from sim.faults import Crash, Cut, Delay, Partition, Slow
+from sim.cli.faults import parse, said
+from sim.faults import AnyFault, Crash, Cut, Delay, LoseReply, Partition, Slow
 
 from .conftest import Dsim
 
 
 def states(dsim: Dsim) -> dict[str, tuple[str, int]]:
-    return {
-        one["name"]: (one["state"], one["incarnation"]) for one in json.loads(dsim("status", "--json").out)
-    }
+    nodes = json.loads(dsim("status", "--json").out)["nodes"]
+    return {one["name"]: (one["state"], one["incarnation"]) for one in nodes}
 
 
 def test_a_cluster_is_brought_up_hurt_healed_and_taken_down_from_separate_commands(dsim: Dsim) -> None:
@@ -29,7 +33,13 @@ def test_a_cluster_is_brought_up_hurt_healed_and_taken_down_from_separate_comman
         assert dsim("fault", "crash", "echo1").out == "fault 1: crash echo1\n"
         assert dsim("fault", "pause", "echo2").out == "fault 2: pause echo2\n"
         assert states(dsim) == {"echo1": ("dead", 0), "echo2": ("paused", 0)}
-        assert dsim("heal").status == 0
+        assert dsim("status").out.endswith("\n\nfault 1: crash echo1\nfault 2: pause echo2\n")
+        assert json.loads(dsim("status", "--json").out)["faults"] == {
+            "1": {"kind": "crash", "host": "echo1"},
+            "2": {"kind": "pause", "host": "echo2"},
+        }
+        assert dsim("heal").out == "fault 1: crash echo1 ended\nfault 2: pause echo2 ended\n"
+        assert dsim("heal").out == "nothing to heal\n"
         assert states(dsim) == {"echo1": ("running", 1), "echo2": ("running", 0)}
         assert dsim("fault", "partition", "echo1", "echo2", "--for", "0.1").out == (
             "fault 3: partition echo1 echo2\nover\n"
@@ -72,7 +82,7 @@ def test_what_is_down_stays_down(dsim: Dsim) -> None:
         assert dsim("up", "echo", "--nodes", "2").status == 0
         assert dsim("fault", "crash", "echo1").status == 0
         assert dsim("down").out == "down: echo2\n"
-        assert dsim("heal").status == 0
+        assert dsim("heal").out == "nothing to heal\n"
         assert states(dsim) == {"echo1": ("dead", 0), "echo2": ("dead", 0)}
 
         assert dsim("up", "echo", "--nodes", "1").status == 0
@@ -89,6 +99,27 @@ def test_what_is_down_stays_down(dsim: Dsim) -> None:
         assert states(dsim) == {"echo1": ("dead", 0)}
     finally:
         dsim("down")
+
+
+def test_healing_restarts_and_resumes_what_no_fault_had_ended(dsim: Dsim) -> None:
+    try:
+        assert dsim("up", "echo", "--nodes", "3").status == 0
+        pids = {one["name"]: one["pid"] for one in json.loads(dsim("status", "--json").out)["nodes"]}
+        os.kill(pids["echo1"], signal.SIGKILL)
+        os.kill(pids["echo2"], signal.SIGSTOP)
+        asyncio.run(Cluster.open("runs/cluster").stop("echo3"))
+        until = time.monotonic() + 10
+        hurt = {"echo1": ("dead", 0), "echo2": ("paused", 0), "echo3": ("dead", 0)}
+        while states(dsim) != hurt and time.monotonic() < until:
+            time.sleep(0.05)
+        healed = dsim("heal")
+        assert healed.out == (
+            "echo1 was dead, by no fault: restarted\necho2 was paused, by no fault: resumed\n"
+        )
+        assert states(dsim) == {"echo1": ("running", 1), "echo2": ("running", 0), "echo3": ("dead", 0)}
+    finally:
+        dsim("down")
+    assert dsim("heal").out == "nothing to heal\n"
 
 
 def test_a_cluster_that_cannot_be_remembered_is_up_all_the_same(dsim: Dsim) -> None:
@@ -122,6 +153,24 @@ def test_faults_are_read_as_they_are_said(words: str, faults: list[object]) -> N
     kind, *rest = words.split()
     settings = dict(word.split("=") for word in rest if "=" in word)
     assert parse(kind, [word for word in rest if "=" not in word], settings) == faults
+
+
+@pytest.mark.parametrize(
+    ("fault", "words"),
+    [
+        (Partition(groups=[["a", "b"], ["c"]]), "partition a,b c"),
+        (Cut(source="a", target="b"), "cut a b both=true"),
+        (Delay(target="b"), "delay any b seconds=0.1 jitter=0.0"),
+        (LoseReply(host="a"), "lose-reply a count=1"),
+    ],
+)
+def test_a_fault_is_told_whole(fault: AnyFault, words: str) -> None:
+    assert said(fault) == words
+
+
+def test_a_setting_that_is_missing_is_named_as_it_is_given() -> None:
+    with pytest.raises(InvalidInput, match=r"^clock-jump needs --set seconds=\.\.\.$"):
+        parse("clock-jump", ["a"], {})
 
 
 def test_a_link_needs_two_ends() -> None:

@@ -445,7 +445,7 @@ async def test_another_shell_sees_and_heals_them(lab: Lab) -> None:
     other = ClusterFaults(Cluster.open(lab.cluster.folder.path))
     held = await other.active()
     assert list(held.values()) == [faults.Isolate(host="a"), faults.Crash(host="b")]
-    assert await other.heal() == list(held)
+    assert await other.heal() == held
     assert await other.active() == {}
     assert await say(lab.client, "a") == "hello"
     assert await say(lab.client, "b", timeout=5) == "hello"
@@ -480,6 +480,7 @@ async def test_what_cannot_be_is_refused_in_one_line_and_nothing_happens(lab: La
         ),
         (faults.Crash(host="me"), UnsupportedFault, "crash: me is a client inside another process"),
         (faults.Slow(host="a", cpu=0.5), UnsupportedFault, "slow: cpu below 1"),
+        (faults.Slow(host="a", cpu=201), UnsupportedFault, "slow: cpu is 201: a real host can be made 200"),
         (faults.Slow(host="a", cpu=-1), ValueError, "slow: cpu is -1, must be above 0"),
         (faults.Loss(source="a", target="b", rate=2), ValueError, "loss: rate is 2, must be between 0 and 1"),
         (faults.Delay(seconds=float("nan")), ValueError, "delay: seconds is nan"),
