@@ -259,9 +259,10 @@ class Loop(SystemMethods):
                 if interleave is not None:
                     self._shuffle(interleave)
                 for _ in range(batch):
-                    if not soon:  # an RPC that is awaited at once takes itself out
+                    try:
+                        handle = popleft()
+                    except IndexError:  # an RPC that was awaited before its turn has taken itself out
                         break
-                    handle = popleft()
                     callback = handle.callback
                     if callback is None:
                         continue
@@ -285,52 +286,52 @@ class Loop(SystemMethods):
                 self._until_gc = _GC_EVERY
                 self._collections += 1
                 gc.collect(1 if self._collections % _FULL_GC_EVERY else 2)
-            while True:  # SimPy's step, inlined, for all that happens at one moment: as asyncio's timers
-                if not queue:
-                    raise Deadlock(report(self, "deadlock: nothing can ever run again"))
-                item = heappop(queue)
-                when, _, _, event = item
-                callbacks = event.callbacks
-                if callbacks is DISCARDED:
-                    env._called_off -= 1
-                    if queue and queue[0][0] == env._now:
-                        continue
-                    break
-                if when > env._now:
-                    if when > limit:
-                        heappush(queue, item)
-                        raise VirtualTimeLimit(
-                            report(self, f"the limit of {limit / SECOND:g} s of virtual time is reached")
-                        )
-                    at_this_instant = 0
-                    env._now = when
-                else:
-                    at_this_instant += 1
-                    if at_this_instant > _SPIN_LIMIT:
-                        self._spinning()
-                if type(event) is Delivery:
-                    callbacks[0](event)
-                elif callbacks is FIRE:  # a timer: what `_fire` and `run_now` do, without the calls
+            if not queue:
+                raise Deadlock(report(self, "deadlock: nothing can ever run again"))
+            item = heappop(queue)  # SimPy's step, inlined
+            when, _, _, event = item
+            callbacks = event.callbacks
+            if callbacks is DISCARDED:
+                env._called_off -= 1
+                continue
+            if when > env._now:
+                if when > limit:
+                    heappush(queue, item)
+                    raise VirtualTimeLimit(
+                        report(self, f"the limit of {limit / SECOND:g} s of virtual time is reached")
+                    )
+                at_this_instant = 0
+                env._now = when
+            while True:  # all that is due at this moment, and then the tasks: as asyncio's timers
+                if callbacks is FIRE:  # a timer: what `_fire` and `run_now` do, without the calls
                     event.callbacks = None
-                    context = event.context
-                    process = context.get(PROCESS)
+                    process = event.context.get(PROCESS)
                     if process is not None and process.halted:
                         process.hold(event)
                     else:
                         try:
-                            context.run(event.callback, *event.args)
+                            event.context.run(event.callback, *event.args)
                         except (SystemExit, KeyboardInterrupt):
                             raise
                         except BaseException as exc:
                             self._callback_failed(event, exc)
+                elif callbacks is DISCARDED:
+                    env._called_off -= 1
+                elif type(event) is Delivery:
+                    callbacks[0](event)
                 else:
                     event.callbacks = None
                     for callback in callbacks:
                         callback(event)
                     if not event._ok:
                         env.check(event)
+                at_this_instant += 1
+                if at_this_instant > _SPIN_LIMIT:
+                    self._spinning()
                 if not queue or queue[0][0] != when:
                     break
+                event = heappop(queue)[3]
+                callbacks = event.callbacks
 
     def _shuffle(self, rng: random.Random) -> None:
         """Reorders the ready tasks. Plain callbacks keep their places: asyncio promises their order."""

@@ -67,8 +67,8 @@ class Timer(Struct, eq=False, weakref=True):
         if not self._cancelled:
             self._cancelled = True
             self.callback = None  # also when it is due already: a paused process may hold it
-            self.args = ()
             if self.callbacks is not None:  # it has not fired
+                self.args = ()
                 self.callbacks = DISCARDED
                 self.loop.env.discarded()
 
