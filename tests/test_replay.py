@@ -54,4 +54,7 @@ def test_the_hash_seed_changes_no_trace(reference: dict[str, list[str]], hash_se
 def test_every_supported_python_that_is_installed_gives_the_same_trace(
     reference: dict[str, list[str]], version: str
 ) -> None:
-    assert digests(environments()[version], "2") == reference
+    # Its input is the standard library of the Python that runs it: another one is another story.
+    own_input = "mapreduce/standard-library"
+    found = digests(environments()[version], "2")
+    assert {**found, own_input: None} == {**reference, own_input: None}
