@@ -138,6 +138,34 @@ class Cluster:
         return cls(files, about, owned=True)
 
     @classmethod
+    def salvage(cls, folder: Path | str) -> tuple[Cluster, list[str]]:
+        """Attaches to a cluster to take it `down`, even where its files are damaged.
+
+        Returns:
+            The cluster, and a line for each damaged file.
+
+        Raises:
+            ClusterError: there is none.
+        """
+        files = ClusterFolder(Path(folder).resolve())
+        damage: list[str] = []
+        try:
+            cluster = cls.open(folder)
+        except ClusterError as exc:
+            if not files.cluster.is_file():
+                raise
+            damage.append(str(exc))
+            cluster = cls(files, ClusterFile("127.0.0.1", 0.0), owned=False)
+        names, more = files.started()
+        damage += more
+        for name in names:
+            try:
+                cluster._process(name)
+            except ClusterError as exc:
+                damage.append(str(exc))
+        return cluster, damage
+
+    @classmethod
     def open(cls, folder: Path | str) -> Cluster:
         """Attaches to the cluster in a folder, whoever owns it.
 
@@ -255,7 +283,14 @@ class Cluster:
     async def stop(self, name: str) -> None:
         """Ends a node in an orderly way (SIGTERM), or by force when it takes too long."""
         self._node(name)
-        process = self._process(name)
+        await self._end(name)
+
+    async def _end(self, name: str) -> None:
+        try:
+            process = self._process(name)
+        except ClusterError as exc:  # nobody knows its number: only it can end itself
+            await self._ask_to_end(name, exc)
+            return
         if process is None or not process.alive():
             self._reap(name)
             self._forget(name)
@@ -268,6 +303,20 @@ class Cluster:
         await self._gone(name, process, _STOPS_WITHIN)
         if not process.alive():
             self._forget(name)
+
+    async def _ask_to_end(self, name: str, damage: ClusterError) -> None:
+        control, deadline = self.folder.node(name).control, time.monotonic() + _STOPS_WITHIN
+        if control.exists():
+            try:
+                async with self._control(name) as stub:
+                    await stub.Shutdown(control_pb2.ShutdownRequest(), timeout=_ANSWERS_WITHIN)
+            except (grpc.aio.AioRpcError, ClusterError):
+                raise ClusterError(f"{damage}, and {name} cannot be asked to end: it may still run") from None
+        while control.exists() and time.monotonic() < deadline:  # it removes the file when it ends
+            await asyncio.sleep(_POLL)
+        if control.exists():
+            raise ClusterError(f"{damage}, and {name} does not end: it may still run")
+        self._forget(name)
 
     def _forget(self, name: str) -> None:
         """Notes that a node is meant to be down: one that has a process file and is dead `fell`."""
@@ -284,11 +333,22 @@ class Cluster:
         await self._gone(name, process, _STOPS_WITHIN)
 
     async def down(self) -> None:
-        """Ends all nodes, and closes the clients of this process. What they left stays in the folder."""
+        """Ends all nodes, and closes the clients of this process. What they left stays in the folder.
+
+        Raises:
+            ClusterError: nodes could not be ended; all others were.
+        """
         for client in self._clients.values():
             client.close()
         self._clients.clear()
-        await asyncio.gather(*(self.stop(name) for name in self.hosts()))
+        names, _ = self.folder.started()
+        ended = await asyncio.gather(*(self._end(name) for name in names), return_exceptions=True)
+        problems = [problem for problem in ended if problem is not None]
+        for problem in problems:
+            if not isinstance(problem, ClusterError):
+                raise problem
+        if problems:
+            raise ClusterError("; ".join(map(str, problems)))
 
     async def _gone(self, name: str, process: Process, within: float) -> None:
         deadline = time.monotonic() + within
@@ -378,6 +438,18 @@ class Cluster:
         self._reap(name)
         process = self._process(name)
         return process.state() if process is not None else "dead"
+
+    def alive(self) -> list[str]:
+        """Returns the nodes that live, in the order of `hosts`; damaged files do not hide any."""
+        found = []
+        for name in self.folder.started()[0]:
+            try:
+                lives = self.state(name) != "dead"
+            except ClusterError:  # a node removes the file when it ends
+                lives = self.folder.node(name).control.exists()
+            if lives:
+                found.append(name)
+        return found
 
     def fell(self, name: str) -> bool:
         """Says whether a node is dead that nobody stopped: it was killed, or ended by itself."""

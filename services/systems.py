@@ -114,13 +114,16 @@ async def take_down(folder: Path) -> list[str]:
     """Ends the cluster in a folder, whoever started it, and returns the nodes that were still alive.
 
     Raises:
-        ClusterError: there is no cluster, or a node would not end.
+        ClusterError: there is no cluster, a node would not end, or a file is damaged; everything that can
+            still be told to end has ended.
     """
-    cluster = Cluster.open(folder)
-    alive = [status.name for status in await cluster.status() if status.state != "dead"]
+    cluster, damage = Cluster.salvage(folder)
+    alive = cluster.alive()
     await cluster.down()
-    left = [status.name for status in await cluster.status() if status.state != "dead"]
+    left = cluster.alive()
     if left:
         raise ClusterError(f"still alive: {', '.join(left)}")
     cluster.folder.faults.unlink(missing_ok=True)  # none holds any more: healing must not start a node again
+    if damage:
+        raise ClusterError(f"down: {', '.join(alive) or 'nothing was running'}; but {'; '.join(damage)}")
     return alive

@@ -138,6 +138,39 @@ def test_a_cluster_whose_token_is_gone_is_seen_and_taken_down(tmp_path: Path) ->
     assert gone(folder)
 
 
+@pytest.mark.parametrize("file", ["cluster.json", "nodes/echo1/node.json", "nodes/echo1/process.json"])
+def test_a_cluster_with_a_damaged_file_is_taken_down_and_the_file_named(file: str, tmp_path: Path) -> None:
+    folder = tmp_path / "c"
+    asyncio.run(bring_up(folder, SYSTEMS["echo"], 2))
+    whole = (folder / file).read_bytes()
+    try:
+        (folder / file).write_text("{")
+        with pytest.raises(ClusterError) as told:
+            asyncio.run(take_down(folder))
+        assert str(told.value).startswith(f"down: echo1, echo2; but {(folder / file).resolve()} is damaged: ")
+        assert gone(folder)
+    finally:
+        (folder / file).write_bytes(whole)
+        asyncio.run(take_down(folder))
+
+
+def test_a_node_that_cannot_be_identified_does_not_keep_the_others_up(tmp_path: Path) -> None:
+    folder = tmp_path / "c"
+    asyncio.run(bring_up(folder, SYSTEMS["echo"], 2))
+    process = folder / "nodes" / "echo1" / "process.json"
+    whole = process.read_bytes()
+    try:
+        process.write_text("{")
+        (folder / "token").unlink()
+        with pytest.raises(ClusterError, match=r"process\.json is damaged.*echo1 .*it may still run"):
+            asyncio.run(take_down(folder))
+        assert [" echo1 " in command for command in left_over(folder)] == [True]
+    finally:
+        process.write_bytes(whole)
+        assert asyncio.run(take_down(folder)) == ["echo1"]
+    assert gone(folder)
+
+
 def test_nodes_listen_on_loopback_only(tmp_path: Path) -> None:
     async def main() -> None:
         async with Cluster.create(tmp_path / "c") as cluster:
@@ -193,10 +226,10 @@ def test_a_process_number_that_is_somebody_elses_is_not_signalled(tmp_path: Path
     async def main() -> None:
         async with Cluster.create(tmp_path / "c") as cluster:
             await cluster.start("a", PROBE)
-            await cluster.stop("a")
             file = cluster.folder.node("a").process
             mine = read_struct(file, Process)
             assert mine is not None
+            await cluster.stop("a")
             write_struct(file, Process(os.getpid(), mine.started))  # as if this one had got its number
             assert cluster.state("a") == "dead"
             await cluster.kill("a")
