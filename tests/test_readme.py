@@ -1,0 +1,40 @@
+"""What the README shows is what there is."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+README = (ROOT / "README.md").read_text()
+
+
+@pytest.mark.parametrize("file", ["scenarios/adopted/till.py", "scenarios/adopted/payments.py"])
+def test_the_code_it_shows_is_the_code(file: str) -> None:
+    assert (ROOT / file).read_text().strip() in README
+
+
+@pytest.mark.parametrize(
+    "command",
+    ["run basics/ping", "replay runs/basics/ping/sim-seed0", "run adopted/payments --set retry=true"],
+)
+def test_the_output_it_shows_is_the_output(command: str, tmp_path: Path) -> None:
+    dsim = Path(sys.executable).with_name("dsim")
+    if command.startswith("replay"):
+        subprocess.run(
+            [dsim, "run", "basics/ping", "--no-plots"], cwd=tmp_path, capture_output=True, check=True
+        )
+    told = subprocess.run(
+        [dsim, *command.split()], cwd=tmp_path, capture_output=True, text=True, check=False
+    ).stdout
+    assert f"$ dsim {command}\n" in README
+    assert " ".join(told.split()) in " ".join(README.split())
+
+
+def test_its_pictures_are_there() -> None:
+    pictures = [line.rpartition("(")[2].rstrip(")") for line in README.splitlines() if line.startswith("![")]
+    assert len(pictures) == 3
+    assert all((ROOT / picture).is_file() for picture in pictures)
