@@ -93,9 +93,12 @@ class GrpcWorld(BaseWorld):
             loop, task = asyncio.get_running_loop(), asyncio.current_task()
             assert task is not None
             self._watchdog = RealWatchdog(
-                loop, self._limit_s, self._step_s, lambda: self._failure is None and task.cancelling() > 0
+                loop,
+                self._limit_s,
+                self._step_s,
+                self._overdue,
+                lambda: self._failure is None and task.cancelling() > 0,
             )
-            overdue = loop.call_later(self._limit_s, self._overdue)
             try:
                 with self._watchdog:
                     await self.tell()
@@ -106,7 +109,6 @@ class GrpcWorld(BaseWorld):
                     await asyncio.sleep(0)
                 raise
             finally:
-                overdue.cancel()
                 self._end_ns = self.now_ns()
 
     def _overdue(self) -> None:

@@ -87,10 +87,7 @@ class Watchdog:
                 total, step = total - step, 0.0  # time under a debugger is a person's, not the run's
                 continue
             if self._is_due(step, total):
-                if self.verdict is None and not self._is_interrupted():
-                    self.verdict = self._judge(step)
-                if not self._over.is_set():
-                    self._strike()
+                self._end(step)
                 total = step = 0.0  # code that swallows even KeyboardInterrupt is told again
 
     def _progress(self) -> object:
@@ -101,13 +98,15 @@ class Watchdog:
     def _is_due(self, step: float, total: float) -> bool:
         return total > self._limit_s or step > self._step_s
 
-    def _is_interrupted(self) -> bool:
-        """Says whether a person's Ctrl-C is what ends the run."""
-        return False
+    def _end(self, step: float) -> None:
+        if self.verdict is None:
+            self.verdict = self._judge(step)
+        self._strike()
 
     def _strike(self) -> None:
-        self._struck = True
-        _raise_in(self._watched, KeyboardInterrupt)
+        if not self._over.is_set():
+            self._struck = True
+            _raise_in(self._watched, KeyboardInterrupt)
 
     def _is_held(self) -> bool:
         """Says whether a debugger holds the thread.
@@ -140,20 +139,26 @@ class Watchdog:
 class RealWatchdog(Watchdog):
     """Watches a loop of asyncio's own, in real time.
 
-    It strikes only while the loop stands still: one that turns hears of its limit, and of Ctrl-C, itself.
-    Entered by the task that Ctrl-C cancels.
+    It strikes only while the loop stands still: one that turns is told of its limit, and hears Ctrl-C itself.
 
     Args:
         loop: the loop.
         limit_s: real seconds that the run may take.
         step_s: real seconds that one step may take.
+        overdue: called in the loop when the limit is reached.
         interrupted: says whether a person has pressed Ctrl-C.
     """
 
     def __init__(
-        self, loop: asyncio.AbstractEventLoop, limit_s: float, step_s: float, interrupted: Callable[[], bool]
+        self,
+        loop: asyncio.AbstractEventLoop,
+        limit_s: float,
+        step_s: float,
+        overdue: Callable[[], None],
+        interrupted: Callable[[], bool],
     ) -> None:
         super().__init__(loop, limit_s, step_s)
+        self._overdue = overdue
         self._interrupted = interrupted
         self._beats = 0
         self._timer: asyncio.TimerHandle | None = None
@@ -182,11 +187,15 @@ class RealWatchdog(Watchdog):
         return self._beats
 
     def _is_due(self, step: float, total: float) -> bool:
-        asked = total > self._limit_s or self._interrupted()
-        return step > self._step_s or (step > _STALL_S and asked)
+        return super()._is_due(step, total) or (step > _STALL_S and self._interrupted())
 
-    def _is_interrupted(self) -> bool:
-        return self._interrupted()
+    def _end(self, step: float) -> None:
+        if step <= min(_STALL_S, self._step_s):
+            self._loop.call_soon_threadsafe(self._overdue)
+        elif self._interrupted():
+            self._strike()
+        else:
+            super()._end(step)
 
     def _strike(self) -> None:
         super()._strike()

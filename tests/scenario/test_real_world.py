@@ -73,6 +73,17 @@ def test_no_process_is_left_however_the_story_ends(how: str, verdict: str, said:
     assert nodes(tmp_path) == []
 
 
+def test_time_in_a_debugger_does_not_count() -> None:
+    @scenario(checks=("fine",))
+    async def debugged(world: World) -> None:
+        """Stands at a prompt for a while, and goes on."""
+        exec(compile("import time; time.sleep(2.5)", "/usr/lib/python3/pdb.py", "exec"))
+        await asyncio.sleep(0.3)
+        world.check("fine", True)
+
+    assert run(debugged, world="grpc", limit_s=2).passed
+
+
 STORY = """
 import asyncio
 from services import echo
