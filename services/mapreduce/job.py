@@ -60,7 +60,6 @@ class Task:
     attempt: int = -1
     region_bytes: list[int] = field(default_factory=list)
     shunned: dict[Worker, None] = field(default_factory=dict)
-    attempts: int = 0
     failures: int = 0
 
 
@@ -140,7 +139,6 @@ class JobState:
         assert task.state is not State.COMPLETED
         attempt = self.executions  # unique in the job, and growing: the smallest is the oldest
         self.executions += 1
-        task.attempts += 1
         self._move(task, State.IN_PROGRESS)
         task.executions[attempt] = worker
         return task, attempt

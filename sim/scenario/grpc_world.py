@@ -89,7 +89,7 @@ class GrpcWorld(BaseWorld):
     async def _perform(self, folder: Path) -> None:
         async with Cluster.create(folder, system=self._plan.scenario.name) as cluster:
             self._cluster = cluster
-            self._cluster_faults = ClusterFaults(cluster)
+            self._cluster_faults = ClusterFaults(cluster, self.stream("faults"))
             loop, task = asyncio.get_running_loop(), asyncio.current_task()
             assert task is not None
             self._watchdog = RealWatchdog(

@@ -14,7 +14,7 @@ import msgspec
 
 from protos.trace import FaultEvent
 from sim import faults
-from sim.faults import KINDS, AnyFault, Fault
+from sim.faults import AnyFault, Fault, check_values, kind_of
 from sim.world.loop import nanoseconds
 from sim.world.network import Impairment
 from sim.world.rpc.world import lose_replies
@@ -185,15 +185,13 @@ class Faults:
     # What is refused
 
     def _check(self, fault: AnyFault) -> None:
-        kind = _kind(fault)
         machines = self._simulation.machines
-        names = fault.hosts()
-        for name in names:
+        for name in fault.hosts():
             if name not in machines:
-                raise ValueError(f"{kind}: there is no host {name!r} (there are: {', '.join(machines)})")
-        for field in ("host", "source", "target"):
-            if getattr(fault, field, "-") == "" and not isinstance(fault, faults.Delay | faults.Loss):
-                raise ValueError(f"{kind}: {field} must name a host")
+                raise ValueError(
+                    f"{kind_of(fault)}: there is no host {name!r} (there are: {', '.join(machines)})"
+                )
+        check_values(fault)
         match fault:
             case faults.Crash(host=host) if not machines[host].running:
                 raise ValueError(f"crash: {host} is down already")
@@ -201,20 +199,8 @@ class Faults:
                 raise ValueError(f"pause: {host} is down, and cannot be paused")
             case faults.LoseReply(host=host) if not machines[host].running:
                 raise ValueError(f"lose-reply: {host} is down, and replies to nothing")
-            case faults.Partition(groups=groups):
-                if len(groups) < 2:
-                    raise ValueError("partition: groups must be two or more")
-                twice = [name for name in dict.fromkeys(names) if names.count(name) > 1]
-                if twice:
-                    raise ValueError(f"partition: {twice[0]} is in two groups")
-            case faults.Cut(source=source, target=target) if source == target:
-                raise ValueError(f"cut: {source} cannot be cut off from itself")
             case _:
                 pass
-        for field, least, most, what in _RANGES.get(type(fault), ()):
-            value = getattr(fault, field)
-            if not least <= value <= most:
-                raise ValueError(f"{kind}: {field} is {value}, must be {what}")
         if isinstance(fault, faults.ClockDrift):
             total = sum(
                 other.rate
@@ -229,31 +215,7 @@ class Faults:
         if trace is not None:
             fields = {k: v for k, v in msgspec.to_builtins(fault).items() if k not in ("kind", "host")}
             now = self._simulation.now()
-            trace.write(FaultEvent(now, number, _kind(fault), phase, fault.hosts(), {**fields, **more}))
-
-
-_LEAST, _MOST = 1e-9, 1e9
-_FACTOR = (_LEAST, _MOST, "above 0, at most 1e9")
-_SECONDS = (-_MOST, _MOST, "between -1e9 and 1e9")
-_WAIT = (0.0, _MOST, "0 or more, at most 1e9")
-
-_RANGES: dict[type[Fault], tuple[tuple[str, float, float, str], ...]] = {
-    faults.Slow: (("cpu", *_FACTOR), ("disk", *_FACTOR)),
-    faults.SlowDisk: (("factor", *_FACTOR),),
-    faults.Delay: (("seconds", *_WAIT), ("jitter", *_WAIT)),
-    faults.Loss: (("rate", 0.0, 1.0, "between 0 and 1"),),
-    faults.LoseReply: (("count", 1, _MOST, "1 or more"),),
-    faults.ClockSkew: (("seconds", *_SECONDS),),
-    faults.ClockJump: (("seconds", *_SECONDS),),
-    faults.LyingMaster: (("seconds", *_SECONDS),),
-}
-"""Field, least, most, and how to say so. A comparison with nan is false, so nan is refused as well."""
-
-
-def _kind(fault: Fault) -> str:
-    tag = fault.__struct_config__.tag
-    assert tag in KINDS
-    return str(tag)
+            trace.write(FaultEvent(now, number, kind_of(fault), phase, fault.hosts(), {**fields, **more}))
 
 
 def _impairment(fault: AnyFault) -> Impairment | None:
