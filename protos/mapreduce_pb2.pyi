@@ -19,73 +19,133 @@ else:
 
 DESCRIPTOR: _descriptor.FileDescriptor
 
+class _Kind:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _KindEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Kind.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    MAP: _Kind.ValueType  # 0
+    REDUCE: _Kind.ValueType  # 1
+
+class Kind(_Kind, metaclass=_KindEnumTypeWrapper): ...
+
+MAP: Kind.ValueType  # 0
+REDUCE: Kind.ValueType  # 1
+Global___Kind: _TypeAlias = Kind  # noqa: Y015
+
 @_typing.final
-class Piece(_message.Message):
-    """A part of an input file; a split is a list of them, so that small files share a map task."""
+class Code(_message.Message):
+    """The user's code: by name ("module:Name", importable on every worker) or by value (cloudpickle)."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
-    PATH_FIELD_NUMBER: _builtins.int
-    OFFSET_FIELD_NUMBER: _builtins.int
-    SIZE_FIELD_NUMBER: _builtins.int
-    path: _builtins.str
-    offset: _builtins.int
-    size: _builtins.int
+    NAME_FIELD_NUMBER: _builtins.int
+    PICKLED_FIELD_NUMBER: _builtins.int
+    TITLE_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    pickled: _builtins.bytes
+    title: _builtins.str
+    """what people call the job"""
     def __init__(
         self,
         *,
-        path: _builtins.str = ...,
-        offset: _builtins.int = ...,
-        size: _builtins.int = ...,
+        name: _builtins.str = ...,
+        pickled: _builtins.bytes = ...,
+        title: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["offset", b"offset", "path", b"path", "size", b"size"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["name", b"name", "pickled", b"pickled", "title", b"title"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
-Global___Piece: _TypeAlias = Piece  # noqa: Y015
+Global___Code: _TypeAlias = Code  # noqa: Y015
 
 @_typing.final
 class Job(_message.Message):
-    """What the user asks for (3.1): the specification object."""
+    """The specification object (2.1): what the user asks for."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
-    MAPPER_FIELD_NUMBER: _builtins.int
-    REDUCER_FIELD_NUMBER: _builtins.int
-    COMBINER_FIELD_NUMBER: _builtins.int
-    INPUT_FIELD_NUMBER: _builtins.int
+    @_typing.final
+    class SettingsEntry(_message.Message):
+        DESCRIPTOR: _descriptor.Descriptor
+
+        KEY_FIELD_NUMBER: _builtins.int
+        VALUE_FIELD_NUMBER: _builtins.int
+        key: _builtins.str
+        value: _builtins.str
+        def __init__(
+            self,
+            *,
+            key: _builtins.str = ...,
+            value: _builtins.str = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "value", b"value"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+    ID_FIELD_NUMBER: _builtins.int
+    CODE_FIELD_NUMBER: _builtins.int
+    INPUTS_FIELD_NUMBER: _builtins.int
     OUTPUT_FIELD_NUMBER: _builtins.int
     REDUCES_FIELD_NUMBER: _builtins.int
     SPLIT_BYTES_FIELD_NUMBER: _builtins.int
-    mapper: _builtins.str
-    """"module:function": (key, value) -> iterable of (key, value)"""
-    reducer: _builtins.str
-    """"module:function": (key, values) -> iterable of values"""
-    combiner: _builtins.str
-    """as reducer, run on the map worker (4.3); "" for none"""
-    input: _builtins.str
-    """a folder or file of the file system"""
+    MEMORY_BYTES_FIELD_NUMBER: _builtins.int
+    MAX_ATTEMPTS_FIELD_NUMBER: _builtins.int
+    NO_BACKUPS_FIELD_NUMBER: _builtins.int
+    SKIP_BAD_RECORDS_FIELD_NUMBER: _builtins.int
+    TASK_TIMEOUT_S_FIELD_NUMBER: _builtins.int
+    SETTINGS_FIELD_NUMBER: _builtins.int
+    id: _builtins.str
+    """chosen by the client, unique: a Submit repeated after a lost reply starts nothing"""
     output: _builtins.str
     """a folder that does not exist yet"""
     reduces: _builtins.int
-    """R"""
+    """R; 0: a map-only job"""
     split_bytes: _builtins.int
+    memory_bytes: _builtins.int
+    """limit of a process that runs user code; 0: none"""
+    max_attempts: _builtins.int
+    """failures of a task before the job is given up; 0: the default, 4"""
+    no_backups: _builtins.bool
+    """without backup tasks (3.6)"""
+    skip_bad_records: _builtins.bool
+    """4.6"""
+    task_timeout_s: _builtins.float
+    """without progress; 0: the default"""
+    @_builtins.property
+    def code(self) -> Global___Code: ...
+    @_builtins.property
+    def inputs(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """files or folders of the file system"""
+
+    @_builtins.property
+    def settings(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
+        """read by user code, by input and output types, by modelled data"""
+
     def __init__(
         self,
         *,
-        mapper: _builtins.str = ...,
-        reducer: _builtins.str = ...,
-        combiner: _builtins.str = ...,
-        input: _builtins.str = ...,
+        id: _builtins.str = ...,
+        code: Global___Code | None = ...,
+        inputs: _abc.Iterable[_builtins.str] | None = ...,
         output: _builtins.str = ...,
         reduces: _builtins.int = ...,
         split_bytes: _builtins.int = ...,
+        memory_bytes: _builtins.int = ...,
+        max_attempts: _builtins.int = ...,
+        no_backups: _builtins.bool = ...,
+        skip_bad_records: _builtins.bool = ...,
+        task_timeout_s: _builtins.float = ...,
+        settings: _abc.Mapping[_builtins.str, _builtins.str] | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["code", b"code"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["combiner", b"combiner", "input", b"input", "mapper", b"mapper", "output", b"output", "reducer", b"reducer", "reduces", b"reduces", "split_bytes", b"split_bytes"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["code", b"code", "id", b"id", "inputs", b"inputs", "max_attempts", b"max_attempts", "memory_bytes", b"memory_bytes", "no_backups", b"no_backups", "output", b"output", "reduces", b"reduces", "settings", b"settings", "skip_bad_records", b"skip_bad_records", "split_bytes", b"split_bytes", "task_timeout_s", b"task_timeout_s"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -111,6 +171,666 @@ class JobId(_message.Message):
 Global___JobId: _TypeAlias = JobId  # noqa: Y015
 
 @_typing.final
+class Piece(_message.Message):
+    """A part of an input file; a split is a list of them, so that small files share a map task."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PATH_FIELD_NUMBER: _builtins.int
+    OFFSET_FIELD_NUMBER: _builtins.int
+    SIZE_FIELD_NUMBER: _builtins.int
+    path: _builtins.str
+    offset: _builtins.int
+    size: _builtins.int
+    """-1: the whole file, which cannot be cut (compressed)"""
+    def __init__(
+        self,
+        *,
+        path: _builtins.str = ...,
+        offset: _builtins.int = ...,
+        size: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["offset", b"offset", "path", b"path", "size", b"size"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Piece: _TypeAlias = Piece  # noqa: Y015
+
+@_typing.final
+class Task(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    JOB_FIELD_NUMBER: _builtins.int
+    KIND_FIELD_NUMBER: _builtins.int
+    NUMBER_FIELD_NUMBER: _builtins.int
+    ATTEMPT_FIELD_NUMBER: _builtins.int
+    SPLIT_FIELD_NUMBER: _builtins.int
+    MAPS_FIELD_NUMBER: _builtins.int
+    SKIP_FIELD_NUMBER: _builtins.int
+    job: _builtins.str
+    kind: Global___Kind.ValueType
+    number: _builtins.int
+    attempt: _builtins.int
+    """unique in the job, growing, also over restarts of the master"""
+    maps: _builtins.int
+    """M, for a reduce task"""
+    @_builtins.property
+    def split(self) -> _containers.RepeatedCompositeFieldContainer[Global___Piece]:
+        """of a map task"""
+
+    @_builtins.property
+    def skip(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
+        """records not to touch (4.6)"""
+
+    def __init__(
+        self,
+        *,
+        job: _builtins.str = ...,
+        kind: Global___Kind.ValueType = ...,
+        number: _builtins.int = ...,
+        attempt: _builtins.int = ...,
+        split: _abc.Iterable[Global___Piece] | None = ...,
+        maps: _builtins.int = ...,
+        skip: _abc.Iterable[_builtins.int] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["attempt", b"attempt", "job", b"job", "kind", b"kind", "maps", b"maps", "number", b"number", "skip", b"skip", "split", b"split"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Task: _TypeAlias = Task  # noqa: Y015
+
+@_typing.final
+class Tasks(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    TASKS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def tasks(self) -> _containers.RepeatedCompositeFieldContainer[Global___Task]: ...
+    def __init__(
+        self,
+        *,
+        tasks: _abc.Iterable[Global___Task] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["tasks", b"tasks"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Tasks: _TypeAlias = Tasks  # noqa: Y015
+
+@_typing.final
+class Counters(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    @_typing.final
+    class ValuesEntry(_message.Message):
+        DESCRIPTOR: _descriptor.Descriptor
+
+        KEY_FIELD_NUMBER: _builtins.int
+        VALUE_FIELD_NUMBER: _builtins.int
+        key: _builtins.str
+        value: _builtins.int
+        def __init__(
+            self,
+            *,
+            key: _builtins.str = ...,
+            value: _builtins.int = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "value", b"value"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+    VALUES_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def values(self) -> _containers.ScalarMap[_builtins.str, _builtins.int]: ...
+    def __init__(
+        self,
+        *,
+        values: _abc.Mapping[_builtins.str, _builtins.int] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["values", b"values"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Counters: _TypeAlias = Counters  # noqa: Y015
+
+@_typing.final
+class BadRecord(_message.Message):
+    """A record on which user code died or raised; number: its place in the task's input, from 0."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    KIND_FIELD_NUMBER: _builtins.int
+    TASK_FIELD_NUMBER: _builtins.int
+    NUMBER_FIELD_NUMBER: _builtins.int
+    WHERE_FIELD_NUMBER: _builtins.int
+    ERROR_FIELD_NUMBER: _builtins.int
+    kind: Global___Kind.ValueType
+    task: _builtins.int
+    number: _builtins.int
+    where: _builtins.str
+    """file and byte offset, or the key"""
+    error: _builtins.str
+    def __init__(
+        self,
+        *,
+        kind: Global___Kind.ValueType = ...,
+        task: _builtins.int = ...,
+        number: _builtins.int = ...,
+        where: _builtins.str = ...,
+        error: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["error", b"error", "kind", b"kind", "number", b"number", "task", b"task", "where", b"where"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___BadRecord: _TypeAlias = BadRecord  # noqa: Y015
+
+@_typing.final
+class Completion(_message.Message):
+    """The completion message (3.3). `worker` and `incarnation` say whose disk holds the regions."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    class _Failure:
+        ValueType = _typing.NewType("ValueType", _builtins.int)
+        V: _TypeAlias = ValueType  # noqa: Y015
+
+    class _FailureEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[Completion._Failure.ValueType], _builtins.type):
+        DESCRIPTOR: _descriptor.EnumDescriptor
+        NONE: Completion._Failure.ValueType  # 0
+        USER_CODE: Completion._Failure.ValueType  # 1
+        """raised, exited, was killed by a signal, or made no progress: counts against the task"""
+        WORKER: Completion._Failure.ValueType  # 2
+        """its disk, its memory, its network: counts against the worker"""
+        INPUT: Completion._Failure.ValueType  # 3
+        """an input file cannot be read: counts against the task"""
+
+    class Failure(_Failure, metaclass=_FailureEnumTypeWrapper): ...
+    NONE: Completion.Failure.ValueType  # 0
+    USER_CODE: Completion.Failure.ValueType  # 1
+    """raised, exited, was killed by a signal, or made no progress: counts against the task"""
+    WORKER: Completion.Failure.ValueType  # 2
+    """its disk, its memory, its network: counts against the worker"""
+    INPUT: Completion.Failure.ValueType  # 3
+    """an input file cannot be read: counts against the task"""
+
+    JOB_FIELD_NUMBER: _builtins.int
+    KIND_FIELD_NUMBER: _builtins.int
+    NUMBER_FIELD_NUMBER: _builtins.int
+    ATTEMPT_FIELD_NUMBER: _builtins.int
+    WORKER_FIELD_NUMBER: _builtins.int
+    INCARNATION_FIELD_NUMBER: _builtins.int
+    REGION_SIZES_FIELD_NUMBER: _builtins.int
+    FAILURE_FIELD_NUMBER: _builtins.int
+    ERROR_FIELD_NUMBER: _builtins.int
+    BAD_RECORD_FIELD_NUMBER: _builtins.int
+    COUNTERS_FIELD_NUMBER: _builtins.int
+    INPUT_BYTES_FIELD_NUMBER: _builtins.int
+    OUTPUT_BYTES_FIELD_NUMBER: _builtins.int
+    LOG_FIELD_NUMBER: _builtins.int
+    SKIPPED_FIELD_NUMBER: _builtins.int
+    job: _builtins.str
+    kind: Global___Kind.ValueType
+    number: _builtins.int
+    attempt: _builtins.int
+    worker: _builtins.str
+    incarnation: _builtins.int
+    region_sizes: _builtins.bytes
+    """of a map task: one byte a region, on the scale of services/mapreduce/sizes.py"""
+    failure: Global___Completion.Failure.ValueType
+    error: _builtins.str
+    input_bytes: _builtins.int
+    output_bytes: _builtins.int
+    """of a map task: all regions together"""
+    log: _builtins.str
+    """file on the worker's disk with the user code's stdout and stderr"""
+    @_builtins.property
+    def bad_record(self) -> Global___BadRecord: ...
+    @_builtins.property
+    def counters(self) -> Global___Counters:
+        """of this execution"""
+
+    @_builtins.property
+    def skipped(self) -> _containers.RepeatedCompositeFieldContainer[Global___BadRecord]: ...
+    def __init__(
+        self,
+        *,
+        job: _builtins.str = ...,
+        kind: Global___Kind.ValueType = ...,
+        number: _builtins.int = ...,
+        attempt: _builtins.int = ...,
+        worker: _builtins.str = ...,
+        incarnation: _builtins.int = ...,
+        region_sizes: _builtins.bytes = ...,
+        failure: Global___Completion.Failure.ValueType = ...,
+        error: _builtins.str = ...,
+        bad_record: Global___BadRecord | None = ...,
+        counters: Global___Counters | None = ...,
+        input_bytes: _builtins.int = ...,
+        output_bytes: _builtins.int = ...,
+        log: _builtins.str = ...,
+        skipped: _abc.Iterable[Global___BadRecord] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["bad_record", b"bad_record", "counters", b"counters"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["attempt", b"attempt", "bad_record", b"bad_record", "counters", b"counters", "error", b"error", "failure", b"failure", "incarnation", b"incarnation", "input_bytes", b"input_bytes", "job", b"job", "kind", b"kind", "log", b"log", "number", b"number", "output_bytes", b"output_bytes", "region_sizes", b"region_sizes", "skipped", b"skipped", "worker", b"worker"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Completion: _TypeAlias = Completion  # noqa: Y015
+
+@_typing.final
+class Completions(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    COMPLETIONS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def completions(self) -> _containers.RepeatedCompositeFieldContainer[Global___Completion]: ...
+    def __init__(
+        self,
+        *,
+        completions: _abc.Iterable[Global___Completion] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["completions", b"completions"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Completions: _TypeAlias = Completions  # noqa: Y015
+
+@_typing.final
+class Report(_message.Message):
+    """What an execution under way has done so far: piggybacked on ping replies (4.9)."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    JOB_FIELD_NUMBER: _builtins.int
+    KIND_FIELD_NUMBER: _builtins.int
+    NUMBER_FIELD_NUMBER: _builtins.int
+    ATTEMPT_FIELD_NUMBER: _builtins.int
+    PROGRESS_FIELD_NUMBER: _builtins.int
+    STATUS_FIELD_NUMBER: _builtins.int
+    COUNTERS_FIELD_NUMBER: _builtins.int
+    INPUT_BYTES_FIELD_NUMBER: _builtins.int
+    OUTPUT_BYTES_FIELD_NUMBER: _builtins.int
+    job: _builtins.str
+    kind: Global___Kind.ValueType
+    number: _builtins.int
+    attempt: _builtins.int
+    progress: _builtins.float
+    """0 to 1"""
+    status: _builtins.str
+    """the user code's own words"""
+    input_bytes: _builtins.int
+    output_bytes: _builtins.int
+    @_builtins.property
+    def counters(self) -> Global___Counters: ...
+    def __init__(
+        self,
+        *,
+        job: _builtins.str = ...,
+        kind: Global___Kind.ValueType = ...,
+        number: _builtins.int = ...,
+        attempt: _builtins.int = ...,
+        progress: _builtins.float = ...,
+        status: _builtins.str = ...,
+        counters: Global___Counters | None = ...,
+        input_bytes: _builtins.int = ...,
+        output_bytes: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["counters", b"counters"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["attempt", b"attempt", "counters", b"counters", "input_bytes", b"input_bytes", "job", b"job", "kind", b"kind", "number", b"number", "output_bytes", b"output_bytes", "progress", b"progress", "status", b"status"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Report: _TypeAlias = Report  # noqa: Y015
+
+@_typing.final
+class Registration(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    WORKER_FIELD_NUMBER: _builtins.int
+    INCARNATION_FIELD_NUMBER: _builtins.int
+    MAP_SLOTS_FIELD_NUMBER: _builtins.int
+    REDUCE_SLOTS_FIELD_NUMBER: _builtins.int
+    RACK_FIELD_NUMBER: _builtins.int
+    RUNNING_FIELD_NUMBER: _builtins.int
+    LEAVING_FIELD_NUMBER: _builtins.int
+    worker: _builtins.str
+    incarnation: _builtins.int
+    map_slots: _builtins.int
+    reduce_slots: _builtins.int
+    rack: _builtins.str
+    """for locality (3.4); "" when unknown"""
+    leaving: _builtins.bool
+    """gives no more work to it; its map outputs stay until it is gone"""
+    @_builtins.property
+    def running(self) -> _containers.RepeatedCompositeFieldContainer[Global___Report]:
+        """executions under way: a restarted master takes them over"""
+
+    def __init__(
+        self,
+        *,
+        worker: _builtins.str = ...,
+        incarnation: _builtins.int = ...,
+        map_slots: _builtins.int = ...,
+        reduce_slots: _builtins.int = ...,
+        rack: _builtins.str = ...,
+        running: _abc.Iterable[Global___Report] | None = ...,
+        leaving: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["incarnation", b"incarnation", "leaving", b"leaving", "map_slots", b"map_slots", "rack", b"rack", "reduce_slots", b"reduce_slots", "running", b"running", "worker", b"worker"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Registration: _TypeAlias = Registration  # noqa: Y015
+
+@_typing.final
+class Registered(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    MASTER_INCARNATION_FIELD_NUMBER: _builtins.int
+    master_incarnation: _builtins.int
+    def __init__(
+        self,
+        *,
+        master_incarnation: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["master_incarnation", b"master_incarnation"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Registered: _TypeAlias = Registered  # noqa: Y015
+
+@_typing.final
+class PingRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    MASTER_INCARNATION_FIELD_NUMBER: _builtins.int
+    master_incarnation: _builtins.int
+    def __init__(
+        self,
+        *,
+        master_incarnation: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["master_incarnation", b"master_incarnation"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___PingRequest: _TypeAlias = PingRequest  # noqa: Y015
+
+@_typing.final
+class Pong(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    WORKER_FIELD_NUMBER: _builtins.int
+    INCARNATION_FIELD_NUMBER: _builtins.int
+    RUNNING_FIELD_NUMBER: _builtins.int
+    worker: _builtins.str
+    incarnation: _builtins.int
+    @_builtins.property
+    def running(self) -> _containers.RepeatedCompositeFieldContainer[Global___Report]: ...
+    def __init__(
+        self,
+        *,
+        worker: _builtins.str = ...,
+        incarnation: _builtins.int = ...,
+        running: _abc.Iterable[Global___Report] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["incarnation", b"incarnation", "running", b"running", "worker", b"worker"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Pong: _TypeAlias = Pong  # noqa: Y015
+
+@_typing.final
+class LocationsRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    JOB_FIELD_NUMBER: _builtins.int
+    REDUCE_FIELD_NUMBER: _builtins.int
+    job: _builtins.str
+    reduce: _builtins.int
+    def __init__(
+        self,
+        *,
+        job: _builtins.str = ...,
+        reduce: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["job", b"job", "reduce", b"reduce"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___LocationsRequest: _TypeAlias = LocationsRequest  # noqa: Y015
+
+@_typing.final
+class Locations(_message.Message):
+    """Where map outputs lie now (3.1 step 4; again when one moves, 3.3). Columns, not records: entry i of each
+    belongs together. M * R entries cross the wire in a job, so they are packed.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    MAPS_FIELD_NUMBER: _builtins.int
+    WORKERS_FIELD_NUMBER: _builtins.int
+    ATTEMPTS_FIELD_NUMBER: _builtins.int
+    SIZES_FIELD_NUMBER: _builtins.int
+    NAMES_FIELD_NUMBER: _builtins.int
+    LOST_FIELD_NUMBER: _builtins.int
+    maps: _builtins.bytes
+    """uint32, little-endian"""
+    workers: _builtins.bytes
+    """uint32: index into `names`"""
+    attempts: _builtins.bytes
+    """uint64"""
+    sizes: _builtins.bytes
+    """one byte, on the scale of sizes.py: of this reduce task's region"""
+    @_builtins.property
+    def names(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """workers"""
+
+    @_builtins.property
+    def lost(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
+        """map tasks whose output is gone: not to be read any more (3.3)"""
+
+    def __init__(
+        self,
+        *,
+        maps: _builtins.bytes = ...,
+        workers: _builtins.bytes = ...,
+        attempts: _builtins.bytes = ...,
+        sizes: _builtins.bytes = ...,
+        names: _abc.Iterable[_builtins.str] | None = ...,
+        lost: _abc.Iterable[_builtins.int] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["attempts", b"attempts", "lost", b"lost", "maps", b"maps", "names", b"names", "sizes", b"sizes", "workers", b"workers"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Locations: _TypeAlias = Locations  # noqa: Y015
+
+@_typing.final
+class LostInput(_message.Message):
+    """A reduce worker could not read the output of a map task's execution."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    JOB_FIELD_NUMBER: _builtins.int
+    MAP_FIELD_NUMBER: _builtins.int
+    ATTEMPT_FIELD_NUMBER: _builtins.int
+    WORKER_FIELD_NUMBER: _builtins.int
+    REDUCE_FIELD_NUMBER: _builtins.int
+    MISSING_FIELD_NUMBER: _builtins.int
+    job: _builtins.str
+    map: _builtins.int
+    attempt: _builtins.int
+    worker: _builtins.str
+    """that could not be read from"""
+    reduce: _builtins.int
+    missing: _builtins.bool
+    """the worker answered, and has it not"""
+    def __init__(
+        self,
+        *,
+        job: _builtins.str = ...,
+        map: _builtins.int = ...,
+        attempt: _builtins.int = ...,
+        worker: _builtins.str = ...,
+        reduce: _builtins.int = ...,
+        missing: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["attempt", b"attempt", "job", b"job", "map", b"map", "missing", b"missing", "reduce", b"reduce", "worker", b"worker"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___LostInput: _TypeAlias = LostInput  # noqa: Y015
+
+@_typing.final
+class Regions(_message.Message):
+    """One region of several map outputs, all on the worker that is asked."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    JOB_FIELD_NUMBER: _builtins.int
+    REGION_FIELD_NUMBER: _builtins.int
+    MAPS_FIELD_NUMBER: _builtins.int
+    ATTEMPTS_FIELD_NUMBER: _builtins.int
+    job: _builtins.str
+    region: _builtins.int
+    @_builtins.property
+    def maps(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]: ...
+    @_builtins.property
+    def attempts(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]: ...
+    def __init__(
+        self,
+        *,
+        job: _builtins.str = ...,
+        region: _builtins.int = ...,
+        maps: _abc.Iterable[_builtins.int] | None = ...,
+        attempts: _abc.Iterable[_builtins.int] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["attempts", b"attempts", "job", b"job", "maps", b"maps", "region", b"region"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Regions: _TypeAlias = Regions  # noqa: Y015
+
+@_typing.final
+class Bytes(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    MAP_FIELD_NUMBER: _builtins.int
+    DATA_FIELD_NUMBER: _builtins.int
+    LAST_FIELD_NUMBER: _builtins.int
+    MISSING_FIELD_NUMBER: _builtins.int
+    map: _builtins.int
+    """whose output these bytes continue"""
+    data: _builtins.bytes
+    last: _builtins.bool
+    """the region is complete"""
+    missing: _builtins.bool
+    """this worker does not have it"""
+    def __init__(
+        self,
+        *,
+        map: _builtins.int = ...,
+        data: _builtins.bytes = ...,
+        last: _builtins.bool = ...,
+        missing: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["data", b"data", "last", b"last", "map", b"map", "missing", b"missing"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Bytes: _TypeAlias = Bytes  # noqa: Y015
+
+@_typing.final
+class LogRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    LOG_FIELD_NUMBER: _builtins.int
+    log: _builtins.str
+    def __init__(
+        self,
+        *,
+        log: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["log", b"log"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___LogRequest: _TypeAlias = LogRequest  # noqa: Y015
+
+@_typing.final
+class JobsRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    def __init__(
+        self,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___JobsRequest: _TypeAlias = JobsRequest  # noqa: Y015
+
+@_typing.final
+class JobList(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    JOBS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def jobs(self) -> _containers.RepeatedCompositeFieldContainer[Global___Progress]: ...
+    def __init__(
+        self,
+        *,
+        jobs: _abc.Iterable[Global___Progress] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["jobs", b"jobs"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___JobList: _TypeAlias = JobList  # noqa: Y015
+
+@_typing.final
 class Progress(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -123,301 +843,103 @@ class Progress(_message.Message):
         RUNNING: Progress._State.ValueType  # 0
         DONE: Progress._State.ValueType  # 1
         FAILED: Progress._State.ValueType  # 2
+        CANCELLED: Progress._State.ValueType  # 3
 
     class State(_State, metaclass=_StateEnumTypeWrapper): ...
     RUNNING: Progress.State.ValueType  # 0
     DONE: Progress.State.ValueType  # 1
     FAILED: Progress.State.ValueType  # 2
+    CANCELLED: Progress.State.ValueType  # 3
 
+    JOB_FIELD_NUMBER: _builtins.int
     STATE_FIELD_NUMBER: _builtins.int
     MAPS_FIELD_NUMBER: _builtins.int
     MAPS_COMPLETED_FIELD_NUMBER: _builtins.int
+    MAPS_RUNNING_FIELD_NUMBER: _builtins.int
     REDUCES_FIELD_NUMBER: _builtins.int
     REDUCES_COMPLETED_FIELD_NUMBER: _builtins.int
+    REDUCES_RUNNING_FIELD_NUMBER: _builtins.int
     EXECUTIONS_FIELD_NUMBER: _builtins.int
+    BACKUPS_FIELD_NUMBER: _builtins.int
+    WORKERS_FIELD_NUMBER: _builtins.int
+    FAILED_WORKERS_FIELD_NUMBER: _builtins.int
+    COUNTERS_FIELD_NUMBER: _builtins.int
+    INPUT_BYTES_FIELD_NUMBER: _builtins.int
+    TOTAL_INPUT_BYTES_FIELD_NUMBER: _builtins.int
+    INTERMEDIATE_BYTES_FIELD_NUMBER: _builtins.int
+    OUTPUT_BYTES_FIELD_NUMBER: _builtins.int
+    ELAPSED_S_FIELD_NUMBER: _builtins.int
+    MAP_PHASE_S_FIELD_NUMBER: _builtins.int
     ERROR_FIELD_NUMBER: _builtins.int
+    FAILED_LOG_FIELD_NUMBER: _builtins.int
+    SKIPPED_FIELD_NUMBER: _builtins.int
+    STATUS_PAGE_FIELD_NUMBER: _builtins.int
+    job: _builtins.str
     state: Global___Progress.State.ValueType
     maps: _builtins.int
     maps_completed: _builtins.int
+    maps_running: _builtins.int
     reduces: _builtins.int
     reduces_completed: _builtins.int
+    reduces_running: _builtins.int
     executions: _builtins.int
-    """attempts started, backup tasks and re-executions included"""
+    """started, backup tasks and re-executions included"""
+    backups: _builtins.int
+    workers: _builtins.int
+    input_bytes: _builtins.int
+    """read by maps: of successful executions, and those under way"""
+    total_input_bytes: _builtins.int
+    intermediate_bytes: _builtins.int
+    output_bytes: _builtins.int
+    elapsed_s: _builtins.float
+    map_phase_s: _builtins.float
+    """until the last map was completed"""
     error: _builtins.str
-    """when FAILED"""
+    """when FAILED: which task, which record, which log"""
+    failed_log: _builtins.bytes
+    """the end of the failing task's log"""
+    status_page: _builtins.str
+    """URL, or "" when there is none"""
+    @_builtins.property
+    def failed_workers(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
+    @_builtins.property
+    def counters(self) -> Global___Counters: ...
+    @_builtins.property
+    def skipped(self) -> _containers.RepeatedCompositeFieldContainer[Global___BadRecord]: ...
     def __init__(
         self,
         *,
+        job: _builtins.str = ...,
         state: Global___Progress.State.ValueType = ...,
         maps: _builtins.int = ...,
         maps_completed: _builtins.int = ...,
+        maps_running: _builtins.int = ...,
         reduces: _builtins.int = ...,
         reduces_completed: _builtins.int = ...,
+        reduces_running: _builtins.int = ...,
         executions: _builtins.int = ...,
+        backups: _builtins.int = ...,
+        workers: _builtins.int = ...,
+        failed_workers: _abc.Iterable[_builtins.str] | None = ...,
+        counters: Global___Counters | None = ...,
+        input_bytes: _builtins.int = ...,
+        total_input_bytes: _builtins.int = ...,
+        intermediate_bytes: _builtins.int = ...,
+        output_bytes: _builtins.int = ...,
+        elapsed_s: _builtins.float = ...,
+        map_phase_s: _builtins.float = ...,
         error: _builtins.str = ...,
+        failed_log: _builtins.bytes = ...,
+        skipped: _abc.Iterable[Global___BadRecord] | None = ...,
+        status_page: _builtins.str = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["counters", b"counters"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["error", b"error", "executions", b"executions", "maps", b"maps", "maps_completed", b"maps_completed", "reduces", b"reduces", "reduces_completed", b"reduces_completed", "state", b"state"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["backups", b"backups", "counters", b"counters", "elapsed_s", b"elapsed_s", "error", b"error", "executions", b"executions", "failed_log", b"failed_log", "failed_workers", b"failed_workers", "input_bytes", b"input_bytes", "intermediate_bytes", b"intermediate_bytes", "job", b"job", "map_phase_s", b"map_phase_s", "maps", b"maps", "maps_completed", b"maps_completed", "maps_running", b"maps_running", "output_bytes", b"output_bytes", "reduces", b"reduces", "reduces_completed", b"reduces_completed", "reduces_running", b"reduces_running", "skipped", b"skipped", "state", b"state", "status_page", b"status_page", "total_input_bytes", b"total_input_bytes", "workers", b"workers"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Progress: _TypeAlias = Progress  # noqa: Y015
-
-@_typing.final
-class Task(_message.Message):
-    DESCRIPTOR: _descriptor.Descriptor
-
-    class _Kind:
-        ValueType = _typing.NewType("ValueType", _builtins.int)
-        V: _TypeAlias = ValueType  # noqa: Y015
-
-    class _KindEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[Task._Kind.ValueType], _builtins.type):
-        DESCRIPTOR: _descriptor.EnumDescriptor
-        MAP: Task._Kind.ValueType  # 0
-        REDUCE: Task._Kind.ValueType  # 1
-
-    class Kind(_Kind, metaclass=_KindEnumTypeWrapper): ...
-    MAP: Task.Kind.ValueType  # 0
-    REDUCE: Task.Kind.ValueType  # 1
-
-    JOB_FIELD_NUMBER: _builtins.int
-    KIND_FIELD_NUMBER: _builtins.int
-    NUMBER_FIELD_NUMBER: _builtins.int
-    ATTEMPT_FIELD_NUMBER: _builtins.int
-    SPEC_FIELD_NUMBER: _builtins.int
-    SPLIT_FIELD_NUMBER: _builtins.int
-    MAPS_FIELD_NUMBER: _builtins.int
-    job: _builtins.str
-    kind: Global___Task.Kind.ValueType
-    number: _builtins.int
-    attempt: _builtins.int
-    """distinguishes the executions of one task"""
-    maps: _builtins.int
-    """M, for a reduce task"""
-    @_builtins.property
-    def spec(self) -> Global___Job: ...
-    @_builtins.property
-    def split(self) -> _containers.RepeatedCompositeFieldContainer[Global___Piece]:
-        """of a map task"""
-
-    def __init__(
-        self,
-        *,
-        job: _builtins.str = ...,
-        kind: Global___Task.Kind.ValueType = ...,
-        number: _builtins.int = ...,
-        attempt: _builtins.int = ...,
-        spec: Global___Job | None = ...,
-        split: _abc.Iterable[Global___Piece] | None = ...,
-        maps: _builtins.int = ...,
-    ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["spec", b"spec"]  # noqa: Y015
-    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["attempt", b"attempt", "job", b"job", "kind", b"kind", "maps", b"maps", "number", b"number", "spec", b"spec", "split", b"split"]  # noqa: Y015
-    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
-
-Global___Task: _TypeAlias = Task  # noqa: Y015
-
-@_typing.final
-class Completion(_message.Message):
-    """The completion message (3.3). `worker` and `incarnation` say whose disk holds the regions."""
-
-    DESCRIPTOR: _descriptor.Descriptor
-
-    JOB_FIELD_NUMBER: _builtins.int
-    KIND_FIELD_NUMBER: _builtins.int
-    NUMBER_FIELD_NUMBER: _builtins.int
-    ATTEMPT_FIELD_NUMBER: _builtins.int
-    WORKER_FIELD_NUMBER: _builtins.int
-    INCARNATION_FIELD_NUMBER: _builtins.int
-    REGION_BYTES_FIELD_NUMBER: _builtins.int
-    ERROR_FIELD_NUMBER: _builtins.int
-    job: _builtins.str
-    kind: Global___Task.Kind.ValueType
-    number: _builtins.int
-    attempt: _builtins.int
-    worker: _builtins.str
-    incarnation: _builtins.int
-    error: _builtins.str
-    """the attempt failed, and why"""
-    @_builtins.property
-    def region_bytes(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
-        """of a map task: the sizes of its R regions"""
-
-    def __init__(
-        self,
-        *,
-        job: _builtins.str = ...,
-        kind: Global___Task.Kind.ValueType = ...,
-        number: _builtins.int = ...,
-        attempt: _builtins.int = ...,
-        worker: _builtins.str = ...,
-        incarnation: _builtins.int = ...,
-        region_bytes: _abc.Iterable[_builtins.int] | None = ...,
-        error: _builtins.str = ...,
-    ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
-    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["attempt", b"attempt", "error", b"error", "incarnation", b"incarnation", "job", b"job", "kind", b"kind", "number", b"number", "region_bytes", b"region_bytes", "worker", b"worker"]  # noqa: Y015
-    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
-
-Global___Completion: _TypeAlias = Completion  # noqa: Y015
-
-@_typing.final
-class Registration(_message.Message):
-    DESCRIPTOR: _descriptor.Descriptor
-
-    WORKER_FIELD_NUMBER: _builtins.int
-    INCARNATION_FIELD_NUMBER: _builtins.int
-    MAP_SLOTS_FIELD_NUMBER: _builtins.int
-    REDUCE_SLOTS_FIELD_NUMBER: _builtins.int
-    worker: _builtins.str
-    incarnation: _builtins.int
-    map_slots: _builtins.int
-    reduce_slots: _builtins.int
-    def __init__(
-        self,
-        *,
-        worker: _builtins.str = ...,
-        incarnation: _builtins.int = ...,
-        map_slots: _builtins.int = ...,
-        reduce_slots: _builtins.int = ...,
-    ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
-    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["incarnation", b"incarnation", "map_slots", b"map_slots", "reduce_slots", b"reduce_slots", "worker", b"worker"]  # noqa: Y015
-    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
-
-Global___Registration: _TypeAlias = Registration  # noqa: Y015
-
-@_typing.final
-class Location(_message.Message):
-    """Where the output of a map task lies now (3.1 step 4; sent again when it moves, 3.3)."""
-
-    DESCRIPTOR: _descriptor.Descriptor
-
-    MAP_FIELD_NUMBER: _builtins.int
-    WORKER_FIELD_NUMBER: _builtins.int
-    ATTEMPT_FIELD_NUMBER: _builtins.int
-    map: _builtins.int
-    worker: _builtins.str
-    attempt: _builtins.int
-    def __init__(
-        self,
-        *,
-        map: _builtins.int = ...,
-        worker: _builtins.str = ...,
-        attempt: _builtins.int = ...,
-    ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
-    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["attempt", b"attempt", "map", b"map", "worker", b"worker"]  # noqa: Y015
-    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
-
-Global___Location: _TypeAlias = Location  # noqa: Y015
-
-@_typing.final
-class LostInput(_message.Message):
-    DESCRIPTOR: _descriptor.Descriptor
-
-    JOB_FIELD_NUMBER: _builtins.int
-    MAP_FIELD_NUMBER: _builtins.int
-    WORKER_FIELD_NUMBER: _builtins.int
-    ATTEMPT_FIELD_NUMBER: _builtins.int
-    job: _builtins.str
-    map: _builtins.int
-    worker: _builtins.str
-    """that could not be read from"""
-    attempt: _builtins.int
-    def __init__(
-        self,
-        *,
-        job: _builtins.str = ...,
-        map: _builtins.int = ...,
-        worker: _builtins.str = ...,
-        attempt: _builtins.int = ...,
-    ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
-    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["attempt", b"attempt", "job", b"job", "map", b"map", "worker", b"worker"]  # noqa: Y015
-    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
-
-Global___LostInput: _TypeAlias = LostInput  # noqa: Y015
-
-@_typing.final
-class Region(_message.Message):
-    DESCRIPTOR: _descriptor.Descriptor
-
-    JOB_FIELD_NUMBER: _builtins.int
-    MAP_FIELD_NUMBER: _builtins.int
-    ATTEMPT_FIELD_NUMBER: _builtins.int
-    REGION_FIELD_NUMBER: _builtins.int
-    job: _builtins.str
-    map: _builtins.int
-    attempt: _builtins.int
-    region: _builtins.int
-    def __init__(
-        self,
-        *,
-        job: _builtins.str = ...,
-        map: _builtins.int = ...,
-        attempt: _builtins.int = ...,
-        region: _builtins.int = ...,
-    ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
-    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["attempt", b"attempt", "job", b"job", "map", b"map", "region", b"region"]  # noqa: Y015
-    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
-
-Global___Region: _TypeAlias = Region  # noqa: Y015
-
-@_typing.final
-class Bytes(_message.Message):
-    DESCRIPTOR: _descriptor.Descriptor
-
-    DATA_FIELD_NUMBER: _builtins.int
-    data: _builtins.bytes
-    def __init__(
-        self,
-        *,
-        data: _builtins.bytes = ...,
-    ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
-    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["data", b"data"]  # noqa: Y015
-    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
-
-Global___Bytes: _TypeAlias = Bytes  # noqa: Y015
-
-@_typing.final
-class Pong(_message.Message):
-    DESCRIPTOR: _descriptor.Descriptor
-
-    WORKER_FIELD_NUMBER: _builtins.int
-    INCARNATION_FIELD_NUMBER: _builtins.int
-    worker: _builtins.str
-    incarnation: _builtins.int
-    def __init__(
-        self,
-        *,
-        worker: _builtins.str = ...,
-        incarnation: _builtins.int = ...,
-    ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
-    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["incarnation", b"incarnation", "worker", b"worker"]  # noqa: Y015
-    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
-
-Global___Pong: _TypeAlias = Pong  # noqa: Y015
 
 @_typing.final
 class Ack(_message.Message):

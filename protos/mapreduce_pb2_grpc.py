@@ -44,20 +44,35 @@ class MasterStub:
                 request_serializer=protos_dot_mapreduce__pb2.JobId.SerializeToString,
                 response_deserializer=protos_dot_mapreduce__pb2.Progress.FromString,
                 _registered_method=True)
+        self.Cancel = channel.unary_unary(
+                '/dsim.mapreduce.Master/Cancel',
+                request_serializer=protos_dot_mapreduce__pb2.JobId.SerializeToString,
+                response_deserializer=protos_dot_mapreduce__pb2.Ack.FromString,
+                _registered_method=True)
+        self.Jobs = channel.unary_unary(
+                '/dsim.mapreduce.Master/Jobs',
+                request_serializer=protos_dot_mapreduce__pb2.JobsRequest.SerializeToString,
+                response_deserializer=protos_dot_mapreduce__pb2.JobList.FromString,
+                _registered_method=True)
         self.Register = channel.unary_unary(
                 '/dsim.mapreduce.Master/Register',
                 request_serializer=protos_dot_mapreduce__pb2.Registration.SerializeToString,
-                response_deserializer=protos_dot_mapreduce__pb2.Ack.FromString,
+                response_deserializer=protos_dot_mapreduce__pb2.Registered.FromString,
+                _registered_method=True)
+        self.GetJob = channel.unary_unary(
+                '/dsim.mapreduce.Master/GetJob',
+                request_serializer=protos_dot_mapreduce__pb2.JobId.SerializeToString,
+                response_deserializer=protos_dot_mapreduce__pb2.Job.FromString,
                 _registered_method=True)
         self.Complete = channel.unary_unary(
                 '/dsim.mapreduce.Master/Complete',
-                request_serializer=protos_dot_mapreduce__pb2.Completion.SerializeToString,
+                request_serializer=protos_dot_mapreduce__pb2.Completions.SerializeToString,
                 response_deserializer=protos_dot_mapreduce__pb2.Ack.FromString,
                 _registered_method=True)
-        self.Locations = channel.unary_stream(
-                '/dsim.mapreduce.Master/Locations',
-                request_serializer=protos_dot_mapreduce__pb2.JobId.SerializeToString,
-                response_deserializer=protos_dot_mapreduce__pb2.Location.FromString,
+        self.Locate = channel.unary_stream(
+                '/dsim.mapreduce.Master/Locate',
+                request_serializer=protos_dot_mapreduce__pb2.LocationsRequest.SerializeToString,
+                response_deserializer=protos_dot_mapreduce__pb2.Locations.FromString,
                 _registered_method=True)
         self.ReportLostInput = channel.unary_unary(
                 '/dsim.mapreduce.Master/ReportLostInput',
@@ -82,9 +97,27 @@ class MasterServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def Cancel(self, request, context):
+        """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def Jobs(self, request, context):
+        """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def Register(self, request, context):
         """The workers' side.
         """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetJob(self, request, context):
+        """Missing associated documentation comment in .proto file."""
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
@@ -95,7 +128,7 @@ class MasterServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
-    def Locations(self, request, context):
+    def Locate(self, request, context):
         """Missing associated documentation comment in .proto file."""
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -120,20 +153,35 @@ def add_MasterServicer_to_server(servicer, server):
                     request_deserializer=protos_dot_mapreduce__pb2.JobId.FromString,
                     response_serializer=protos_dot_mapreduce__pb2.Progress.SerializeToString,
             ),
+            'Cancel': grpc.unary_unary_rpc_method_handler(
+                    servicer.Cancel,
+                    request_deserializer=protos_dot_mapreduce__pb2.JobId.FromString,
+                    response_serializer=protos_dot_mapreduce__pb2.Ack.SerializeToString,
+            ),
+            'Jobs': grpc.unary_unary_rpc_method_handler(
+                    servicer.Jobs,
+                    request_deserializer=protos_dot_mapreduce__pb2.JobsRequest.FromString,
+                    response_serializer=protos_dot_mapreduce__pb2.JobList.SerializeToString,
+            ),
             'Register': grpc.unary_unary_rpc_method_handler(
                     servicer.Register,
                     request_deserializer=protos_dot_mapreduce__pb2.Registration.FromString,
-                    response_serializer=protos_dot_mapreduce__pb2.Ack.SerializeToString,
+                    response_serializer=protos_dot_mapreduce__pb2.Registered.SerializeToString,
+            ),
+            'GetJob': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetJob,
+                    request_deserializer=protos_dot_mapreduce__pb2.JobId.FromString,
+                    response_serializer=protos_dot_mapreduce__pb2.Job.SerializeToString,
             ),
             'Complete': grpc.unary_unary_rpc_method_handler(
                     servicer.Complete,
-                    request_deserializer=protos_dot_mapreduce__pb2.Completion.FromString,
+                    request_deserializer=protos_dot_mapreduce__pb2.Completions.FromString,
                     response_serializer=protos_dot_mapreduce__pb2.Ack.SerializeToString,
             ),
-            'Locations': grpc.unary_stream_rpc_method_handler(
-                    servicer.Locations,
-                    request_deserializer=protos_dot_mapreduce__pb2.JobId.FromString,
-                    response_serializer=protos_dot_mapreduce__pb2.Location.SerializeToString,
+            'Locate': grpc.unary_stream_rpc_method_handler(
+                    servicer.Locate,
+                    request_deserializer=protos_dot_mapreduce__pb2.LocationsRequest.FromString,
+                    response_serializer=protos_dot_mapreduce__pb2.Locations.SerializeToString,
             ),
             'ReportLostInput': grpc.unary_unary_rpc_method_handler(
                     servicer.ReportLostInput,
@@ -206,6 +254,60 @@ class Master:
             _registered_method=True)
 
     @staticmethod
+    def Cancel(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/dsim.mapreduce.Master/Cancel',
+            protos_dot_mapreduce__pb2.JobId.SerializeToString,
+            protos_dot_mapreduce__pb2.Ack.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Jobs(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/dsim.mapreduce.Master/Jobs',
+            protos_dot_mapreduce__pb2.JobsRequest.SerializeToString,
+            protos_dot_mapreduce__pb2.JobList.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
     def Register(request,
             target,
             options=(),
@@ -221,7 +323,34 @@ class Master:
             target,
             '/dsim.mapreduce.Master/Register',
             protos_dot_mapreduce__pb2.Registration.SerializeToString,
-            protos_dot_mapreduce__pb2.Ack.FromString,
+            protos_dot_mapreduce__pb2.Registered.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetJob(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/dsim.mapreduce.Master/GetJob',
+            protos_dot_mapreduce__pb2.JobId.SerializeToString,
+            protos_dot_mapreduce__pb2.Job.FromString,
             options,
             channel_credentials,
             insecure,
@@ -247,7 +376,7 @@ class Master:
             request,
             target,
             '/dsim.mapreduce.Master/Complete',
-            protos_dot_mapreduce__pb2.Completion.SerializeToString,
+            protos_dot_mapreduce__pb2.Completions.SerializeToString,
             protos_dot_mapreduce__pb2.Ack.FromString,
             options,
             channel_credentials,
@@ -260,7 +389,7 @@ class Master:
             _registered_method=True)
 
     @staticmethod
-    def Locations(request,
+    def Locate(request,
             target,
             options=(),
             channel_credentials=None,
@@ -273,9 +402,9 @@ class Master:
         return grpc.experimental.unary_stream(
             request,
             target,
-            '/dsim.mapreduce.Master/Locations',
-            protos_dot_mapreduce__pb2.JobId.SerializeToString,
-            protos_dot_mapreduce__pb2.Location.FromString,
+            '/dsim.mapreduce.Master/Locate',
+            protos_dot_mapreduce__pb2.LocationsRequest.SerializeToString,
+            protos_dot_mapreduce__pb2.Locations.FromString,
             options,
             channel_credentials,
             insecure,
@@ -325,18 +454,33 @@ class WorkerStub:
         """
         self.Ping = channel.unary_unary(
                 '/dsim.mapreduce.Worker/Ping',
-                request_serializer=protos_dot_mapreduce__pb2.Ack.SerializeToString,
+                request_serializer=protos_dot_mapreduce__pb2.PingRequest.SerializeToString,
                 response_deserializer=protos_dot_mapreduce__pb2.Pong.FromString,
                 _registered_method=True)
         self.Assign = channel.unary_unary(
                 '/dsim.mapreduce.Worker/Assign',
-                request_serializer=protos_dot_mapreduce__pb2.Task.SerializeToString,
+                request_serializer=protos_dot_mapreduce__pb2.Tasks.SerializeToString,
+                response_deserializer=protos_dot_mapreduce__pb2.Ack.FromString,
+                _registered_method=True)
+        self.Withdraw = channel.unary_unary(
+                '/dsim.mapreduce.Worker/Withdraw',
+                request_serializer=protos_dot_mapreduce__pb2.Tasks.SerializeToString,
                 response_deserializer=protos_dot_mapreduce__pb2.Ack.FromString,
                 _registered_method=True)
         self.Fetch = channel.unary_stream(
                 '/dsim.mapreduce.Worker/Fetch',
-                request_serializer=protos_dot_mapreduce__pb2.Region.SerializeToString,
+                request_serializer=protos_dot_mapreduce__pb2.Regions.SerializeToString,
                 response_deserializer=protos_dot_mapreduce__pb2.Bytes.FromString,
+                _registered_method=True)
+        self.ReadLog = channel.unary_stream(
+                '/dsim.mapreduce.Worker/ReadLog',
+                request_serializer=protos_dot_mapreduce__pb2.LogRequest.SerializeToString,
+                response_deserializer=protos_dot_mapreduce__pb2.Bytes.FromString,
+                _registered_method=True)
+        self.Forget = channel.unary_unary(
+                '/dsim.mapreduce.Worker/Forget',
+                request_serializer=protos_dot_mapreduce__pb2.JobId.SerializeToString,
+                response_deserializer=protos_dot_mapreduce__pb2.Ack.FromString,
                 _registered_method=True)
 
 
@@ -355,8 +499,28 @@ class WorkerServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def Withdraw(self, request, context):
+        """Ends executions that are no longer wanted (the other finished first; the job is over).
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def Fetch(self, request, context):
         """A reduce worker pulls its region from the map worker's disk (3.1 step 5).
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ReadLog(self, request, context):
+        """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def Forget(self, request, context):
+        """The job is over: its intermediate files can go.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -367,18 +531,33 @@ def add_WorkerServicer_to_server(servicer, server):
     rpc_method_handlers = {
             'Ping': grpc.unary_unary_rpc_method_handler(
                     servicer.Ping,
-                    request_deserializer=protos_dot_mapreduce__pb2.Ack.FromString,
+                    request_deserializer=protos_dot_mapreduce__pb2.PingRequest.FromString,
                     response_serializer=protos_dot_mapreduce__pb2.Pong.SerializeToString,
             ),
             'Assign': grpc.unary_unary_rpc_method_handler(
                     servicer.Assign,
-                    request_deserializer=protos_dot_mapreduce__pb2.Task.FromString,
+                    request_deserializer=protos_dot_mapreduce__pb2.Tasks.FromString,
+                    response_serializer=protos_dot_mapreduce__pb2.Ack.SerializeToString,
+            ),
+            'Withdraw': grpc.unary_unary_rpc_method_handler(
+                    servicer.Withdraw,
+                    request_deserializer=protos_dot_mapreduce__pb2.Tasks.FromString,
                     response_serializer=protos_dot_mapreduce__pb2.Ack.SerializeToString,
             ),
             'Fetch': grpc.unary_stream_rpc_method_handler(
                     servicer.Fetch,
-                    request_deserializer=protos_dot_mapreduce__pb2.Region.FromString,
+                    request_deserializer=protos_dot_mapreduce__pb2.Regions.FromString,
                     response_serializer=protos_dot_mapreduce__pb2.Bytes.SerializeToString,
+            ),
+            'ReadLog': grpc.unary_stream_rpc_method_handler(
+                    servicer.ReadLog,
+                    request_deserializer=protos_dot_mapreduce__pb2.LogRequest.FromString,
+                    response_serializer=protos_dot_mapreduce__pb2.Bytes.SerializeToString,
+            ),
+            'Forget': grpc.unary_unary_rpc_method_handler(
+                    servicer.Forget,
+                    request_deserializer=protos_dot_mapreduce__pb2.JobId.FromString,
+                    response_serializer=protos_dot_mapreduce__pb2.Ack.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -406,7 +585,7 @@ class Worker:
             request,
             target,
             '/dsim.mapreduce.Worker/Ping',
-            protos_dot_mapreduce__pb2.Ack.SerializeToString,
+            protos_dot_mapreduce__pb2.PingRequest.SerializeToString,
             protos_dot_mapreduce__pb2.Pong.FromString,
             options,
             channel_credentials,
@@ -433,7 +612,34 @@ class Worker:
             request,
             target,
             '/dsim.mapreduce.Worker/Assign',
-            protos_dot_mapreduce__pb2.Task.SerializeToString,
+            protos_dot_mapreduce__pb2.Tasks.SerializeToString,
+            protos_dot_mapreduce__pb2.Ack.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Withdraw(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/dsim.mapreduce.Worker/Withdraw',
+            protos_dot_mapreduce__pb2.Tasks.SerializeToString,
             protos_dot_mapreduce__pb2.Ack.FromString,
             options,
             channel_credentials,
@@ -460,8 +666,62 @@ class Worker:
             request,
             target,
             '/dsim.mapreduce.Worker/Fetch',
-            protos_dot_mapreduce__pb2.Region.SerializeToString,
+            protos_dot_mapreduce__pb2.Regions.SerializeToString,
             protos_dot_mapreduce__pb2.Bytes.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ReadLog(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/dsim.mapreduce.Worker/ReadLog',
+            protos_dot_mapreduce__pb2.LogRequest.SerializeToString,
+            protos_dot_mapreduce__pb2.Bytes.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Forget(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/dsim.mapreduce.Worker/Forget',
+            protos_dot_mapreduce__pb2.JobId.SerializeToString,
+            protos_dot_mapreduce__pb2.Ack.FromString,
             options,
             channel_credentials,
             insecure,

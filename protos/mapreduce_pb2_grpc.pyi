@@ -34,10 +34,13 @@ class MasterStub:
     Submit: _grpc.UnaryUnaryMultiCallable[_mapreduce_pb2.Job, _mapreduce_pb2.JobId]
     """The user's side."""
     Watch: _grpc.UnaryStreamMultiCallable[_mapreduce_pb2.JobId, _mapreduce_pb2.Progress]
-    Register: _grpc.UnaryUnaryMultiCallable[_mapreduce_pb2.Registration, _mapreduce_pb2.Ack]
+    Cancel: _grpc.UnaryUnaryMultiCallable[_mapreduce_pb2.JobId, _mapreduce_pb2.Ack]
+    Jobs: _grpc.UnaryUnaryMultiCallable[_mapreduce_pb2.JobsRequest, _mapreduce_pb2.JobList]
+    Register: _grpc.UnaryUnaryMultiCallable[_mapreduce_pb2.Registration, _mapreduce_pb2.Registered]
     """The workers' side."""
-    Complete: _grpc.UnaryUnaryMultiCallable[_mapreduce_pb2.Completion, _mapreduce_pb2.Ack]
-    Locations: _grpc.UnaryStreamMultiCallable[_mapreduce_pb2.JobId, _mapreduce_pb2.Location]
+    GetJob: _grpc.UnaryUnaryMultiCallable[_mapreduce_pb2.JobId, _mapreduce_pb2.Job]
+    Complete: _grpc.UnaryUnaryMultiCallable[_mapreduce_pb2.Completions, _mapreduce_pb2.Ack]
+    Locate: _grpc.UnaryStreamMultiCallable[_mapreduce_pb2.LocationsRequest, _mapreduce_pb2.Locations]
     ReportLostInput: _grpc.UnaryUnaryMultiCallable[_mapreduce_pb2.LostInput, _mapreduce_pb2.Ack]
 
 @_typing.type_check_only
@@ -46,10 +49,13 @@ class MasterAsyncStub(MasterStub):
     Submit: _aio.UnaryUnaryMultiCallable[_mapreduce_pb2.Job, _mapreduce_pb2.JobId]  # type: ignore[assignment]
     """The user's side."""
     Watch: _aio.UnaryStreamMultiCallable[_mapreduce_pb2.JobId, _mapreduce_pb2.Progress]  # type: ignore[assignment]
-    Register: _aio.UnaryUnaryMultiCallable[_mapreduce_pb2.Registration, _mapreduce_pb2.Ack]  # type: ignore[assignment]
+    Cancel: _aio.UnaryUnaryMultiCallable[_mapreduce_pb2.JobId, _mapreduce_pb2.Ack]  # type: ignore[assignment]
+    Jobs: _aio.UnaryUnaryMultiCallable[_mapreduce_pb2.JobsRequest, _mapreduce_pb2.JobList]  # type: ignore[assignment]
+    Register: _aio.UnaryUnaryMultiCallable[_mapreduce_pb2.Registration, _mapreduce_pb2.Registered]  # type: ignore[assignment]
     """The workers' side."""
-    Complete: _aio.UnaryUnaryMultiCallable[_mapreduce_pb2.Completion, _mapreduce_pb2.Ack]  # type: ignore[assignment]
-    Locations: _aio.UnaryStreamMultiCallable[_mapreduce_pb2.JobId, _mapreduce_pb2.Location]  # type: ignore[assignment]
+    GetJob: _aio.UnaryUnaryMultiCallable[_mapreduce_pb2.JobId, _mapreduce_pb2.Job]  # type: ignore[assignment]
+    Complete: _aio.UnaryUnaryMultiCallable[_mapreduce_pb2.Completions, _mapreduce_pb2.Ack]  # type: ignore[assignment]
+    Locate: _aio.UnaryStreamMultiCallable[_mapreduce_pb2.LocationsRequest, _mapreduce_pb2.Locations]  # type: ignore[assignment]
     ReportLostInput: _aio.UnaryUnaryMultiCallable[_mapreduce_pb2.LostInput, _mapreduce_pb2.Ack]  # type: ignore[assignment]
 
 class MasterServicer(metaclass=_abc_1.ABCMeta):
@@ -69,26 +75,47 @@ class MasterServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_abc.Iterator[_mapreduce_pb2.Progress], _abc.AsyncIterator[_mapreduce_pb2.Progress]]: ...
 
     @_abc_1.abstractmethod
-    def Register(
+    def Cancel(
         self,
-        request: _mapreduce_pb2.Registration,
-        context: _ServicerContext,
-    ) -> _typing.Union[_mapreduce_pb2.Ack, _abc.Awaitable[_mapreduce_pb2.Ack]]:
-        """The workers' side."""
-
-    @_abc_1.abstractmethod
-    def Complete(
-        self,
-        request: _mapreduce_pb2.Completion,
+        request: _mapreduce_pb2.JobId,
         context: _ServicerContext,
     ) -> _typing.Union[_mapreduce_pb2.Ack, _abc.Awaitable[_mapreduce_pb2.Ack]]: ...
 
     @_abc_1.abstractmethod
-    def Locations(
+    def Jobs(
+        self,
+        request: _mapreduce_pb2.JobsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_mapreduce_pb2.JobList, _abc.Awaitable[_mapreduce_pb2.JobList]]: ...
+
+    @_abc_1.abstractmethod
+    def Register(
+        self,
+        request: _mapreduce_pb2.Registration,
+        context: _ServicerContext,
+    ) -> _typing.Union[_mapreduce_pb2.Registered, _abc.Awaitable[_mapreduce_pb2.Registered]]:
+        """The workers' side."""
+
+    @_abc_1.abstractmethod
+    def GetJob(
         self,
         request: _mapreduce_pb2.JobId,
         context: _ServicerContext,
-    ) -> _typing.Union[_abc.Iterator[_mapreduce_pb2.Location], _abc.AsyncIterator[_mapreduce_pb2.Location]]: ...
+    ) -> _typing.Union[_mapreduce_pb2.Job, _abc.Awaitable[_mapreduce_pb2.Job]]: ...
+
+    @_abc_1.abstractmethod
+    def Complete(
+        self,
+        request: _mapreduce_pb2.Completions,
+        context: _ServicerContext,
+    ) -> _typing.Union[_mapreduce_pb2.Ack, _abc.Awaitable[_mapreduce_pb2.Ack]]: ...
+
+    @_abc_1.abstractmethod
+    def Locate(
+        self,
+        request: _mapreduce_pb2.LocationsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_abc.Iterator[_mapreduce_pb2.Locations], _abc.AsyncIterator[_mapreduce_pb2.Locations]]: ...
 
     @_abc_1.abstractmethod
     def ReportLostInput(
@@ -104,40 +131,73 @@ class WorkerStub:
     def __new__(cls, channel: _grpc.Channel) -> _Self: ...
     @_typing.overload
     def __new__(cls, channel: _aio.Channel) -> WorkerAsyncStub: ...
-    Ping: _grpc.UnaryUnaryMultiCallable[_mapreduce_pb2.Ack, _mapreduce_pb2.Pong]
-    Assign: _grpc.UnaryUnaryMultiCallable[_mapreduce_pb2.Task, _mapreduce_pb2.Ack]
-    Fetch: _grpc.UnaryStreamMultiCallable[_mapreduce_pb2.Region, _mapreduce_pb2.Bytes]
+    Ping: _grpc.UnaryUnaryMultiCallable[_mapreduce_pb2.PingRequest, _mapreduce_pb2.Pong]
+    Assign: _grpc.UnaryUnaryMultiCallable[_mapreduce_pb2.Tasks, _mapreduce_pb2.Ack]
+    Withdraw: _grpc.UnaryUnaryMultiCallable[_mapreduce_pb2.Tasks, _mapreduce_pb2.Ack]
+    """Ends executions that are no longer wanted (the other finished first; the job is over)."""
+    Fetch: _grpc.UnaryStreamMultiCallable[_mapreduce_pb2.Regions, _mapreduce_pb2.Bytes]
     """A reduce worker pulls its region from the map worker's disk (3.1 step 5)."""
+    ReadLog: _grpc.UnaryStreamMultiCallable[_mapreduce_pb2.LogRequest, _mapreduce_pb2.Bytes]
+    Forget: _grpc.UnaryUnaryMultiCallable[_mapreduce_pb2.JobId, _mapreduce_pb2.Ack]
+    """The job is over: its intermediate files can go."""
 
 @_typing.type_check_only
 class WorkerAsyncStub(WorkerStub):
     def __init__(self, channel: _aio.Channel) -> None: ...
-    Ping: _aio.UnaryUnaryMultiCallable[_mapreduce_pb2.Ack, _mapreduce_pb2.Pong]  # type: ignore[assignment]
-    Assign: _aio.UnaryUnaryMultiCallable[_mapreduce_pb2.Task, _mapreduce_pb2.Ack]  # type: ignore[assignment]
-    Fetch: _aio.UnaryStreamMultiCallable[_mapreduce_pb2.Region, _mapreduce_pb2.Bytes]  # type: ignore[assignment]
+    Ping: _aio.UnaryUnaryMultiCallable[_mapreduce_pb2.PingRequest, _mapreduce_pb2.Pong]  # type: ignore[assignment]
+    Assign: _aio.UnaryUnaryMultiCallable[_mapreduce_pb2.Tasks, _mapreduce_pb2.Ack]  # type: ignore[assignment]
+    Withdraw: _aio.UnaryUnaryMultiCallable[_mapreduce_pb2.Tasks, _mapreduce_pb2.Ack]  # type: ignore[assignment]
+    """Ends executions that are no longer wanted (the other finished first; the job is over)."""
+    Fetch: _aio.UnaryStreamMultiCallable[_mapreduce_pb2.Regions, _mapreduce_pb2.Bytes]  # type: ignore[assignment]
     """A reduce worker pulls its region from the map worker's disk (3.1 step 5)."""
+    ReadLog: _aio.UnaryStreamMultiCallable[_mapreduce_pb2.LogRequest, _mapreduce_pb2.Bytes]  # type: ignore[assignment]
+    Forget: _aio.UnaryUnaryMultiCallable[_mapreduce_pb2.JobId, _mapreduce_pb2.Ack]  # type: ignore[assignment]
+    """The job is over: its intermediate files can go."""
 
 class WorkerServicer(metaclass=_abc_1.ABCMeta):
     @_abc_1.abstractmethod
     def Ping(
         self,
-        request: _mapreduce_pb2.Ack,
+        request: _mapreduce_pb2.PingRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_mapreduce_pb2.Pong, _abc.Awaitable[_mapreduce_pb2.Pong]]: ...
 
     @_abc_1.abstractmethod
     def Assign(
         self,
-        request: _mapreduce_pb2.Task,
+        request: _mapreduce_pb2.Tasks,
         context: _ServicerContext,
     ) -> _typing.Union[_mapreduce_pb2.Ack, _abc.Awaitable[_mapreduce_pb2.Ack]]: ...
 
     @_abc_1.abstractmethod
+    def Withdraw(
+        self,
+        request: _mapreduce_pb2.Tasks,
+        context: _ServicerContext,
+    ) -> _typing.Union[_mapreduce_pb2.Ack, _abc.Awaitable[_mapreduce_pb2.Ack]]:
+        """Ends executions that are no longer wanted (the other finished first; the job is over)."""
+
+    @_abc_1.abstractmethod
     def Fetch(
         self,
-        request: _mapreduce_pb2.Region,
+        request: _mapreduce_pb2.Regions,
         context: _ServicerContext,
     ) -> _typing.Union[_abc.Iterator[_mapreduce_pb2.Bytes], _abc.AsyncIterator[_mapreduce_pb2.Bytes]]:
         """A reduce worker pulls its region from the map worker's disk (3.1 step 5)."""
+
+    @_abc_1.abstractmethod
+    def ReadLog(
+        self,
+        request: _mapreduce_pb2.LogRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_abc.Iterator[_mapreduce_pb2.Bytes], _abc.AsyncIterator[_mapreduce_pb2.Bytes]]: ...
+
+    @_abc_1.abstractmethod
+    def Forget(
+        self,
+        request: _mapreduce_pb2.JobId,
+        context: _ServicerContext,
+    ) -> _typing.Union[_mapreduce_pb2.Ack, _abc.Awaitable[_mapreduce_pb2.Ack]]:
+        """The job is over: its intermediate files can go."""
 
 def add_WorkerServicer_to_server(servicer: WorkerServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

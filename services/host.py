@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
     import grpc
 
+    from services.child import Child
+
     Context: TypeAlias = grpc.aio.ServicerContext[Any, Any]
     """What a servicer's method gets beside its request (for annotations only)."""
 
@@ -191,6 +193,26 @@ class Host(Protocol):
             args: what it takes; must be picklable.
             cost: processor seconds that a simulated host charges; None leaves it to the cost
                 model. A real host takes the time that it takes.
+        """
+        ...
+
+    def child(
+        self,
+        *,
+        log: str = "",
+        memory: int | None = None,
+        heard: Callable[[Any], None] | None = None,
+        cost: Callable[[Any], float] | None = None,
+    ) -> Child:
+        """Returns a process apart for code that is not the service's own; see `services.child`.
+
+        Args:
+            log: a file on the host's disk that gets what the child's code writes to stdout and stderr
+                (appended; `Inside.log` switches it).
+            memory: bytes that the child may allocate; beyond, its code gets MemoryError.
+            heard: called with each object that the child's code tells.
+            cost: processor seconds that a simulated host charges for a call, from its result
+                (None: by the cost model). A real host takes the time that it takes.
         """
         ...
 

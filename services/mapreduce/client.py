@@ -9,7 +9,7 @@ import grpc
 
 from protos import mapreduce_pb2 as pb
 from protos import mapreduce_pb2_grpc as rpc
-from services.mapreduce.job import JobFailed
+from services.mapreduce.master.state import JobFailed
 
 if TYPE_CHECKING:
     from collections.abc import Callable

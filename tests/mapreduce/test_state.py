@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.mapreduce.job import JobFailed, JobState, Kind, State
+from services.mapreduce.master.state import JobFailed, JobState, Kind, State
 
 A, B, C = ("a", 0), ("b", 0), ("c", 0)
 

@@ -20,7 +20,7 @@ import grpc
 from protos import mapreduce_pb2 as pb
 from protos import mapreduce_pb2_grpc as rpc
 from services.files.client import FileSystem
-from services.mapreduce.job import JobFailed, JobState, Kind, State, Task, Worker
+from services.mapreduce.master.state import JobFailed, JobState, Kind, State, Task, Worker
 from services.mapreduce.records import plan_splits, user_function
 
 if TYPE_CHECKING:
