@@ -30,6 +30,7 @@ from sim.scenario.errors import InvalidInput, near, shown
 
 if TYPE_CHECKING:
     from protos.history import Operation
+    from protos.trace import TraceEvent
     from sim.scenario.api import World
 
 Story: TypeAlias = Callable[..., Coroutine[Any, Any, None]]
@@ -49,6 +50,32 @@ class Check(Protocol):
 
     def __call__(self, history: Sequence[Operation]) -> tuple[bool, str]:
         """Returns the verdict, and in words what it rests on."""
+        ...
+
+
+class Watcher(Protocol):
+    """What a `TraceCheck` is in one run."""
+
+    def see(self, events: Sequence[TraceEvent]) -> None:
+        """Takes the next events of the trace, in the order in which they were written."""
+        ...
+
+    def verdict(self) -> tuple[bool, str]:
+        """Returns the verdict, and in words what it rests on. Called once, when the run has ended."""
+        ...
+
+
+@runtime_checkable
+class TraceCheck(Protocol):
+    """A check over the whole trace, which it sees as it is written: it keeps only what it needs."""
+
+    @property
+    def name(self) -> str:
+        """Its name, unique among the checks of a scenario."""
+        ...
+
+    def begin(self) -> Watcher:
+        """A run begins."""
         ...
 
 
@@ -100,6 +127,7 @@ class Scenario:
         description: the first line of the docstring.
         checks: the names of its checks, in the order of declaration.
         history_checks: those of them that are made over the history after the run.
+        trace_checks: those that watch the trace.
         plots: the kinds of pictures that a run draws.
         hardware: called with the `Simulation` before the story begins, to lay out its network, disks
             and processors; a real world ignores it.
@@ -111,7 +139,7 @@ class Scenario:
     def __init__(
         self,
         story: Story,
-        checks: Sequence[str | Check],
+        checks: Sequence[str | Check | TraceCheck],
         plots: Sequence[str],
         hardware: Callable[[Any], None] | None,
         limit_s: float,
@@ -132,7 +160,8 @@ class Scenario:
         self.name = _name(story.__module__, self.file, story.__name__)
         self.description = _first_line(story)
         self.checks = tuple(check if isinstance(check, str) else check.name for check in checks)
-        self.history_checks = tuple(check for check in checks if not isinstance(check, str))
+        self.history_checks = tuple(check for check in checks if isinstance(check, Check))
+        self.trace_checks = tuple(check for check in checks if isinstance(check, TraceCheck))
         self.plots = tuple(plots)
         self.hardware = hardware
         self.limit_s = limit_s
@@ -205,7 +234,7 @@ class Scenario:
 
 def scenario(
     *,
-    checks: Sequence[str | Check],
+    checks: Sequence[str | Check | TraceCheck],
     plots: Sequence[str] = ("spacetime",),
     hardware: Callable[[Any], None] | None = None,
     limit_s: float = VIRTUAL_LIMIT_S,
@@ -214,8 +243,8 @@ def scenario(
 
     Args:
         checks: what must hold: names that the story reports with `world.check`, and objects
-            with a `name` that judge the history when the run has ended. One that is never reached
-            counts as failed.
+            with a `name` that judge the history when the run has ended (`Check`), or watch the trace
+            (`TraceCheck`). One that is never reached counts as failed.
         plots: the kinds of pictures that a run draws.
         hardware: called with the `Simulation` before the story begins.
         limit_s: virtual seconds after which the run is ended.

@@ -24,6 +24,8 @@ class Records:
 
     Args:
         folder: where to; None keeps nothing but digests and counts.
+        keep_history: see `operations`.
+        watch_trace: called with each batch of trace events.
 
     Attributes:
         trace, history: the two streams.
@@ -32,7 +34,13 @@ class Records:
         operations: the history in memory, kept only where `keep_history`.
     """
 
-    def __init__(self, folder: Path | None, *, keep_history: bool) -> None:
+    def __init__(
+        self,
+        folder: Path | None,
+        *,
+        keep_history: bool,
+        watch_trace: Callable[[list[Any]], None] | None = None,
+    ) -> None:
         self.folder = folder
         self.failed: OSError | None = None
         self.unfit = ""
@@ -41,7 +49,7 @@ class Records:
         self.has_played = False
         keep = self.operations.extend if keep_history else None
         try:
-            self.trace = _GuardedRecorder(self, folder / TRACE if folder else None)
+            self.trace = _GuardedRecorder(self, folder / TRACE if folder else None, watch_trace)
             self.history = _GuardedRecorder(self, folder / HISTORY if folder else None, keep)
         except OSError as exc:
             assert folder is not None

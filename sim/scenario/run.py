@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import threading
 import time
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -121,7 +122,12 @@ def _run(plan: Plan, folder: RunFolder | None, studio: Studio | None, progress: 
 
 def _told(plan: Plan, folder: Path | None, progress: Progress | None) -> Summary:
     """Tells the story in its world, and judges it."""
-    records = Records(folder, keep_history=bool(plan.scenario.history_checks))
+    watchers = _Watchers(plan.scenario)
+    records = Records(
+        folder,
+        keep_history=bool(plan.scenario.history_checks),
+        watch_trace=watchers.see if watchers.watchers else None,
+    )
     world = _world(plan, records)
     records.abort = world.abort
     why = error = ""
@@ -147,7 +153,7 @@ def _told(plan: Plan, folder: Path | None, progress: Progress | None) -> Summary
             f"\n\nThe program on {failure.host} had failed: {failure.error}\n{failure.detail}"
             for failure in world.failures()
         )
-    checks, failed = _judge(plan.scenario, world, records.operations)
+    checks, failed = _judge(plan.scenario, world, records.operations, watchers)
     if failed is not None and not error:
         why, error = reason(failed), describe(failed, plan.scenario.file)
     verdict: Verdict = "error" if error else "pass" if all(check.ok for check in checks) else "fail"
@@ -207,19 +213,39 @@ def _world(plan: Plan, records: Records) -> BaseWorld:
     return GrpcWorld(plan, records)
 
 
+class _Watchers:
+    """The checks that watch a run's trace."""
+
+    def __init__(self, scenario: Scenario) -> None:
+        self.watchers = {check.name: check.begin() for check in scenario.trace_checks}
+        self.failed: Exception | None = None
+
+    def see(self, events: list[Any]) -> None:
+        """Takes the next events. What a check raises must not surface in whoever wrote the event."""
+        try:
+            for watcher in self.watchers.values():
+                watcher.see(events)
+        except Exception as exc:
+            self.failed = self.failed or exc
+
+
 def _judge(
-    scenario: Scenario, world: BaseWorld, history: list[Operation]
+    scenario: Scenario, world: BaseWorld, history: list[Operation], watchers: _Watchers
 ) -> tuple[list[CheckResult], Exception | None]:
     """Returns the verdict of every check, in order of declaration, and what a check raised."""
     results: dict[str, CheckResult | None] = dict(world.results)
-    failed: Exception | None = None
-    for check in scenario.history_checks:
+    failed = watchers.failed
+    verdicts: dict[str, Callable[[], tuple[bool, str]]] = {
+        check.name: partial(check, history) for check in scenario.history_checks
+    }
+    verdicts |= {name: watcher.verdict for name, watcher in watchers.watchers.items()}
+    for name, verdict in verdicts.items():
         try:
-            ok, detail = check(history)
+            ok, detail = verdict()
         except Exception as exc:
             failed = failed or exc
         else:
-            results[check.name] = CheckResult(check.name, bool(ok), detail)
+            results[name] = CheckResult(name, bool(ok), detail)
     return [result or CheckResult(name, False, "never reached") for name, result in results.items()], failed
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from protos.history import Operation
+from protos.trace import Note, TraceEvent
 from services.host import Host
 from sim import InvalidInput, Summary, World, run, scenario
 from sim.faults import Action, Crash, Isolate, Pause, Slow, read_schedule
@@ -171,6 +172,49 @@ async def ends(world: World, *, how: str = "well") -> None:
         await world.play([])
         await world.play([])
     world.check("fine", True)
+
+
+class Ticked:
+    """The clock ticked so often: seen in the trace."""
+
+    name = "as often"
+
+    def __init__(self, times: int) -> None:
+        self.times = times
+
+    def begin(self) -> "Ticking":
+        return Ticking(self.times)
+
+
+class Ticking:
+    def __init__(self, times: int) -> None:
+        self.times = times
+        self.seen = 0
+
+    def see(self, events: Sequence[TraceEvent]) -> None:
+        self.seen += sum(isinstance(event, Note) and event.name == "tick" for event in events)
+        if self.times < 0:
+            raise ValueError("no such number")
+
+    def verdict(self) -> tuple[bool, str]:
+        return self.seen == self.times, f"{self.seen} ticks"
+
+
+@pytest.mark.parametrize(("times", "ends"), [(3, "pass"), (4, "fail"), (-1, "error")])
+@pytest.mark.parametrize("kept", [True, False])
+def test_a_check_may_watch_the_trace(times: int, ends: str, kept: bool, tmp_path: Path) -> None:
+    @scenario(checks=(Ticked(times),))
+    async def watched(world: World) -> None:
+        """A host ticks, and the trace tells."""
+        await world.start("clock", ticker)
+        await asyncio.sleep(4)
+
+    for _ in range(2):  # each run counts anew
+        summary = run(watched, out=tmp_path / str(len(list(tmp_path.iterdir()))) if kept else None)
+        assert summary.verdict == ends
+        assert (
+            "no such number" in summary.reason if ends == "error" else summary.checks[0].detail == "3 ticks"
+        )
 
 
 @pytest.mark.parametrize(
