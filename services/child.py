@@ -89,6 +89,10 @@ class Inside(Protocol):
         """Sends the parent a picklable object, in order, before the call's result."""
         ...
 
+    def clock(self) -> float:
+        """Returns seconds, to tell things now and then; in the simulated world it stands still in a call."""
+        ...
+
 
 class Child(Protocol):
     """The parent's side of a child."""
