@@ -29,6 +29,7 @@ class Order(Struct, frozen=True, kw_only=True):
         code: (name, pickled), as in `protos.mapreduce.Code`; loaded once a process.
         number, attempt: of the task.
         reduces: R; 0 in a map-only job, whose maps write final output.
+        maps: M, as far as the task knows; 0: it does not.
         split: of a map task.
         segments: of a reduce task: files on the host's disk, each a concatenation of whole regions (see
             `tasks/segment.py`), in no order.
@@ -44,6 +45,7 @@ class Order(Struct, frozen=True, kw_only=True):
     number: int
     attempt: int
     reduces: int
+    maps: int = 0
     split: tuple[Range, ...] = ()
     segments: tuple[str, ...] = ()
     output: str = ""
