@@ -1,0 +1,338 @@
+"""Streaming: any executables as mapper, combiner and reducer, with the contract of Hadoop Streaming.
+
+A mapper reads lines on stdin and writes lines on stdout; up to its first tab a line is the key (without
+one, all of it), and the reducer reads them sorted by key. They are bytes to us from end to end (see
+`line_runs.py`). A mapper is started once for each file in the split, so that `mapreduce_map_input_file`
+says the truth.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import gzip
+import os
+import time
+import zlib
+from typing import TYPE_CHECKING
+
+from services.mapreduce.tasks import line_runs
+from services.mapreduce.tasks.executable import Reporter, pipe
+from services.mapreduce.tasks.hadoop import environment
+from services.mapreduce.tasks.line_runs import Lines
+from services.mapreduce.tasks.order import Done, InputError, Progress
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator
+    from typing import BinaryIO
+
+    from services.child import Inside, Storage
+    from services.files.api import Range
+    from services.mapreduce.tasks.line_runs import Run
+    from services.mapreduce.tasks.order import Order
+
+NAME = "streaming"
+MAPPER, COMBINER, REDUCER, FOLDER = (f"{NAME}.{what}" for what in ("mapper", "combiner", "reducer", "folder"))
+"""Settings: commands for `/bin/sh -c`, and the folder to run them in."""
+
+SHARE = 0.4  # of the process's memory that lines may take
+WITHOUT_LIMIT = 256 << 20  # bytes that they may take when the process has no limit
+COMBINE_AGAIN = 3  # spills, as in Hadoop
+_TELL_EVERY = 0.5  # seconds
+
+
+def run_map(inside: Inside, order: Order, view: Storage) -> Done:
+    """Runs a map task; see `order.py`."""
+    task = _Task(inside, order, "mapper")
+    task.total_bytes = sum(max(0, piece.size) for piece in order.split)
+    if not order.reduces:
+        with task.writing_part(view) as (file, outputs):
+            for piece in order.split:
+                task.execute("mapper", task.reading(view, piece), file.write, piece)
+        return task.done(outputs[-1][0], outputs=outputs)
+    spills = _Spills(task)
+    for piece in order.split:
+        task.execute("mapper", task.reading(view, piece), spills.add, piece)
+        spills.lines.end()
+    path, offsets = spills.end()
+    return task.done(path, offsets=offsets)
+
+
+def run_reduce(inside: Inside, order: Order, view: Storage) -> Done:
+    """Runs a reduce task; see `order.py`."""
+    task = _Task(inside, order, "reducer")
+    with contextlib.ExitStack() as files:
+        runs: list[Run] = []
+        for path in order.segments:
+            file = files.enter_context(inside.disk.open(path, buffering=0))
+            runs += line_runs.runs_of(file, 0, inside.disk.size(path))
+        task.total_bytes = sum(run.size for run in runs)
+        merged = _merged(task, runs, files)
+        with task.writing_part(view) as (output, outputs):
+            task.execute("reducer", task.counting(merged), output.write)
+    return task.done(outputs[-1][0], outputs=outputs)
+
+
+class _Task:
+    """A task under way: its executables, its counters, what it tells."""
+
+    def __init__(self, inside: Inside, order: Order, what: str) -> None:
+        self.disk = inside.disk
+        self.order = order
+        self.memory = int(order.memory_bytes * SHARE) or WITHOUT_LIMIT
+        self.total_bytes = 0
+        self._what = what
+        self._inside = inside
+        self._reporter = Reporter()
+        self._input_bytes = self._output_bytes = self._records_in = self._records_out = 0
+        self._told_at = 0.0
+        self._told: Progress | None = None
+        if order.log:
+            inside.log(order.log)
+
+    def execute(
+        self,
+        what: str,
+        source: Iterable[bytes],
+        sink: Callable[[bytes], object],
+        piece: Range | None = None,
+    ) -> None:
+        """Runs the mapper, combiner or reducer; a last line without an end gets one."""
+        folder = self.order.settings.get(FOLDER) or os.getcwd()
+        variables = {
+            **os.environ,
+            **environment(self.order, piece, is_map=self._what == "mapper"),
+            "PATH": f"{os.environ.get('PATH', os.defpath)}:{folder}",
+        }
+        open_line = False
+
+        def take(block: bytes) -> None:
+            nonlocal open_line
+            open_line = not block.endswith(b"\n")
+            if what == self._what:
+                self._output_bytes += len(block)
+                self._records_out += block.count(b"\n")
+            sink(block)
+
+        command = self.order.settings[f"{NAME}.{what}"]
+        pipe(
+            what,
+            command,
+            source,
+            take,
+            environment=variables,
+            folder=folder,
+            reporter=self._reporter,
+            tick=self._tell,
+        )
+        if open_line:
+            take(b"\n")
+
+    def reading(self, view: Storage, piece: Range) -> Iterator[bytes]:
+        """Yields the lines that begin in a piece of the input, in blocks."""
+        for block in line_blocks(view, piece):
+            yield block
+            self._input_bytes += len(block)
+            self._records_in += block.count(b"\n")
+
+    def counting(self, blocks: Iterable[tuple[bytes, int]]) -> Iterator[bytes]:
+        """Yields a reducer's input."""
+        for block, lines in blocks:
+            yield block
+            self._input_bytes += len(block)
+            self._records_in += lines
+
+    @contextlib.contextmanager
+    def writing_part(self, view: Storage) -> Iterator[tuple[BinaryIO, list[tuple[str, str]]]]:
+        """Opens the task's output file, and gives with it its temporary and final name."""
+        final = f"{self.order.output}/part-{self.order.number:05d}"
+        temporary = f"{self.order.output}/.temporary/part-{self.order.number:05d}.{self.order.attempt}"
+        with view.open(temporary, "wb") as file:
+            yield file, [(temporary, final)]
+
+    def done(
+        self, path: str, offsets: list[int] | None = None, outputs: list[tuple[str, str]] | None = None
+    ) -> Done:
+        """Returns what the task has done."""
+        return Done(
+            path=path,
+            offsets=offsets or [],
+            outputs=outputs or [],
+            counters=self._counters(),
+            input_bytes=self._input_bytes,
+            output_bytes=self._output_bytes,
+            records_in=self._records_in,
+            records_out=self._records_out,
+        )
+
+    def _counters(self) -> dict[str, int]:
+        kind = self._what.removesuffix("per").removesuffix("r")
+        return {
+            f"{kind}_input_records": self._records_in,
+            f"{kind}_output_records": self._records_out,
+            **self._reporter.counters,
+        }
+
+    def _tell(self) -> None:
+        """Tells the parent how far this is, about twice a second, when something has moved."""
+        now = time.monotonic()
+        if now - self._told_at < _TELL_EVERY:
+            return
+        self._told_at = now
+        fraction = min(1.0, self._input_bytes / self.total_bytes) if self.total_bytes else 0.0
+        progress = Progress(
+            fraction, self._reporter.status, self._counters(), self._input_bytes, self._output_bytes
+        )
+        if progress != self._told:
+            self._told = progress
+            self._inside.tell(progress)
+
+
+class _Spills:
+    """A map task's output: collected up to the memory it may use, partitioned, sorted, combined, written."""
+
+    def __init__(self, task: _Task) -> None:
+        self.lines = Lines()
+        self._task = task
+        self._path = f"{task.order.job}/map-{task.order.number:05d}.{task.order.attempt}"
+        self._combine = bool(task.order.settings.get(COMBINER))
+        self._spills: list[tuple[str, list[int]]] = []
+
+    def add(self, block: bytes) -> None:
+        """Takes output of the mapper."""
+        self.lines.add(block)
+        if self.lines.memory > self._task.memory and self.lines.lines:
+            self._spill(f"{self._path}.spill{len(self._spills)}")
+
+    def end(self) -> tuple[str, list[int]]:
+        """Writes the file of R regions, and returns its name and their offsets."""
+        if self._spills:
+            if self.lines.lines:
+                self._spill(f"{self._path}.spill{len(self._spills)}")
+            offsets = self._merge(f"{self._path}.new")
+        else:
+            offsets = self._spill(f"{self._path}.new")
+        self._task.disk.rename(f"{self._path}.new", self._path)
+        return self._path, offsets
+
+    def _spill(self, path: str) -> list[int]:
+        plain, offsets = self.lines.plain, [0]
+        with self._task.disk.open(path, "wb") as file:
+            for lines in partition(self.lines.take(), self._task.order.reduces):
+                line_runs.sort(lines, plain)
+                if self._combine and lines:
+                    lines, plain_now = self._combined(line_runs.blocks(lines))
+                else:
+                    plain_now = plain
+                size = line_runs.write_lines(file, lines)
+                offsets.append(offsets[-1] + line_runs.end_run(file, size, plain_now))
+        self._spills.append((path, offsets))
+        return offsets
+
+    def _merge(self, path: str) -> list[int]:
+        again = self._combine and len(self._spills) >= COMBINE_AGAIN
+        offsets = [0]
+        with contextlib.ExitStack() as files:
+            spills = [
+                (files.enter_context(self._task.disk.open(name, buffering=0)), ends)
+                for name, ends in self._spills
+            ]
+            file = files.enter_context(self._task.disk.open(path, "wb"))
+            for region in range(self._task.order.reduces):
+                runs = [
+                    run
+                    for spill, ends in spills
+                    for run in line_runs.runs_of(spill, ends[region], ends[region + 1])
+                ]
+                merged = _merged(self._task, runs, files)
+                if again and runs:
+                    lines, plain = self._combined(block for block, _ in merged)
+                    size = line_runs.write_lines(file, lines)
+                else:
+                    plain = all(run.plain for run in runs)
+                    size = line_runs.write_blocks(file, merged)
+                offsets.append(offsets[-1] + line_runs.end_run(file, size, plain))
+        for name, _ in self._spills:
+            self._task.disk.remove(name)
+        return offsets
+
+    def _combined(self, source: Iterable[bytes]) -> tuple[list[bytes], bool]:
+        """Returns what the combiner makes of a region's lines, sorted, and whether their order is plain."""
+        output = Lines()
+        self._task.execute("combiner", source, output.add)
+        output.end()
+        lines = output.take()
+        line_runs.sort(lines, output.plain)
+        return lines, output.plain
+
+
+def partition(lines: list[bytes], reduces: int) -> list[list[bytes]]:
+    """Returns the lines of each region."""
+    if reduces == 1:
+        return [lines]
+    regions: list[list[bytes]] = [[] for _ in range(reduces)]
+    append = [region.append for region in regions]
+    for line in lines:
+        append[zlib.crc32(line.partition(b"\t")[0]) % reduces](line)
+    return regions
+
+
+def _merged(task: _Task, runs: list[Run], files: contextlib.ExitStack) -> Iterator[tuple[bytes, int]]:
+    """Merges runs; while they are too many for the memory, the shortest into one on the disk."""
+    most = line_runs.fan_in(task.memory)
+    while len(runs) > most:
+        path = f"{task.order.job}/merge-{task.order.number:05d}.{task.order.attempt}"
+        runs.sort(key=lambda run: run.size)
+        some, runs = runs[:most], runs[most:]
+        file = files.enter_context(task.disk.open(path, "w+b"))
+        task.disk.remove(path)
+        size = line_runs.write_blocks(file, line_runs.merge(some, task.memory))
+        file.flush()
+        runs.append(line_runs.Run(file, 0, size, all(run.plain for run in some)))
+    return line_runs.merge(runs, task.memory)
+
+
+def line_blocks(view: Storage, piece: Range) -> Iterator[bytes]:
+    """Yields the lines that begin in a piece of a file, in blocks, the last line with its end.
+
+    Raises:
+        InputError: the file cannot be read.
+    """
+    last = b"\n"
+    try:
+        with opened(view, piece.path) as file:
+            end = piece.offset + piece.size if piece.size >= 0 else 1 << 62
+            for last in _lines_from(file, piece.offset, end):
+                yield last
+    except (OSError, EOFError, zlib.error) as exc:
+        raise InputError(f"{piece.path}: {getattr(exc, 'strerror', None) or exc}") from None
+    if not last.endswith(b"\n"):
+        yield b"\n"
+
+
+def _lines_from(file: BinaryIO, start: int, end: int) -> Iterator[bytes]:
+    at = file.seek(start - 1) if start else 0  # of the next block
+    begun = not start  # or in a line that began before
+    while block := file.read(line_runs.BLOCK):
+        if not begun:
+            first = block.find(b"\n") + 1
+            begun = first > 0
+            at += first or len(block)
+            if at >= end:
+                return
+            if not begun:
+                continue
+            block = block[first:]
+        if at + len(block) >= end:
+            stop = block.find(b"\n", max(0, end - 1 - at)) + 1
+            if stop:
+                yield block[:stop]
+                return
+        if block:
+            yield block
+        at += len(block)
+
+
+def opened(view: Storage, path: str) -> BinaryIO:
+    """Opens an input file, decompressed if its name ends in .gz."""
+    file = view.open(path, buffering=0)
+    return gzip.GzipFile(fileobj=file) if path.endswith(".gz") else file  # type: ignore[return-value]
