@@ -1,5 +1,6 @@
 """A child for tests of task code: a folder as its disk, what it tells in a list."""
 
+import time
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -49,3 +50,6 @@ class Inside:
 
     def tell(self, message: Any) -> None:
         self.told.append(message)
+
+    def clock(self) -> float:
+        return time.monotonic()

@@ -11,7 +11,6 @@ from __future__ import annotations
 import contextlib
 import gzip
 import os
-import time
 import zlib
 from typing import TYPE_CHECKING
 
@@ -174,7 +173,7 @@ class _Task:
 
     def _tell(self) -> None:
         """Tells the parent how far this is, about twice a second, when something has moved."""
-        now = time.monotonic()
+        now = self._inside.clock()
         if now - self._told_at < _TELL_EVERY:
             return
         self._told_at = now
