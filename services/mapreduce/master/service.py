@@ -1,67 +1,40 @@
-"""The master (MapReduce 3.1-3.3): program `serve(host, files)`.
-
-One copy of the program is special: it picks idle workers and assigns each a map or a reduce task,
-pings every worker periodically, and is the conduit through which the locations of intermediate
-regions go from map to reduce workers. The rules are in `services.mapreduce.job`; here is who is
-told, and when.
-
-A worker registers, and again whenever it has not been pinged for a while: so a master and a worker
-find each other after any absence. The paper's master aborts the job when it dies; so does this one.
-"""
+"""The master's RPCs and life: start, recovery, jobs' beginnings and ends. Program `serve(host, files)`."""
 
 from __future__ import annotations
 
 import asyncio
-import itertools
 from typing import TYPE_CHECKING, Any
 
 import grpc
 
 from protos import mapreduce_pb2 as pb
 from protos import mapreduce_pb2_grpc as rpc
-from services.files.client import FileSystem
-from services.mapreduce.master.state import JobFailed, JobState, Kind, State, Task, Worker
-from services.mapreduce.records import plan_splits, user_function
+from services.mapreduce.master import finish
+from services.mapreduce.master.backups import Rule
+from services.mapreduce.master.checkpoint import Claimed, Journal, Over
+from services.mapreduce.master.job import RunningJob
+from services.mapreduce.master.locality import most
+from services.mapreduce.master.recovery import Recovery
+from services.mapreduce.master.scheduler import Scheduler
+from services.mapreduce.master.splits import MAX_PAIRS, SPLIT_BYTES, TooManyMaps, plan_splits
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Coroutine
+    from collections.abc import AsyncIterator, Coroutine, Iterator, Sequence
 
+    from services.files.api import FileInfo, FileSystem, Range
     from services.host import Context, Host
-    from services.mapreduce.records import Pieces
+    from services.mapreduce.master.checkpoint import Record
 
-MAX_MAPS = 100_000  # M is bounded: the master keeps state for each
-MAX_REDUCES = 10_000
+MAX_REDUCES = 100_000
 
-_KIND = {Kind.MAP: pb.Task.MAP, Kind.REDUCE: pb.Task.REDUCE}
-_KIND_OF = {pb.Task.MAP: Kind.MAP, pb.Task.REDUCE: Kind.REDUCE}
+OUTCOMES_KEPT = 100
+"""Jobs that are over and can still be asked for."""
 
+LOCATE_BATCH = 1_000
+"""Ranges whose replicas are asked for in one call."""
 
-class _WorkerLink:
-    """A registered worker: how to reach it, and how much it can do at once."""
-
-    def __init__(self, stub: rpc.WorkerAsyncStub, registration: pb.Registration) -> None:
-        self.stub = stub
-        self.slots = {Kind.MAP: registration.map_slots, Kind.REDUCE: registration.reduce_slots}
-        self.pinger: asyncio.Task[None] | None = None
-
-
-class _Job:
-    """A job under way."""
-
-    def __init__(self, spec: pb.Job, splits: list[Pieces], max_failures: int) -> None:
-        self.spec = spec
-        self.splits = splits
-        self.state = JobState(len(splits), spec.reduces, max_failures=max_failures)
-        self.error = ""
-        self.changed = asyncio.Event()  # replaced at each change: whoever waits for one wakes
-
-    @property
-    def over(self) -> bool:
-        return bool(self.error) or self.state.done
-
-    def wake(self) -> None:
-        changed, self.changed = self.changed, asyncio.Event()
-        changed.set()
+ATTEMPTS_OF_ONE_LIFE = 1 << 32
+"""Executions are numbered from here on by each incarnation of the master: unique over its restarts."""
 
 
 class Master(rpc.MasterServicer):
@@ -69,211 +42,319 @@ class Master(rpc.MasterServicer):
 
     Args:
         host: its door.
-        files: the host that serves the file system.
+        files: the shared file system.
         ping_interval_s: between two pings of a worker.
         ping_timeout_s: silence after which a worker is marked as failed (3.3).
+        locations_interval_s: map outputs are told to reduces so often (3.1 step 4).
+        progress_interval_s: who watches a job hears of it so often.
+        no_worker_limit_s: without any worker for so long, jobs are given up.
+        backups: when backup tasks are started (3.6).
+
+    Attributes:
+        scheduler: jobs and workers.
+        outcomes: last reports of jobs that are over, the latest last.
+        claims: output folders that are being claimed, by job.
     """
 
-    def __init__(self, host: Host, files: str, *, ping_interval_s: float, ping_timeout_s: float) -> None:
+    def __init__(
+        self,
+        host: Host,
+        files: FileSystem,
+        *,
+        ping_interval_s: float = 0.5,
+        ping_timeout_s: float = 5.0,
+        locations_interval_s: float = 0.1,
+        progress_interval_s: float = 0.2,
+        no_worker_limit_s: float = 30.0,
+        backups: Rule | None = None,
+    ) -> None:
+        self.outcomes: dict[str, pb.Progress] = {}
+        self.claims: dict[str, str] = {}
+        self.journal = Journal(host, self._snapshot)
+        self.scheduler = Scheduler(
+            host,
+            self.journal,
+            self._end,
+            ping_interval_s=ping_interval_s,
+            ping_timeout_s=ping_timeout_s,
+            locations_interval_s=locations_interval_s,
+            no_worker_limit_s=no_worker_limit_s,
+        )
         self._host = host
-        self._files = FileSystem(host, files)
-        self._interval = ping_interval_s
-        self._timeout = ping_timeout_s
-        self._workers: dict[Worker, _WorkerLink] = {}
-        self._jobs: dict[str, _Job] = {}
-        self._numbers = itertools.count(1)
+        self._files = files
+        self._rule = backups or Rule()
+        self._progress_interval = progress_interval_s
+        self._planning = asyncio.Lock()
         self._errands: dict[asyncio.Task[None], None] = {}
+
+    async def run(self, server: grpc.aio.Server) -> None:
+        """Recovers what an earlier incarnation has left, and serves until cancelled."""
+        await Recovery(self, self._host).run(await self.journal.load())
+        rpc.add_MasterServicer_to_server(self, server)
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self.journal.write(), name="journal")
+            group.create_task(self.scheduler.tick(), name="tick")
+            await self.journal.durable()
+            await server.start()
+            await server.wait_for_termination()
 
     # The user's side
 
     async def Submit(self, request: pb.Job, context: Context) -> pb.JobId:
-        """Plans the splits and starts a job."""
-        if not 1 <= request.reduces <= MAX_REDUCES:
-            await _refuse(context, f"reduces must be between 1 and {MAX_REDUCES}, not {request.reduces}")
-        if request.split_bytes < 1:
-            await _refuse(context, f"split_bytes must be at least 1, not {request.split_bytes}")
-        for name in filter(None, (request.mapper, request.reducer, request.combiner)):
+        """Plans the splits and starts a job; repeated, it starts nothing."""
+        if not request.id:
+            await _refuse(context, "a job needs an id")
+        async with self._planning:  # a repetition may come while the first call is still planning
+            if request.id not in self.scheduler.jobs and request.id not in self.outcomes:
+                await self._begin(request, context)
+        if not await self.journal.durable():
+            await context.abort(grpc.StatusCode.UNAVAILABLE, "the master's disk fails")
+        return pb.JobId(job=request.id)
+
+    async def _begin(self, spec: pb.Job, context: Context) -> None:
+        if not 0 <= spec.reduces <= MAX_REDUCES:
+            await _refuse(
+                context, f"the number of reduces must be from 0 to {MAX_REDUCES:,}, not {spec.reduces}"
+            )
+        if spec.split_bytes < 0:
+            await _refuse(context, f"the split size must be at least 1 byte, not {spec.split_bytes}")
+        if spec.max_attempts < 0:
+            await _refuse(context, f"the number of attempts must be at least 1, not {spec.max_attempts}")
+        if not spec.output:
+            await _refuse(context, "a job needs an output folder")
+        if not spec.inputs:
+            await _refuse(context, "a job needs at least one input")
+        files = await self._inputs(spec, context)
+        try:
+            splits = plan_splits(files, spec.split_bytes or SPLIT_BYTES, spec.settings)
+        except TooManyMaps as error:
+            await _refuse(context, str(error))
+        if len(splits) * spec.reduces > MAX_PAIRS:
+            await _refuse(
+                context,
+                f"{len(splits):,} maps times {spec.reduces:,} reduces are more than {MAX_PAIRS:,} pairs: "
+                "choose larger splits or fewer reduces",
+            )
+        await self._claim(spec, context)
+        job = await self.new_job(spec, splits, sum(file.size for file in files), self._host.clock.time())
+        self.claims.pop(spec.id, None)
+        self.journal.append(job.submitted())
+        self._host.trace(
+            "job started",
+            job=job.id,
+            title=spec.code.title,
+            maps=len(splits),
+            reduces=spec.reduces,
+            input_bytes=job.input_bytes,
+            output=spec.output,
+            recovered=False,
+        )
+        self.scheduler.begin(job)
+
+    async def _inputs(self, spec: pb.Job, context: Context) -> list[FileInfo]:
+        """Lists the input; names everything that is not there, or cannot be read."""
+        files: dict[str, FileInfo] = {}
+        missing, wrong = [], []
+        for path in spec.inputs:
             try:
-                user_function(name)
-            except ValueError as exc:
-                await _refuse(context, str(exc))
-        if await self._files.list(request.output):
-            await context.abort(grpc.StatusCode.ALREADY_EXISTS, f"output exists: {request.output}")
-        inputs = await self._files.list(request.input)
-        if not inputs:
-            await context.abort(grpc.StatusCode.NOT_FOUND, f"no input: {request.input}")
-        splits = plan_splits(inputs, request.split_bytes)
-        if len(splits) > MAX_MAPS:
-            await _refuse(context, f"{len(splits)} splits are more than {MAX_MAPS}: choose larger ones")
-        name = f"job-{self._host.incarnation}-{next(self._numbers)}"
-        self._jobs[name] = _Job(request, splits, max_failures=4)
-        self._host.trace("job started", job=name, maps=len(splits), reduces=request.reduces)
-        self._assign()
-        return pb.JobId(job=name)
+                files.update((file.path, file) for file in await self._files.list(path))
+            except FileNotFoundError:
+                missing.append(path)
+            except OSError as error:
+                wrong.append(f"{path} ({error.strerror or error})")
+        if missing:
+            await context.abort(grpc.StatusCode.NOT_FOUND, f"no such input: {', '.join(missing)}")
+        if wrong:
+            await context.abort(
+                grpc.StatusCode.FAILED_PRECONDITION, f"input that cannot be read: {', '.join(wrong)}"
+            )
+        return list(files.values())
+
+    async def _claim(self, spec: pb.Job, context: Context) -> None:
+        """Makes the output folder, which must be new; found after a crash, it may be this job's own."""
+        mine = self.claims.get(spec.id) == spec.output
+        self.claims[spec.id] = spec.output
+        self.journal.append(Claimed(spec.id, spec.output))
+        await self.journal.durable()
+        try:
+            await self._files.create(spec.output, exclusive=True)
+        except FileExistsError:
+            if not (mine and await self._is_empty(spec.output)):
+                self.claims.pop(spec.id, None)
+                await context.abort(
+                    grpc.StatusCode.ALREADY_EXISTS, f"the output folder exists already: {spec.output}"
+                )
+        except OSError as error:
+            self.claims.pop(spec.id, None)
+            await context.abort(
+                grpc.StatusCode.FAILED_PRECONDITION,
+                f"the output folder cannot be made: {spec.output} ({error.strerror or error})",
+            )
+
+    async def _is_empty(self, output: str) -> bool:
+        try:
+            return not await self._files.list(output) and not await self._files.exists(f"{output}/_SUCCESS")
+        except FileNotFoundError:
+            return True
+
+    async def new_job(
+        self, spec: pb.Job, splits: Sequence[tuple[Range, ...]], input_bytes: int, began: float
+    ) -> RunningJob:
+        """Puts a job together, with the positions of its input's replicas (3.4).
+
+        Args:
+            spec: the specification.
+            splits: M of them.
+            input_bytes: of all files.
+            began: seconds of the wall clock.
+        """
+        now = asyncio.get_running_loop().time()
+        return RunningJob(
+            spec,
+            splits,
+            await self._hosts(splits),
+            self.scheduler.racks,
+            input_bytes=input_bytes,
+            first_attempt=self._host.incarnation * ATTEMPTS_OF_ONE_LIFE + 1,
+            rule=self._rule,
+            began=(now - max(0.0, self._host.clock.time() - began), began),
+        )
+
+    async def _hosts(self, splits: Sequence[tuple[Range, ...]]) -> list[tuple[str, ...]]:
+        ranges = [piece for split in splits for piece in split]
+        held: list[dict[str, int]] = []
+        try:
+            for start in range(0, len(ranges), LOCATE_BATCH):
+                held += await self._files.locate(ranges[start : start + LOCATE_BATCH])
+        except OSError:
+            return [()] * len(splits)  # locality is a preference
+        hosts: list[tuple[str, ...]] = []
+        same: dict[tuple[str, ...], tuple[str, ...]] = {}
+        pieces = iter(held)
+        for split in splits:
+            total: dict[str, int] = {}
+            for _ in split:
+                for host, size in next(pieces).items():
+                    total[host] = total.get(host, 0) + size
+            names = most(total)
+            hosts.append(same.setdefault(names, names))
+        return hosts
 
     async def Watch(self, request: pb.JobId, context: Context) -> AsyncIterator[pb.Progress]:
-        """Streams a job's progress until it is done or has failed."""
-        job = await self._job(request.job, context)
-        while True:
-            changed = job.changed
-            state = job.state
-            yield pb.Progress(
-                state=pb.Progress.FAILED
-                if job.error
-                else pb.Progress.DONE
-                if state.done
-                else pb.Progress.RUNNING,
-                maps=len(state.maps),
-                maps_completed=state.completed(Kind.MAP),
-                reduces=len(state.reduces),
-                reduces_completed=state.completed(Kind.REDUCE),
-                executions=state.executions,
-                error=job.error,
-            )
-            if job.over:
-                return
-            await changed.wait()
+        """Streams a job's progress until it is over."""
+        told = -1
+        while request.job not in self.outcomes:
+            job = self.scheduler.jobs.get(request.job)
+            if job is None:
+                await context.abort(grpc.StatusCode.NOT_FOUND, f"the master knows of no job {request.job}")
+            if job.version != told:
+                told = job.version
+                yield self._progress(job)
+            try:
+                await asyncio.wait_for(job.over.wait(), self._progress_interval)
+            except TimeoutError:
+                continue
+        yield self.outcomes[request.job]
 
-    async def _job(self, name: str, context: Context) -> _Job:
-        if name not in self._jobs:
-            await context.abort(
-                grpc.StatusCode.NOT_FOUND, f"no such job: {name} (has the master been restarted?)"
-            )
-        return self._jobs[name]
+    async def Cancel(self, request: pb.JobId, context: Context) -> pb.Ack:
+        """Ends a job; returns when it is over. Nothing of it is left."""
+        job = self.scheduler.jobs.get(request.job)
+        if job is not None:
+            if not job.ending:
+                self.scheduler.stop(job)
+                self._errand(self._finish(job, pb.Progress.CANCELLED, "cancelled", None), f"end {job.id}")
+            await job.over.wait()
+        elif request.job not in self.outcomes:
+            await context.abort(grpc.StatusCode.NOT_FOUND, f"the master knows of no job {request.job}")
+        return pb.Ack()
+
+    async def Jobs(self, request: pb.JobsRequest, context: Context) -> pb.JobList:
+        """Lists the jobs under way, and the last ones that are over."""
+        running = [self._progress(job) for job in self.scheduler.jobs.values()]
+        return pb.JobList(jobs=[*self.outcomes.values(), *running])
+
+    def _progress(self, job: RunningJob) -> pb.Progress:
+        now = asyncio.get_running_loop().time()
+        return job.progress(now, len(self.scheduler.workers.links))
 
     # The workers' side
 
-    async def Register(self, request: pb.Registration, context: Context) -> pb.Ack:
+    async def Register(self, request: pb.Registration, context: Context) -> pb.Registered:
         """A worker says that it is there."""
-        worker = (request.worker, request.incarnation)
-        for other in [w for w in self._workers if w[0] == worker[0] and w[1] < worker[1]]:
-            self._failed(other, "restarted")
-        if worker not in self._workers:
-            link = _WorkerLink(rpc.WorkerStub(self._host.connect(request.worker)), request)
-            self._workers[worker] = link
-            link.pinger = asyncio.create_task(self._ping(worker, link), name=f"ping {request.worker}")
-            self._host.trace("worker registered", worker=request.worker, incarnation=request.incarnation)
-            self._assign()
+        self.scheduler.register(request)
+        return pb.Registered(master_incarnation=self._host.incarnation)
+
+    async def GetJob(self, request: pb.JobId, context: Context) -> pb.Job:
+        """Tells a worker what a job is."""
+        job = self.scheduler.jobs.get(request.job)
+        if job is None:
+            await context.abort(grpc.StatusCode.NOT_FOUND, f"no job {request.job} is under way")
+        return job.spec
+
+    async def Complete(self, request: pb.Completions, context: Context) -> pb.Ack:
+        """Takes completion messages (3.3); acknowledged, they are durable."""
+        self.scheduler.completed(request.completions)
+        await self.journal.durable()
         return pb.Ack()
 
-    async def Complete(self, request: pb.Completion, context: Context) -> pb.Ack:
-        """The completion message of an execution (3.3)."""
-        job = self._jobs.get(request.job)
-        if job is None or job.over:
-            return pb.Ack()
-        kind, worker = _KIND_OF[request.kind], (request.worker, request.incarnation)
-        if request.error:
-            try:
-                job.state.attempt_failed(kind, request.number, request.attempt, request.error)
-            except JobFailed as exc:
-                job.error = str(exc)
-        elif not job.state.complete(
-            kind, request.number, request.attempt, worker, list(request.region_bytes)
-        ):
-            self._host.trace(
-                "completion ignored", kind=kind.value, number=request.number, worker=request.worker
-            )
-        job.wake()
-        self._assign()
-        return pb.Ack()
-
-    async def Locations(self, request: pb.JobId, context: Context) -> AsyncIterator[pb.Location]:
-        """Tells a reduce worker where map outputs are, as they come and when they move."""
-        job = await self._job(request.job, context)
-        told: dict[int, int] = {}
-        while not job.over:
-            changed = job.changed
-            for task in job.state.maps:
-                if task.state is State.COMPLETED and told.get(task.number) != task.attempt:
-                    assert task.worker is not None
-                    told[task.number] = task.attempt
-                    yield pb.Location(map=task.number, worker=task.worker[0], attempt=task.attempt)
-            await changed.wait()
+    async def Locate(self, request: pb.LocationsRequest, context: Context) -> AsyncIterator[pb.Locations]:
+        """Tells a reduce worker where map outputs are, as they come and move, until the job is over."""
+        job = self.scheduler.jobs.get(request.job)
+        if job is None:
+            await context.abort(grpc.StatusCode.NOT_FOUND, f"no job {request.job} is under way")
+        if not 0 <= request.reduce < job.spec.reduces:
+            await _refuse(context, f"job {request.job} has no reduce task {request.reduce}")
+        async for message in job.locations.follow(request.reduce):
+            yield message
 
     async def ReportLostInput(self, request: pb.LostInput, context: Context) -> pb.Ack:
-        """A reduce worker could not read a map task's output: execute the task again, elsewhere."""
-        job = self._jobs.get(request.job)
-        if job is not None and not job.over and job.state.input_lost(request.map, request.attempt):
-            self._host.trace("input lost", map=request.map, worker=request.worker)
-            job.wake()
-            self._assign()
+        """A reduce worker could not read a map task's output: the map is executed again, elsewhere."""
+        self.scheduler.input_lost(request)
         return pb.Ack()
 
-    # Scheduling
+    # Ends
 
-    def _assign(self) -> None:
-        """Gives tasks to workers with free slots, one a worker in turn, until nothing fits."""
-        progress = True
-        while progress:
-            progress = False
-            for worker, link in self._workers.items():
-                for kind in Kind:
-                    progress |= link.slots[kind] > 0 and self._assign_one(worker, link, kind)
+    def _end(self, job: RunningJob, error: str, why: pb.Completion | None) -> None:
+        state = pb.Progress.FAILED if error else pb.Progress.DONE
+        self._errand(self._finish(job, state, error, why), f"end {job.id}")
 
-    def _assign_one(self, worker: Worker, link: _WorkerLink, kind: Kind) -> bool:
-        for name, job in self._jobs.items():
-            if job.over:
-                continue
-            picked = job.state.next_task(kind, worker, len(self._workers))
-            if picked is not None:
-                task, attempt = picked
-                link.slots[kind] -= 1
-                self._errand(
-                    self._execute(name, job, task, attempt, worker, link), f"{kind.value} {task.number}"
-                )
-                return True
-        return False
-
-    async def _execute(
-        self, name: str, job: _Job, task: Task, attempt: int, worker: Worker, link: _WorkerLink
+    async def _finish(
+        self, job: RunningJob, state: pb.Progress.State.ValueType, error: str, why: pb.Completion | None
     ) -> None:
-        """Hands an execution to a worker, and holds its slot until it has ended, one way or another."""
-        order = pb.Task(job=name, kind=_KIND[task.kind], number=task.number, attempt=attempt, spec=job.spec)
-        if task.kind is Kind.MAP:
-            order.split.extend(pb.Piece(path=p, offset=o, size=s) for p, o, s in job.splits[task.number])
-        else:
-            order.maps = len(job.splits)
-        try:
-            await link.stub.Assign(order, timeout=self._timeout)
-        except grpc.aio.AioRpcError:
-            # It may have arrived all the same; a completion of an execution given up is ignored.
-            job.state.give_up(task, attempt)
-            job.wake()
-            self._assign()
-            await asyncio.sleep(self._interval)  # until a ping can tell more, this worker gets nothing
-        while attempt in task.executions and not job.over:
-            await job.changed.wait()
-        link.slots[task.kind] += 1
-        self._assign()
+        log = b""
+        if state == pb.Progress.DONE:
+            await self.journal.durable()  # before anybody else hears that it is done
+            error = await finish.leave_success(self._files, job)
+            if error:
+                state = pb.Progress.FAILED
+        if why is not None:
+            link = self.scheduler.workers.links.get((why.worker, why.incarnation))
+            said, log = await finish.leave_log(self._files, job, why, link)
+            error += said
+        outcome = self._progress(job)
+        outcome.state, outcome.error, outcome.failed_log = state, error, log
+        outcome.skipped.extend(job.skipped())
+        self.outcomes[job.id] = job.outcome = outcome
+        while len(self.outcomes) > OUTCOMES_KEPT:
+            del self.outcomes[next(iter(self.outcomes))]
+        self.scheduler.forget(job.id)
+        self.journal.append(Over(outcome.SerializeToString()))
+        await self.journal.durable()
+        if state == pb.Progress.CANCELLED:
+            await finish.clean(self._files, job.spec.output)
+        elif state == pb.Progress.FAILED:
+            await finish.clean(self._files, f"{job.spec.output}/.temporary")
+        self._host.trace("job finished", job=job.id, state=pb.Progress.State.Name(state).lower(), error=error)
+        job.over.set()
+        self.journal.compact()
 
-    async def _ping(self, worker: Worker, link: _WorkerLink) -> None:
-        """Pings a worker until it is silent for too long (3.3)."""
-        loop = asyncio.get_running_loop()
-        heard = loop.time()
-        while loop.time() - heard < self._timeout:
-            await asyncio.sleep(self._interval)
-            try:
-                pong = await link.stub.Ping(pb.Ack(), timeout=self._interval)
-            except grpc.aio.AioRpcError:
-                continue
-            if pong.incarnation != worker[1]:
-                self._failed(worker, "restarted")
-                return
-            heard = loop.time()
-        self._failed(worker, "silent")
-
-    def _failed(self, worker: Worker, why: str) -> None:
-        link = self._workers.pop(worker, None)
-        if link is None:
-            return
-        if link.pinger is not None and link.pinger is not asyncio.current_task():
-            link.pinger.cancel()
-        self._host.trace("worker failed", worker=worker[0], incarnation=worker[1], why=why)
-        for job in self._jobs.values():
-            if not job.over:
-                job.state.worker_failed(worker)
-                job.wake()
-        self._assign()
+    def _snapshot(self) -> Iterator[Record]:
+        """Yields the records that lead to the present state."""
+        yield from self.scheduler.snapshot()
+        for job, output in self.claims.items():
+            yield Claimed(job, output)
+        for outcome in self.outcomes.values():
+            yield Over(outcome.SerializeToString())
 
     def _errand(self, work: Coroutine[Any, Any, None], name: str) -> None:
         task = asyncio.create_task(work, name=name)
@@ -286,11 +367,17 @@ async def _refuse(context: Context, why: str) -> None:
 
 
 async def serve(
-    host: Host, files: str = "files", ping_interval_s: float = 0.5, ping_timeout_s: float = 2.0
+    host: Host, files: str = "files", backups: dict[str, Any] | None = None, **settings: Any
 ) -> None:
-    """Serves as master until cancelled."""
-    server = host.serve()
-    master = Master(host, files, ping_interval_s=ping_interval_s, ping_timeout_s=ping_timeout_s)
-    rpc.add_MasterServicer_to_server(master, server)
-    await server.start()
-    await server.wait_for_termination()
+    """Serves as master until cancelled.
+
+    Args:
+        host: its door.
+        files: address of the file system, as `services.files.connect` takes it.
+        backups: of `backups.Rule`: when backup tasks are started.
+        settings: seconds, as `Master` takes them.
+    """
+    from services.files import connect
+
+    rule = Rule(**backups) if backups is not None else None
+    await Master(host, connect(host, files), backups=rule, **settings).run(host.serve())

@@ -1,0 +1,496 @@
+"""The master's decisions, carried out: who executes what, and what follows from what (3.1 to 3.6).
+
+Each event leads to the smallest decision that it calls for: a completion to new work for that worker; work
+that became available to workers that have free slots, which are kept in a list of their own. No event looks
+at all tasks or, but for a job's start and a worker's death, at all workers.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import math
+from typing import TYPE_CHECKING
+
+from protos import mapreduce_pb2 as pb
+from services.mapreduce.master.checkpoint import Failed, Joined, Lost, completed
+from services.mapreduce.master.job import FAILURES_KEPT, FailedAttempt
+from services.mapreduce.master.locality import Racks
+from services.mapreduce.master.state import JobFailed, Kind, State
+from services.mapreduce.master.workers import Workers
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator
+
+    from services.host import Host
+    from services.mapreduce.master.checkpoint import Journal, Record
+    from services.mapreduce.master.job import RunningJob
+    from services.mapreduce.master.state import Execution, Task
+    from services.mapreduce.master.workers import Link
+
+
+class Scheduler:
+    """The decisions of one master.
+
+    Args:
+        host: its door.
+        journal: where it writes what must outlive it.
+        end: called when a job is to end: done (no error), or with why it failed and the completion that
+            said so, if one did.
+        ping_interval_s, ping_timeout_s: see `Workers`.
+        locations_interval_s: map outputs are told to reduces so often.
+        no_worker_limit_s: without any worker for so long, jobs are given up.
+
+    Attributes:
+        jobs: all that are not yet over, by id.
+        workers: who is there.
+        racks: of hosts.
+        holding: a restarted master gives no tasks until it knows what its workers are executing.
+    """
+
+    def __init__(
+        self,
+        host: Host,
+        journal: Journal,
+        end: Callable[[RunningJob, str, pb.Completion | None], None],
+        *,
+        ping_interval_s: float,
+        ping_timeout_s: float,
+        locations_interval_s: float,
+        no_worker_limit_s: float,
+    ) -> None:
+        self.jobs: dict[str, RunningJob] = {}
+        self.racks = Racks()
+        self.holding = False
+        self.workers = Workers(
+            host,
+            ping_interval_s=ping_interval_s,
+            ping_timeout_s=ping_timeout_s,
+            answered=self._answered,
+            failed=self._failed,
+        )
+        self._host = host
+        self._journal = journal
+        self._end = end
+        self._interval = ping_interval_s
+        self._locations_interval = locations_interval_s
+        self._limit = no_worker_limit_s
+        self._hungry: tuple[dict[Link, None], dict[Link, None]] = ({}, {})  # have free slots of that kind
+        self._alone_since: float | None = None
+
+    # Jobs
+
+    def begin(self, job: RunningJob) -> None:
+        """Takes a job."""
+        self.jobs[job.id] = job
+        if job.state.done:
+            self._over(job, "", None)
+        for kind in Kind:
+            self._kick(kind)
+
+    def stop(self, job: RunningJob) -> None:
+        """Takes back all that is under way of a job that is ending."""
+        job.ending = True
+        job.locations.end()
+        for link in list(self.workers.links.values()):
+            for task in list(job.state.executing(link.id).values()):
+                for execution in task.executions:
+                    if execution.worker == link.id:
+                        self._withdraw(job, execution)
+
+    def forget(self, job: str) -> None:
+        """Tells all workers that a job is over."""
+        self.jobs.pop(job, None)
+        for link in self.workers.links.values():
+            link.forget[job] = None
+            self.workers.send(link)
+            self.fill(link)
+
+    def _over(self, job: RunningJob, error: str, why: pb.Completion | None) -> None:
+        if not job.ending:
+            self.stop(job)
+            self._end(job, error, why)
+
+    def snapshot(self) -> Iterator[Record]:
+        """Yields the records that lead to the present state of workers and jobs."""
+        for link in self.workers.links.values():
+            yield Joined(_registration(link))
+        for job in self.jobs.values():
+            if job.outcome is None:
+                yield from job.snapshot()
+
+    # Workers come, answer, fail
+
+    def register(self, request: pb.Registration) -> None:
+        """A worker says that it is there."""
+        link, new = self.workers.register(request)
+        if link is None:
+            return
+        if new:
+            self._host.trace(
+                "worker registered",
+                worker=link.name,
+                incarnation=link.id[1],
+                maps=request.map_slots,
+                reduces=request.reduce_slots,
+                rack=link.rack,
+            )
+        self._journal.append(Joined(_registration(link)))
+        if self.racks.learn(link.name, link.rack):
+            for job in self.jobs.values():
+                job.near.learn(link.name)
+        if link.leaving:
+            self._host.trace("worker leaving", worker=link.name, incarnation=link.id[1])
+        for report in request.running:
+            self._heard(link, report, adopt=new)
+        self._release()
+        self.fill(link)
+
+    def _answered(self, link: Link, pong: pb.Pong) -> None:
+        for report in pong.running:
+            self._heard(link, report, adopt=False)
+
+    def _heard(self, link: Link, report: pb.Report, *, adopt: bool) -> None:
+        """Takes what a worker says of an execution: it is known, taken over, or to be ended."""
+        job = self.jobs.get(report.job)
+        kind = Kind(report.kind)
+        if job is None:
+            link.forget[report.job] = None  # it is over
+            self.workers.send(link)
+            return
+        if not 0 <= report.number < len(job.state.tasks[kind]):
+            return
+        task = job.state.tasks[kind][report.number]
+        execution = task.execution(report.attempt)
+        if execution is None and not job.ending and (adopt or report.attempt < job.state.first_attempt):
+            now = self._now()
+            execution = job.state.adopt(kind, report.number, report.attempt, link.id, now)
+            if execution is not None:
+                execution.started = math.inf
+                link.put(job.id, execution)
+                link.turns(kind, now)
+                self._note("adopted", job, execution)
+        if execution is not None and execution.worker == link.id:
+            execution.report = report
+            job.version += 1
+        elif task.attempt != report.attempt:
+            link.withdrawn.append(
+                pb.Task(job=report.job, kind=report.kind, number=report.number, attempt=report.attempt)
+            )
+            self.workers.send(link)
+
+    def _failed(self, link: Link, why: str) -> None:
+        """A worker has failed: what it had completed and had under way is executed again (3.3)."""
+        self._host.trace("worker failed", worker=link.name, incarnation=link.id[1], why=why)
+        self._journal.append(Failed(*link.id))
+        for hungry in self._hungry:
+            hungry.pop(link, None)
+        for job in list(self.jobs.values()):
+            if job.ending:
+                continue
+            lost, died = job.worker_failed(link.id)
+            for execution in died:
+                self._note("died", job, execution)
+            for task in lost:
+                self._reopened(job, task.number, link, why)
+            if lost:
+                job.locations.publish()
+        self._release()
+        self._pardon()
+        for kind in Kind:
+            self._kick(kind)
+
+    def _release(self) -> None:
+        if self.holding and all(link.ready for link in self.workers.links.values()):
+            self.holding = False
+            for link in list(self.workers.links.values()):
+                self.fill(link)
+
+    def _pardon(self) -> None:
+        for link in self.workers.pardon():
+            self._host.trace("worker pardoned", worker=link.name, incarnation=link.id[1])
+            self.fill(link)
+
+    # Executions end
+
+    def completed(self, completions: Iterable[pb.Completion]) -> None:
+        """Takes completion messages (3.3)."""
+        links: dict[Link, None] = {}
+        for completion in completions:
+            link = self.workers.links.get((completion.worker, completion.incarnation))
+            if link is not None:
+                links[link] = None
+            self._completed(completion, link)
+        for link in links:
+            self.fill(link)
+
+    def _completed(self, completion: pb.Completion, link: Link | None) -> None:
+        kind = Kind(completion.kind)
+        now = self._now()
+        if link is not None:
+            link.queue[kind].pop((completion.job, completion.attempt), None)
+            link.turns(kind, now)
+        job = self.jobs.get(completion.job)
+        if (
+            job is None
+            or job.ending
+            or link is None
+            or not 0 <= completion.number < len(job.state.tasks[kind])
+        ):
+            self._ignored(completion)
+            return
+        if not completion.failure and kind is Kind.MAP and len(completion.region_sizes) != job.spec.reduces:
+            completion.failure = pb.Completion.WORKER
+            completion.error = f"{len(completion.region_sizes)} regions instead of {job.spec.reduces}"
+        if completion.failure:
+            self._attempt_failed(job, completion, link)
+            return
+        first_map = kind is Kind.MAP and not job.state.completed(Kind.MAP)
+        others = job.accept(completion, now)
+        if others is None:
+            self._ignored(completion)
+            return
+        self._journal.append(completed(completion.SerializeToString()))
+        self._host.trace(
+            "completed",
+            job=job.id,
+            kind=kind.word,
+            number=completion.number,
+            attempt=completion.attempt,
+            worker=link.name,
+            input_bytes=completion.input_bytes,
+            output_bytes=completion.output_bytes,
+        )
+        for execution in others:
+            self._withdraw(job, execution)
+        if job.state.done:
+            self._over(job, "", None)
+        elif kind is Kind.MAP and not job.map_only:
+            self._publish(job, at_once=first_map or job.state.maps_done)
+            if first_map:
+                self._kick(Kind.REDUCE)
+
+    def _ignored(self, completion: pb.Completion) -> None:
+        self._host.trace(
+            "ignored",
+            job=completion.job,
+            kind=Kind(completion.kind).word,
+            number=completion.number,
+            attempt=completion.attempt,
+            worker=completion.worker,
+            failure=bool(completion.failure),
+        )
+
+    def _attempt_failed(self, job: RunningJob, completion: pb.Completion, link: Link) -> None:
+        kind, now = Kind(completion.kind), self._now()
+        task = job.state.tasks[kind][completion.number]
+        mishap = completion.failure == pb.Completion.WORKER
+        execution = task.execution(completion.attempt)
+        if execution is None or execution.worker != link.id:
+            self._ignored(completion)
+            return
+        self._note("failed", job, execution, error=completion.error, mishap=mishap)
+        record = completion.bad_record.number if completion.HasField("bad_record") else -1
+        skip = task.skip
+        error = f"{completion.error} (on worker {link.name})"
+        job.failures.append(
+            FailedAttempt(
+                kind, task.number, completion.attempt, link.id, completion.error, completion.log, now
+            )
+        )
+        del job.failures[:-FAILURES_KEPT]
+        job.version += 1
+        try:
+            job.state.fail(kind, task.number, completion.attempt, error, record=record, mishap=mishap)
+        except JobFailed as failed:
+            self._over(job, str(failed), completion)
+        self._journal.append(job.troubled(task))
+        if task.skip != skip:
+            self._host.trace("skipping", job=job.id, kind=kind.word, number=task.number, record=record)
+        if mishap and self.workers.trouble(link, now):
+            self._host.trace(
+                "worker banned", worker=link.name, incarnation=link.id[1], troubles=link.troubles
+            )
+        self._kick(kind)
+
+    def input_lost(self, lost: pb.LostInput) -> None:
+        """A reduce worker could not read a map's output: the map is executed again, elsewhere."""
+        job = self.jobs.get(lost.job)
+        if job is None or job.ending or job.map_only or not 0 <= lost.map < len(job.splits):
+            return
+        worker = job.state.tasks[Kind.MAP][lost.map].worker
+        if not job.input_lost(lost.map, lost.attempt):
+            return
+        assert worker is not None
+        self._journal.append(Lost(job.id, lost.map, lost.attempt))
+        self._host.trace(
+            "input lost",
+            job=job.id,
+            number=lost.map,
+            attempt=lost.attempt,
+            worker=worker[0],
+            reduce=lost.reduce,
+            missing=lost.missing,
+        )
+        self._reopened(job, lost.map, self.workers.links[worker], "unreadable")
+        job.locations.publish()
+        self._kick(Kind.MAP)
+
+    def _reopened(self, job: RunningJob, number: int, link: Link, why: str) -> None:
+        self._host.trace("reopened", job=job.id, kind=Kind.MAP.word, number=number, worker=link.name, why=why)
+
+    def _withdraw(self, job: RunningJob, execution: Execution) -> None:
+        """Ends an execution that is no longer wanted."""
+        link = self.workers.links.get(execution.worker)
+        if link is None:
+            return
+        self._note("withdrawn", job, execution)
+        link.drop(job.id, execution, self._now())
+        link.withdrawn.append(
+            pb.Task(
+                job=job.id,
+                kind=pb.Kind.Value(execution.kind.name),
+                number=execution.number,
+                attempt=execution.attempt,
+            )
+        )
+        self.workers.send(link)
+        self.fill(link)
+
+    def _publish(self, job: RunningJob, *, at_once: bool) -> None:
+        if at_once:
+            job.locations.publish()
+        elif job.locations.waiting == 1:
+            asyncio.get_running_loop().call_later(self._locations_interval, job.locations.publish)
+
+    # Work is given
+
+    def fill(self, link: Link) -> None:
+        """Gives a worker as much as it can take."""
+        now = self._now()
+        if self.holding or not link.usable:
+            return
+        if now < link.rests_until:
+            self._hungry[0][link] = self._hungry[1][link] = None
+            return
+        for kind in Kind:
+            while self._give_one(link, kind, now):
+                pass
+            if len(link.queue[kind]) < link.slots[kind]:
+                self._hungry[kind][link] = None
+            else:
+                self._hungry[kind].pop(link, None)
+
+    def _give_one(self, link: Link, kind: Kind, now: float) -> bool:
+        waiting = len(link.queue[kind]) - link.slots[kind]
+        for job in self.jobs.values():
+            if job.ending or not job.state.available(kind):
+                continue
+            if waiting >= 0 and waiting >= job.ahead(kind, link.slots[kind], self.workers.usable):
+                continue
+            execution = job.state.take(kind, link.id, self.workers.usable, now)
+            if execution is not None:
+                self._give(job, execution, link, now)
+                return True
+        return False
+
+    def _give(self, job: RunningJob, execution: Execution, link: Link, now: float) -> None:
+        execution.started = math.inf
+        link.put(job.id, execution)
+        link.turns(execution.kind, now)
+        link.tasks.append(job.task(execution))
+        self.workers.send(link)
+        fields = {} if execution.near is None else {"near": execution.near.word}
+        self._note("assigned", job, execution, **fields)
+        job.version += 1
+
+    def _kick(self, kind: Kind) -> None:
+        """Work of a kind may have become available: those with free slots get it."""
+        for link in list(self._hungry[kind]):
+            if not any(job.state.available(kind) for job in self.jobs.values() if not job.ending):
+                return
+            self.fill(link)
+
+    # As time goes by
+
+    async def tick(self) -> None:
+        """Does, for ever, what only the passing of time calls for."""
+        while True:
+            await asyncio.sleep(self._interval)
+            now = self._now()
+            for kind in Kind:
+                self._kick(kind)  # those that have rested
+            for job in list(self.jobs.values()):
+                if not job.ending and not job.spec.no_backups:
+                    self._back_up(job, now)
+            self._pardon()
+            self._give_up_alone(now)
+            for job in self.jobs.values():
+                self._progress(job)
+
+    def _back_up(self, job: RunningJob, now: float) -> None:
+        for kind in Kind:
+            free = [link for link in self._hungry[kind] if link.usable and now >= link.rests_until]
+            if not free:
+                continue
+            for task in job.backups.candidates(kind, now):
+                link = next((link for link in free if _suits(link, task)), None)
+                if link is None:
+                    continue
+                self._give(job, job.backups.begin(task, link.id, now), link, now)
+                if len(link.queue[kind]) >= link.slots[kind]:
+                    free.remove(link)
+                    self._hungry[kind].pop(link, None)
+
+    def _give_up_alone(self, now: float) -> None:
+        """Fails all jobs when there has been no worker for long: better than to wait for ever."""
+        links = self.workers.links.values()
+        if self.workers.usable or any(queue for link in links for queue in link.queue) or not self.jobs:
+            self._alone_since = None
+        elif self._alone_since is None:
+            self._alone_since = now
+        elif now - self._alone_since >= self._limit:
+            for job in list(self.jobs.values()):
+                self._over(job, f"no worker left for {self._limit:g} s", None)
+
+    def _progress(self, job: RunningJob) -> None:
+        running = [task for tasks in job.state.running for task in tasks.values()]
+        live = job.tally.live(running, map_only=job.map_only)
+        self._host.trace(
+            "progress",
+            job=job.id,
+            input_bytes=live.read,
+            intermediate_bytes=live.mapped,
+            shuffled_bytes=live.pulled,
+            output_bytes=live.written,
+        )
+
+    def _note(self, name: str, job: RunningJob, execution: Execution, **fields: object) -> None:
+        self._host.trace(
+            name,
+            job=job.id,
+            kind=execution.kind.word,
+            number=execution.number,
+            attempt=execution.attempt,
+            worker=execution.worker[0],
+            backup=execution.backup,
+            **fields,
+        )
+
+    def _now(self) -> float:
+        return asyncio.get_running_loop().time()
+
+
+def _registration(link: Link) -> bytes:
+    return pb.Registration(
+        worker=link.name,
+        incarnation=link.id[1],
+        map_slots=link.slots[0],
+        reduce_slots=link.slots[1],
+        rack=link.rack,
+        leaving=link.leaving,
+    ).SerializeToString()
+
+
+def _suits(link: Link, task: Task) -> bool:
+    assert task.state is State.IN_PROGRESS
+    return link.id not in task.shunned and all(e.worker != link.id for e in task.executions)
