@@ -1,7 +1,8 @@
 """The user's side of a job (3.1 step 7): submit it, watch it, cancel it, against any master.
 
 Whatever is asked is asked again until the master answers: it may be restarted meanwhile, and goes on with
-the job. The client chooses the job's id, so that a submission repeated after a lost reply starts nothing twice.
+the job. The client chooses the job's id, so that a submission repeated after a lost reply starts nothing
+twice.
 """
 
 from __future__ import annotations

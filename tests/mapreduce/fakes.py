@@ -10,7 +10,7 @@ import grpc
 
 from protos import mapreduce_pb2 as pb
 from protos import mapreduce_pb2_grpc as rpc
-from services.files.api import FileInfo, Range
+from services.files.api import FileInfo
 
 
 class MemoryFiles:

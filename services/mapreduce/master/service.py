@@ -9,6 +9,7 @@ import grpc
 
 from protos import mapreduce_pb2 as pb
 from protos import mapreduce_pb2_grpc as rpc
+from services.files import connect
 from services.mapreduce.master import finish
 from services.mapreduce.master.backups import Rule
 from services.mapreduce.master.checkpoint import Claimed, Journal, Over
@@ -17,6 +18,7 @@ from services.mapreduce.master.locality import most
 from services.mapreduce.master.recovery import Recovery
 from services.mapreduce.master.scheduler import Scheduler
 from services.mapreduce.master.splits import MAX_PAIRS, SPLIT_BYTES, TooManyMaps, plan_splits
+from services.mapreduce.master.view import View
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Coroutine, Iterator, Sequence
@@ -52,6 +54,7 @@ class Master(rpc.MasterServicer):
 
     Attributes:
         scheduler: jobs and workers.
+        view: what a status page may see.
         outcomes: last reports of jobs that are over, the latest last.
         claims: output folders that are being claimed, by job.
     """
@@ -80,6 +83,7 @@ class Master(rpc.MasterServicer):
             locations_interval_s=locations_interval_s,
             no_worker_limit_s=no_worker_limit_s,
         )
+        self.view = View(self.scheduler, self.outcomes)
         self._host = host
         self._files = files
         self._rule = backups or Rule()
@@ -377,7 +381,5 @@ async def serve(
         backups: of `backups.Rule`: when backup tasks are started.
         settings: seconds, as `Master` takes them.
     """
-    from services.files import connect
-
     rule = Rule(**backups) if backups is not None else None
     await Master(host, connect(host, files), backups=rule, **settings).run(host.serve())

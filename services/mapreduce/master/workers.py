@@ -264,6 +264,9 @@ class Workers:
             try:
                 pong = await link.stub.Ping(request, timeout=deadline)
             except grpc.aio.AioRpcError:
+                if link.leaving:
+                    self.fail(link.id, "left")
+                    return
                 continue
             if pong.incarnation != link.id[1]:
                 self.fail(link.id, "restarted")
