@@ -1,0 +1,266 @@
+"""What must hold in every run of MapReduce, watched in the trace of its master.
+
+The master asserts its rules where it applies them; these checks know nothing of it but the notes that it
+writes (`services/mapreduce/master/__init__.py` lists them), so they would see a master that breaks its own
+rules. The numbers are those of the invariants in `services/mapreduce/README.md`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, TypeAlias
+
+from protos.trace import Note, TraceEvent
+
+Key: TypeAlias = tuple[str, str, int]
+"""A task: job, kind ("map" or "reduce"), number."""
+
+BEGINS = ("assigned", "adopted")
+ENDS = ("failed", "died", "withdrawn")
+
+
+class _Watcher:
+    """Hands each of the master's notes to the method of its name; the first violation is kept."""
+
+    def __init__(self) -> None:
+        self.violation = ""
+        self._takes: dict[str, Callable[[Note], None]] = {}
+
+    def see(self, events: Sequence[TraceEvent]) -> None:
+        """Takes the next events of the trace."""
+        for event in events:
+            if isinstance(event, Note) and event.name in self._takes:
+                self._takes[event.name](event)
+
+    def take(self, names: Iterable[str], how: Callable[[Note], None]) -> None:
+        """Says who takes notes of these names."""
+        self._takes.update(dict.fromkeys(names, how))
+
+    def violated(self, note: Note, what: str) -> None:
+        """Keeps the first violation."""
+        self.violation = self.violation or f"at {note.time / 1e9:.3f} s: {what}"
+
+    def verdict(self) -> tuple[bool, str]:
+        """Returns the verdict, and what it rests on."""
+        return not self.violation, self.violation or self.seen()
+
+    def seen(self) -> str:
+        """Returns in words what was looked at."""
+        raise NotImplementedError
+
+
+def _task(note: Note) -> Key:
+    return note.fields["job"], note.fields["kind"], note.fields["number"]
+
+
+def _said(key: Key) -> str:
+    return f"{key[1]} {key[2]} of {key[0]}"
+
+
+class TaskStates:
+    """Invariants 3 and 4: idle, in-progress, completed; back only as 3.3 says; one committed execution."""
+
+    name = "tasks go idle, in-progress, completed, and back only as 3.3 says"
+
+    def begin(self) -> _TaskStates:
+        """A run begins."""
+        return _TaskStates()
+
+
+class _TaskStates(_Watcher):
+    def __init__(self) -> None:
+        super().__init__()
+        self._running: dict[Key, dict[int, None]] = {}
+        self._completed: dict[Key, int] = {}
+        self._known: dict[str, None] = {}  # jobs whose beginning was seen
+        self._completions = 0
+        self._reopened = 0
+        self.take(["job started"], self._started)
+        self.take(BEGINS, self._begins)
+        self.take(ENDS, self._ends)
+        self.take(["completed"], self._completes)
+        self.take(["reopened"], self._reopens)
+
+    def _started(self, note: Note) -> None:
+        if note.fields["recovered"]:
+            # What the dead master had decided and not yet made durable did not happen: its tasks may be
+            # executed, and completed, again.
+            for tasks in (self._running, self._completed):
+                for key in [key for key in tasks if key[0] == note.fields["job"]]:
+                    del tasks[key]
+
+    def _begins(self, note: Note) -> None:
+        key = _task(note)
+        if key in self._completed:
+            self.violated(note, f"{_said(key)} is executed though it is completed")
+        self._running.setdefault(key, {})[note.fields["attempt"]] = None
+
+    def _ends(self, note: Note) -> None:
+        self._running.get(_task(note), {}).pop(note.fields["attempt"], None)
+
+    def _completes(self, note: Note) -> None:
+        key, attempt = _task(note), note.fields["attempt"]
+        self._completions += 1
+        if key in self._completed:
+            self.violated(note, f"{_said(key)} is completed twice")
+        if attempt not in self._running.get(key, {}):
+            self.violated(note, f"{_said(key)} is completed by execution {attempt}, which is not under way")
+        self._completed[key] = attempt
+        self._running.get(key, {}).pop(attempt, None)
+
+    def _reopens(self, note: Note) -> None:
+        key = _task(note)
+        self._reopened += 1
+        if key[1] != "map":
+            self.violated(note, f"{_said(key)} was completed and is idle again")
+        self._completed.pop(key, None)
+
+    def seen(self) -> str:
+        return f"{self._completions} completions, of which {self._reopened} maps had to be executed again"
+
+
+class BackupsNearTheEnd:
+    """Invariant 12: a backup task begins only when no task of its kind is idle any more."""
+
+    name = "backup tasks only near the end"
+
+    def begin(self) -> _BackupsNearTheEnd:
+        """A run begins."""
+        return _BackupsNearTheEnd()
+
+
+class _BackupsNearTheEnd(_Watcher):
+    def __init__(self) -> None:
+        super().__init__()
+        self._total: dict[tuple[str, str], int] = {}
+        self._busy: dict[tuple[str, str], dict[int, dict[int, None]]] = {}  # in-progress: attempts
+        self._completed: dict[tuple[str, str], dict[int, None]] = {}
+        self._backups = 0
+        self._executions = 0
+        self.take(["job started"], self._started)
+        self.take(BEGINS, self._begins)
+        self.take(ENDS, self._ends)
+        self.take(["completed"], self._completes)
+        self.take(["reopened"], self._reopens)
+
+    def _started(self, note: Note) -> None:
+        for kind in ("map", "reduce"):
+            of = (note.fields["job"], kind)
+            self._total[of], self._busy[of] = note.fields[f"{kind}s"], {}
+            if not note.fields["recovered"]:
+                self._completed[of] = {}
+
+    def _begins(self, note: Note) -> None:
+        job, kind, number = _task(note)
+        of = (job, kind)
+        self._executions += 1
+        if note.fields.get("backup") and note.name == "assigned":
+            self._backups += 1
+            idle = self._total[of] - len(self._busy[of]) - len(self._completed[of])
+            if idle > 0:
+                self.violated(note, f"a backup of {kind} {number} of {job}, with {idle} {kind} tasks idle")
+        self._completed[of].pop(number, None)  # a master that died had not yet made its completion durable
+        self._busy[of].setdefault(number, {})[note.fields["attempt"]] = None
+
+    def _ends(self, note: Note) -> None:
+        job, kind, number = _task(note)
+        attempts = self._busy[job, kind].get(number, {})
+        attempts.pop(note.fields["attempt"], None)
+        if not attempts:
+            self._busy[job, kind].pop(number, None)
+
+    def _completes(self, note: Note) -> None:
+        job, kind, number = _task(note)
+        self._busy[job, kind].pop(number, None)
+        self._completed[job, kind][number] = None
+
+    def _reopens(self, note: Note) -> None:
+        job, kind, number = _task(note)
+        self._completed[job, kind].pop(number, None)
+
+    def seen(self) -> str:
+        share = self._backups / self._executions if self._executions else 0.0
+        return f"{self._backups} backups among {self._executions} executions ({share:.1%})"
+
+
+class NetProgress:
+    """Invariant 16: what has been read, shuffled and written falls only by work that died."""
+
+    name = "progress falls only by what died"
+
+    def begin(self) -> _NetProgress:
+        """A run begins."""
+        return _NetProgress()
+
+
+class _NetProgress(_Watcher):
+    TOTALS = ("input_bytes", "intermediate_bytes", "shuffled_bytes", "output_bytes")
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._last: dict[str, dict[str, Any]] = {}
+        self._loss: dict[str, None] = {}  # jobs some of whose work died since their last report
+        self._reports = 0
+        self._falls = 0
+        self.take(["progress"], self._reported)
+        self.take([*ENDS, "reopened", "job started"], self._lost)
+
+    def _lost(self, note: Note) -> None:
+        self._loss[note.fields["job"]] = None
+
+    def _reported(self, note: Note) -> None:
+        job = note.fields["job"]
+        self._reports += 1
+        last = self._last.get(job, {})
+        for total in self.TOTALS:
+            now, before = note.fields[total], last.get(total, 0)
+            if now < 0:
+                self.violated(note, f"{total} of {job} is {now}")
+            if now < before:
+                self._falls += 1
+                if job not in self._loss:
+                    self.violated(
+                        note, f"{total} of {job} fell from {before} to {now} though nothing had died"
+                    )
+        self._last[job] = note.fields
+        self._loss.pop(job, None)
+
+    def seen(self) -> str:
+        return f"{self._reports} reports; {self._falls} falls, each after work had died"
+
+
+class SkippedAfterTwo:
+    """Invariant 11: a record is left out only after two failures of its task."""
+
+    name = "a record is skipped only after two reports"
+
+    def begin(self) -> _SkippedAfterTwo:
+        """A run begins."""
+        return _SkippedAfterTwo()
+
+
+class _SkippedAfterTwo(_Watcher):
+    def __init__(self) -> None:
+        super().__init__()
+        self._failures: dict[Key, int] = {}
+        self._skipped = 0
+        self.take(["failed"], self._failed)
+        self.take(["skipping"], self._skips)
+
+    def _failed(self, note: Note) -> None:
+        self._failures[_task(note)] = self._failures.get(_task(note), 0) + 1
+
+    def _skips(self, note: Note) -> None:
+        key = _task(note)
+        self._skipped += 1
+        if self._failures.get(key, 0) < 2:
+            self.violated(
+                note, f"record {note.fields['record']} of {_said(key)} is left out after one failure"
+            )
+
+    def seen(self) -> str:
+        return f"{self._skipped} records left out"
+
+
+WATCHED = (TaskStates(), BackupsNearTheEnd(), NetProgress(), SkippedAfterTwo())
+"""What is watched in every scenario."""
