@@ -1,6 +1,4 @@
-"""A worker (MapReduce 3.1): program `serve`."""
-
-from __future__ import annotations
+"""The worker."""
 
 from services.mapreduce.worker.service import serve
 

@@ -1,17 +1,18 @@
 """The seam between a worker and its data: `DataPlane`.
 
-The worker (assignments, pings, locations, completions) is the same whatever the data is. `LocalData` moves real bytes
-through children and disks; `scenarios/papers` has a plane that only charges for them, at the paper's full size.
+The worker (assignments, pings, locations, completions) is the same whatever the data is. `LocalData` moves
+real bytes through children and disks; `scenarios/papers` has a plane that only charges for them, at the
+paper's full size.
 """
 
 from __future__ import annotations
 
+from array import array
 from typing import TYPE_CHECKING, Protocol
 
 from msgspec import Struct
 
 if TYPE_CHECKING:
-    from array import array
     from collections.abc import AsyncIterator, Callable, Sequence
 
     from protos import mapreduce_pb2 as pb
@@ -46,7 +47,7 @@ class Execution(Protocol):
 
 
 class Reduction(Execution, Protocol):
-    """An execution of a reduce task: pulls what it is offered as it comes, sorts and reduces when it has all M."""
+    """An execution of a reduce task: pulls what it is offered; when it has all M, sorts and reduces."""
 
     def offer(self, outputs: MapOutputs) -> None:
         """These outputs are there to be pulled (3.1 step 5), or have moved (3.3)."""
@@ -58,7 +59,11 @@ class Reduction(Execution, Protocol):
 
 
 class DataPlane(Protocol):
-    """What a worker does with data."""
+    """What a worker does with data. Its class is called with (host, files, **parameters of `serve`)."""
+
+    async def open(self) -> None:
+        """Gets ready, before the worker registers; removes what an earlier life has left."""
+        ...
 
     def map(self, job: pb.Job, task: pb.Task) -> Execution:
         """Returns an execution of a map task, not yet begun."""

@@ -1,35 +1,37 @@
 """A worker (MapReduce 3.1): program `serve(host, master, files)`.
 
-A worker reads its split from the file system, runs Map over it, keeps the R regions on its local
-disk and tells the master their sizes; or it pulls its region from every map worker's disk, sorts,
-runs Reduce, and renames its temporary output file to the final name, atomically (3.3).
+It registers with the master, executes the map and reduce tasks that it is given, serves its map outputs to
+reduce workers, and tells the master how each execution ended. What happens to data is behind
+`plane.DataPlane`, so that the same worker runs with real bytes and with modelled ones.
 
-User code runs through `Host.compute`, so that pings are answered while it runs.
+A worker registers again when the master has been silent, and when a ping shows that it was restarted: with
+what it executes, so that a restarted master can go on with it.
 """
 
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING
+import importlib
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any
 
 import grpc
 
 from protos import mapreduce_pb2 as pb
 from protos import mapreduce_pb2_grpc as rpc
-from services.files.client import FileSystem
-from services.mapreduce.records import map_split, reduce_partition
+from services.files import connect
+from services.mapreduce.worker.executions import Executions
+from services.mapreduce.worker.outbox import Outbox
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
     from services.host import Context, Host
+    from services.mapreduce.worker.plane import DataPlane
 
-CHUNK = 64 * 1024  # bytes a message of a Fetch
-MAX_LINE = 64 * 1024 * 1024  # bytes
-
-_LOOKAHEAD = 64 * 1024  # bytes read past a cut to find the end of the record that crosses it
-_FETCH_TIMEOUT = 3.0  # seconds without a region before it is reported as lost
-_RETRY = 0.3  # seconds
+_RETRY = 0.3  # seconds before a registration that failed is tried again
+_GRACE = 2.0  # seconds in which a worker that leaves ends what it executes
+_FAREWELL = 0.5  # seconds for telling the master so
 
 
 class Worker(rpc.WorkerServicer):
@@ -38,221 +40,183 @@ class Worker(rpc.WorkerServicer):
     Args:
         host: its door.
         master: the master's host.
-        files: the host that serves the file system.
-        slots: tasks of each kind at a time.
+        plane: what happens to data.
+        map_slots, reduce_slots: executions of each kind at a time.
+        rack: where it stands, for locality (3.4).
         ping_timeout_s: silence of the master after which the worker registers again.
-        cost_per_byte: processor seconds that a simulated host charges for a byte mapped or reduced.
     """
 
     def __init__(
-        self, host: Host, master: str, files: str, *, slots: int, ping_timeout_s: float, cost_per_byte: float
+        self,
+        host: Host,
+        master: str,
+        plane: DataPlane,
+        *,
+        map_slots: int,
+        reduce_slots: int,
+        rack: str,
+        ping_timeout_s: float,
     ) -> None:
         self._host = host
         self._master = rpc.MasterStub(host.connect(master))
-        self._files = FileSystem(host, files)
-        self._slots = slots
+        self._plane = plane
+        self._slots = (map_slots, reduce_slots)
+        self._rack = rack
         self._timeout = ping_timeout_s
-        self._cost = cost_per_byte
-        self._peers: dict[str, rpc.WorkerAsyncStub] = {}
-        self._running: dict[tuple[str, int], asyncio.Task[None]] = {}  # by job and attempt
-        self._regions: dict[tuple[str, int, int], list[int]] = {}  # by job, map and attempt: R + 1 offsets
-        self._pinged = asyncio.Event()
-
-    async def keep_registered(self) -> None:
-        """Registers, and registers again whenever the master has been silent."""
-        registration = pb.Registration(
-            worker=self._host.name,
-            incarnation=self._host.incarnation,
-            map_slots=self._slots,
-            reduce_slots=self._slots,
+        self._outbox = Outbox(self._master)
+        self._executions = Executions(
+            host,
+            self._master,
+            plane,
+            map_slots=map_slots,
+            reduce_slots=reduce_slots,
+            done=self._outbox.complete,
+            lost=self._outbox.lost,
         )
-        while True:
-            try:
-                await self._master.Register(registration, timeout=self._timeout)
-                while True:
-                    self._pinged.clear()
-                    await asyncio.wait_for(self._pinged.wait(), self._timeout)
-            except (grpc.aio.AioRpcError, TimeoutError):
-                await asyncio.sleep(_RETRY)
+        self._heard = 0.0  # when the master last pinged, or answered a registration
+        self._registered_with = -1  # incarnation of the master
+        self._silence = asyncio.Event()  # set when a ping shows that it is time to register
 
     # What the master and other workers ask
 
-    async def Ping(self, request: pb.Ack, context: Context) -> pb.Pong:
-        """Answers the master's ping (3.3)."""
-        self._pinged.set()
-        return pb.Pong(worker=self._host.name, incarnation=self._host.incarnation)
+    async def Ping(self, request: pb.PingRequest, context: Context) -> pb.Pong:
+        """Answers the master's ping (3.3), with how far everything is (4.8, 4.9)."""
+        self._heard = asyncio.get_running_loop().time()
+        if request.master_incarnation != self._registered_with:
+            self._silence.set()
+        return pb.Pong(
+            worker=self._host.name, incarnation=self._host.incarnation, running=self._executions.running()
+        )
 
-    async def Assign(self, request: pb.Task, context: Context) -> pb.Ack:
-        """Takes a task and begins to execute it; asked twice, it executes once."""
-        key = (request.job, request.attempt)
-        if key not in self._running:
-            name = f"{'map' if request.kind == pb.Task.MAP else 'reduce'} {request.number}"
-            self._running[key] = asyncio.create_task(self._execute(request), name=name)
+    async def Assign(self, request: pb.Tasks, context: Context) -> pb.Ack:
+        """Takes tasks; asked twice, it executes once."""
+        for task in request.tasks:
+            self._executions.assign(task)
         return pb.Ack()
 
-    async def Fetch(self, request: pb.Region, context: Context) -> AsyncIterator[pb.Bytes]:
-        """Streams one region of a map output from the local disk (3.1 step 5)."""
-        offsets = self._regions.get((request.job, request.map, request.attempt))
-        if offsets is None:
-            await context.abort(
-                grpc.StatusCode.NOT_FOUND, f"{self._host.name} has no output of map {request.map}"
-            )
-        file = await self._host.disk.open(_map_output(request.job, request.map, request.attempt))
-        try:
-            offset, end = offsets[request.region], offsets[request.region + 1]
-            while offset < end:
-                data = await file.read(min(CHUNK, end - offset), offset)
-                offset += len(data)
-                yield pb.Bytes(data=data)
-        finally:
-            await file.close()
+    async def Withdraw(self, request: pb.Tasks, context: Context) -> pb.Ack:
+        """Ends executions that are no longer wanted."""
+        for task in request.tasks:
+            self._outbox.withdraw(task.job, task.attempt)
+            self._executions.withdraw(task)
+        return pb.Ack()
 
-    # Executing
+    async def Fetch(self, request: pb.Regions, context: Context) -> AsyncIterator[pb.Bytes]:
+        """Streams regions of map outputs from the local disk (3.1 step 5)."""
+        async for chunk in self._plane.fetch(request):
+            yield chunk
 
-    async def _execute(self, task: pb.Task) -> None:
-        done = pb.Completion(
-            job=task.job,
-            kind=task.kind,
-            number=task.number,
-            attempt=task.attempt,
-            worker=self._host.name,
-            incarnation=self._host.incarnation,
-        )
-        kind = "map" if task.kind == pb.Task.MAP else "reduce"
-        with self._host.span(kind, number=task.number, attempt=task.attempt):
-            try:
-                if task.kind == pb.Task.MAP:
-                    done.region_bytes.extend(await self._map(task))
-                else:
-                    await self._reduce(task)
-            except Exception as exc:  # the user's code may raise anything: the master decides what follows
-                done.error = f"{type(exc).__name__}: {exc}"
-        await self._report(done)
+    async def ReadLog(self, request: pb.LogRequest, context: Context) -> AsyncIterator[pb.Bytes]:
+        """Streams a task's log."""
+        async for chunk in self._plane.read_log(request.log):
+            yield chunk
 
-    async def _report(self, done: pb.Completion) -> None:
-        """Sends the completion message until the master has it; twice is as good as once (3.3)."""
+    async def Forget(self, request: pb.JobId, context: Context) -> pb.Ack:
+        """The job is over: ends what is left of it, and removes its files."""
+        self._outbox.forget(request.job)
+        self._executions.forget(request.job)
+        await self._plane.forget(request.job)
+        return pb.Ack()
+
+    # Being there
+
+    async def keep_registered(self) -> None:
+        """Registers, and again when the master was silent or restarted."""
+        loop = asyncio.get_running_loop()
         while True:
             try:
-                await self._master.Complete(done, timeout=self._timeout)
-                return
+                reply = await self._master.Register(self._registration(), timeout=self._timeout)
             except grpc.aio.AioRpcError:
                 await asyncio.sleep(_RETRY)
+                continue
+            self._heard = loop.time()
+            self._registered_with = reply.master_incarnation
+            self._silence.clear()
+            while not self._silence.is_set() and (left := self._heard + self._timeout - loop.time()) > 0:
+                with suppress(TimeoutError):
+                    await asyncio.wait_for(self._silence.wait(), left)
 
-    async def _map(self, task: pb.Task) -> list[int]:
-        texts = [await self._lines(piece) for piece in task.split]
-        read = sum(len(text) for _, _, text in texts)
-        regions, records = await self._host.compute(
-            map_split,
-            task.spec.mapper,
-            task.spec.combiner,
-            task.spec.reduces,
-            texts,
-            cost=read * self._cost,
+    def _registration(self, *, leaving: bool = False) -> pb.Registration:
+        # What is done, but not known to the master, is as good as under way: its completion will come.
+        waiting = [
+            pb.Report(job=done.job, kind=done.kind, number=done.number, attempt=done.attempt, progress=1.0)
+            for done in self._outbox.waiting
+        ]
+        return pb.Registration(
+            worker=self._host.name,
+            incarnation=self._host.incarnation,
+            map_slots=self._slots[0],
+            reduce_slots=self._slots[1],
+            rack=self._rack,
+            running=[*self._executions.all(), *waiting],
+            leaving=leaving,
         )
-        # 3.1 step 4. No sync: were it lost in a crash, the master would have the task executed again.
-        path = _map_output(task.job, task.number, task.attempt)
-        file = await self._host.disk.open(f"{path}.temporary", "w")
-        try:
-            await file.append(b"".join(regions))
-        finally:
-            await file.close()
-        await self._host.disk.rename(f"{path}.temporary", path)
-        offsets = [0]
-        for region in regions:
-            offsets.append(offsets[-1] + len(region))
-        self._regions[task.job, task.number, task.attempt] = offsets
-        self._host.trace("mapped", number=task.number, bytes=read, records=records)
-        return [len(region) for region in regions]
 
-    async def _lines(self, piece: pb.Piece) -> tuple[str, int, bytes]:
-        """Reads the records that begin in a piece: whole lines, though the cut may be anywhere."""
-        begin, end = piece.offset, piece.offset + piece.size
-        # One byte before the piece tells whether its first byte begins a line.
-        data = await self._files.read(piece.path, max(begin - 1, 0), end - max(begin - 1, 0))
-        if begin:
-            newline = data.find(b"\n")
-            if newline < 0:
-                return piece.path, end, b""  # the middle of a line that began before
-            begin, data = begin + newline, data[newline + 1 :]
-        while data and not data.endswith(b"\n"):
-            more = await self._files.read(piece.path, end, _LOOKAHEAD)
-            newline = more.find(b"\n")
-            data += more[: newline + 1] if newline >= 0 else more
-            end += len(more)
-            if len(more) < _LOOKAHEAD:
-                break
-            if len(data) > MAX_LINE:
-                raise ValueError(f"a line of {piece.path} is longer than {MAX_LINE} bytes")
-        return piece.path, begin, data
+    async def leave(self) -> None:
+        """Tells the master that it leaves, ends what can be ended soon, and gives back the rest."""
+        farewell = asyncio.create_task(self._say_farewell())
+        with suppress(TimeoutError):
+            async with asyncio.timeout(_GRACE):
+                await self._executions.finish()
+                await self._outbox.flush()
+        await farewell
+        await self._executions.close()
+        self._outbox.close()
+        await self._plane.close()
 
-    async def _reduce(self, task: pb.Task) -> None:
-        regions = await self._shuffle(task)
-        output = await self._host.compute(
-            reduce_partition, task.spec.reducer, regions, cost=sum(map(len, regions)) * self._cost
-        )
-        # 3.3: one temporary file, renamed atomically; two executions leave the bytes of one.
-        name = f"part-{task.number:05}"
-        temporary = f"temporary/{task.job}/{name}.{task.attempt}"
-        await self._files.write(temporary, output)
-        await self._files.rename(temporary, f"{task.spec.output}/{name}")
-
-    async def _shuffle(self, task: pb.Task) -> list[bytes]:
-        """Pulls this reduce task's region of every map task, from wherever it is now."""
-        regions: dict[int, bytes] = {}
-        while len(regions) < task.maps:
-            try:
-                locations = self._master.Locations(pb.JobId(job=task.job))
-                async for location in locations:
-                    if location.map not in regions:
-                        data = await self._fetch(task, location)
-                        if data is not None:
-                            regions[location.map] = data
-                    if len(regions) == task.maps:
-                        locations.cancel()
-                        break
-                else:
-                    raise RuntimeError("the job is over")
-            except grpc.aio.AioRpcError as error:
-                if error.code() is grpc.StatusCode.NOT_FOUND:
-                    raise RuntimeError(f"the master does not know {task.job}") from None
-                await asyncio.sleep(_RETRY)
-        return [regions[number] for number in range(task.maps)]
-
-    async def _fetch(self, task: pb.Task, location: pb.Location) -> bytes | None:
-        """Pulls one region; reports it as lost, and returns None, when that fails."""
-        stub = self._peers.get(location.worker)
-        if stub is None:
-            stub = self._peers[location.worker] = rpc.WorkerStub(self._host.connect(location.worker))
-        region = pb.Region(job=task.job, map=location.map, attempt=location.attempt, region=task.number)
-        try:
-            return b"".join([chunk.data async for chunk in stub.Fetch(region, timeout=_FETCH_TIMEOUT)])
-        except grpc.aio.AioRpcError:
-            lost = pb.LostInput(
-                job=task.job, map=location.map, worker=location.worker, attempt=location.attempt
-            )
-            await self._master.ReportLostInput(lost, timeout=self._timeout)
-            return None
+    async def _say_farewell(self) -> None:
+        with suppress(grpc.aio.AioRpcError):
+            await self._master.Register(self._registration(leaving=True), timeout=_FAREWELL)
 
 
-def _map_output(job: str, number: int, attempt: int) -> str:
-    return f"{job}/map-{number:05}.{attempt}"
+def load_plane(name: str, host: Host, files: str, parameters: dict[str, Any]) -> DataPlane:
+    """Returns the data plane of a name, "package.module:Class"."""
+    module, _, attribute = name.partition(":")
+    plane: DataPlane = getattr(importlib.import_module(module), attribute)(
+        host, connect(host, files), **parameters
+    )
+    return plane
 
 
 async def serve(
     host: Host,
     master: str = "master",
     files: str = "files",
-    slots: int = 1,
+    map_slots: int = 1,
+    reduce_slots: int = 1,
+    rack: str = "",
     ping_timeout_s: float = 2.0,
-    cost_per_byte: float = 200e-9,
+    data: str = "services.mapreduce.worker.local_data:LocalData",
+    **parameters: Any,
 ) -> None:
-    """Serves as a worker of `master` until cancelled."""
-    server = host.serve()
+    """Serves as a worker of `master` until cancelled; then it leaves in order.
+
+    Args:
+        host: its door.
+        master: the master's host.
+        files: address of the shared file system; see `services.files.api`.
+        map_slots, reduce_slots: executions of each kind at a time.
+        rack: where it stands, for locality (3.4).
+        ping_timeout_s: silence of the master after which the worker registers again.
+        data: the data plane's class.
+        parameters: what else its constructor takes.
+    """
+    plane = load_plane(data, host, files, parameters)
+    await plane.open()
     worker = Worker(
-        host, master, files, slots=slots, ping_timeout_s=ping_timeout_s, cost_per_byte=cost_per_byte
+        host,
+        master,
+        plane,
+        map_slots=map_slots,
+        reduce_slots=reduce_slots,
+        rack=rack,
+        ping_timeout_s=ping_timeout_s,
     )
+    server = host.serve()
     rpc.add_WorkerServicer_to_server(worker, server)
     await server.start()
-    async with asyncio.TaskGroup() as group:
-        group.create_task(worker.keep_registered())
-        await server.wait_for_termination()
+    try:
+        await worker.keep_registered()
+    finally:
+        await worker.leave()
+        await server.stop(None)
