@@ -282,6 +282,7 @@ class JobState:
         if execution is None:
             if not replayed and (attempt >= self.first_attempt or worker in task.shunned):
                 return None
+            self.executions += 1
         elif execution.worker != worker:
             return None
         others = tuple(other for other in task.executions if other is not execution)
