@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typer
 
-from sim.cli import cluster, pictures, runs
+from sim.cli import cluster, mr, pictures, runs
 from sim.explore import commands as exploring
 
 app = typer.Typer(
@@ -30,6 +30,7 @@ runs.register(app)
 exploring.register(app)
 pictures.register(app)
 cluster.register(app)
+mr.register(app)
 
 
 def unusable() -> tuple[type[Exception], ...]:

@@ -43,9 +43,9 @@ def find(what: str | Path) -> Scenario:
     text = str(what)
     path, _, function = text.partition(".py:")
     if function:
-        return _choose(_load_file(Path(path + ".py")), function)
+        return _choose(load_file(Path(path + ".py")), function)
     if text.endswith(".py"):
-        return _choose(_load_file(Path(text)), "")
+        return _choose(load_file(Path(text)), "")
     files = _files()
     if text not in files:
         hint = near(text, files) or "; `dsim list` shows them all"
@@ -68,14 +68,18 @@ def _module_name(name: str) -> str:
     return "scenarios." + name.replace("/", ".").replace("-", "_")
 
 
-def _load_file(file: Path) -> ModuleType:
+def load_file(file: Path, kind: str = "scenario") -> ModuleType:
+    """Returns the module that a user's file makes; its folder can be imported from, as for `python file.py`.
+
+    Raises:
+        InvalidInput: there is no such file, or it is broken: says where.
+    """
     if not file.is_file():
-        raise InvalidInput(f"there is no scenario file {file}")
+        raise InvalidInput(f"there is no {kind} file {file}")
     file = file.resolve()
     for name, packaged in _files().items():
         if packaged.resolve() == file:
             return _load(_module_name(name), file)
-    # As `python file.py` would: its folder can be imported from.
     if str(file.parent) not in sys.path:
         sys.path.insert(0, str(file.parent))
     module = file.stem

@@ -1,0 +1,141 @@
+"""What can be said of the arguments of `dsim mr` before anything is started."""
+
+from __future__ import annotations
+
+import os
+import re
+import shlex
+import subprocess
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from sim.scenario.errors import InvalidInput
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+_SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*([KMGT]?)i?B?", re.IGNORECASE)
+_POWERS = {"": 0, "K": 1, "M": 2, "G": 3, "T": 4}
+
+
+def size(option: str, text: str, least: int = 1) -> int:
+    """Returns a size such as 64M or 1.5G in bytes (powers of 1,024).
+
+    Raises:
+        InvalidInput: it is none, or too small.
+    """
+    found = _SIZE.fullmatch(text.strip())
+    count = int(float(found[1]) * 1024 ** _POWERS[found[2].upper()]) if found else 0
+    if count <= 0:
+        raise InvalidInput(f"{option} {text}: write a size such as 64M or 1G")
+    if count < least:
+        raise InvalidInput(f"{option} {text}: must be at least {least >> 20}M")
+    return count
+
+
+def task(text: str) -> tuple[str, int]:
+    """Returns the task that `map:3` or `reduce:0` names.
+
+    Raises:
+        InvalidInput: it names none.
+    """
+    kind, _, number = text.partition(":")
+    if kind not in ("map", "reduce") or not number.isdecimal():
+        raise InvalidInput(f"--only {text}: write it as map:N or reduce:N")
+    return kind, int(number)
+
+
+def within(option: str, value: float, least: float, most: float) -> None:
+    """Checks a number.
+
+    Raises:
+        InvalidInput: it is too small or too large.
+    """
+    if not least <= value <= most:
+        raise InvalidInput(f"{option} {value:g}: must be from {least:,} to {most:,}")
+
+
+def inputs(paths: Sequence[Path]) -> list[str]:
+    """Returns the inputs as absolute paths.
+
+    Raises:
+        InvalidInput: some are missing or cannot be read; names each of them.
+    """
+    troubles = [trouble for path in paths if (trouble := _unreadable(path))]
+    if troubles:
+        raise InvalidInput(f"cannot read {'; '.join(troubles)}")
+    return [str(path.absolute()) for path in paths]
+
+
+def _unreadable(path: Path) -> str:
+    try:
+        if path.is_dir():
+            list(path.iterdir())
+        else:
+            with path.open("rb"):
+                pass
+    except OSError as exc:
+        return f"{path}: {exc.strerror}"
+    return ""
+
+
+def output(path: Path) -> str:
+    """Returns the output folder as an absolute path.
+
+    Raises:
+        InvalidInput: there is something already, or it cannot be made.
+    """
+    if os.path.lexists(path):
+        raise InvalidInput(f"output {path} exists already: choose a new folder, or remove it")
+    parent = path.absolute().parent
+    while not parent.exists():
+        parent = parent.parent
+    if not parent.is_dir():
+        raise InvalidInput(f"output {path} cannot be made: {parent} is not a folder")
+    if not os.access(parent, os.W_OK | os.X_OK):
+        raise InvalidInput(f"output {path} cannot be made: {parent}: Permission denied")
+    return str(path.absolute())
+
+
+def command(option: str, text: str) -> None:
+    """Checks a command of a streaming job by asking the shell.
+
+    Raises:
+        InvalidInput: the shell cannot read it, or its first word is no command.
+    """
+    if not text.strip():
+        raise InvalidInput(f"{option} is empty: name a command")
+    parsed = _sh("-n", "-c", "--", text)
+    if parsed.returncode:
+        said = re.sub(r"^\S*sh: (\S+: )*(\d+|line \d+): ", "", parsed.stderr.strip().splitlines()[0])
+        raise InvalidInput(f"{option} {text!r}: {said}")
+    try:
+        words = shlex.split(text)
+    except ValueError as exc:
+        raise InvalidInput(f"{option} {text!r}: {exc}") from None
+    first = next((word for word in words if not re.match(r"\w+=", word)), "")
+    if not first or not re.fullmatch(r"[\w./+@%,:-]+", first):
+        return  # only the shell knows what comes of it
+    if Path(first).is_dir():
+        raise InvalidInput(f"{option}: {first} is a folder, not a command")
+    if os.access(first, os.X_OK) if "/" in first else _known(first):
+        return
+    if Path(first).exists():
+        raise InvalidInput(f"{option}: {first} is not executable (chmod +x {shlex.quote(first)})")
+    raise InvalidInput(f"{option}: there is no command {first!r}")
+
+
+def _known(word: str) -> bool:
+    return _sh("-c", 'command -v -- "$1"', "sh", word).returncode == 0
+
+
+def _sh(*arguments: str) -> subprocess.CompletedProcess[str]:
+    path = f"{os.environ.get('PATH', os.defpath)}:{os.getcwd()}"  # as streaming runs it
+    return subprocess.run(
+        ["/bin/sh", *arguments],
+        env={**os.environ, "PATH": path},
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
