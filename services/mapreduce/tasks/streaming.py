@@ -4,16 +4,20 @@ A mapper reads lines on stdin and writes lines on stdout; up to its first tab a 
 one, all of it), and the reducer reads them sorted by key. They are bytes to us from end to end (see
 `line_runs.py`). A mapper is started once for each file in the split, so that `mapreduce_map_input_file`
 says the truth.
+
+    spec = streaming.spec(mapper="tr -s ' ' '\\n'", reducer="uniq -c", inputs="texts", output="counts")
 """
 
 from __future__ import annotations
 
 import contextlib
-import gzip
 import os
 import zlib
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from services.mapreduce import counters
+from services.mapreduce.inputs import READ_ERRORS, line_blocks
+from services.mapreduce.job import Job, Spec, SpecError
 from services.mapreduce.tasks import line_runs
 from services.mapreduce.tasks.executable import Reporter, pipe
 from services.mapreduce.tasks.hadoop import environment
@@ -29,14 +33,60 @@ if TYPE_CHECKING:
     from services.mapreduce.tasks.line_runs import Run
     from services.mapreduce.tasks.order import Order
 
-NAME = "streaming"
-MAPPER, COMBINER, REDUCER, FOLDER = (f"{NAME}.{what}" for what in ("mapper", "combiner", "reducer", "folder"))
+MAPPER, COMBINER, REDUCER, FOLDER = (
+    f"streaming.{what}" for what in ("mapper", "combiner", "reducer", "folder")
+)
 """Settings: commands for `/bin/sh -c`, and the folder to run them in."""
 
 SHARE = 0.4  # of the process's memory that lines may take
 WITHOUT_LIMIT = 256 << 20  # bytes that they may take when the process has no limit
 COMBINE_AGAIN = 3  # spills, as in Hadoop
 _TELL_EVERY = 0.5  # seconds
+
+
+class Streaming(Job):
+    """The job of every streaming specification: its commands, in the settings, do what its methods would."""
+
+    def map(self, key: int, value: bytes) -> Iterator[tuple[bytes, bytes]]:
+        """Is the mapper's."""
+        raise NotImplementedError
+
+    def reduce(self, key: bytes, values: Iterator[bytes]) -> Iterator[bytes]:
+        """Is the reducer's."""
+        raise NotImplementedError
+
+
+CODE = f"{__name__}:{Streaming.__name__}"
+
+
+def spec(mapper: str, reducer: str = "", combiner: str = "", folder: str = "", **more: Any) -> Spec:
+    """Returns the specification of a streaming job.
+
+    Args:
+        mapper, reducer, combiner: commands for `/bin/sh -c`; without a reducer, map's output is the job's.
+        folder: to run them in; "": the current one.
+        more: of `Spec`.
+
+    Raises:
+        SpecError: commands and R do not fit each other.
+    """
+    reduces = more.pop("reduces", None)
+    if reduces is None:
+        reduces = 1 if reducer else 0
+    if reduces and not reducer:
+        raise SpecError(f"{reduces} reduces need a reducer (cat passes its input on)")
+    if combiner and not reduces:
+        raise SpecError("a combiner needs a reducer")
+    if more.get("skip_bad_records"):
+        raise SpecError("a streaming job cannot skip bad records: only its executables know where they are")
+    commands = {MAPPER: mapper, REDUCER: reducer, COMBINER: combiner, FOLDER: folder or os.getcwd()}
+    settings = {**more.pop("settings", {}), **{name: text for name, text in commands.items() if text}}
+    return Spec(CODE, reduces=reduces, settings=settings, **more)
+
+
+def is_streaming(order: Order) -> bool:
+    """Says whether a task is a streaming job's."""
+    return order.code[0].partition(" ")[0] == CODE
 
 
 def run_map(inside: Inside, order: Order, view: Storage) -> Done:
@@ -80,6 +130,11 @@ class _Task:
         self.memory = int(order.memory_bytes * SHARE) or WITHOUT_LIMIT
         self.total_bytes = 0
         self._what = what
+        self._names = (
+            (counters.MAP_IN, counters.MAP_OUT)
+            if what == "mapper"
+            else (counters.REDUCE_IN, counters.REDUCE_OUT)
+        )
         self._inside = inside
         self._reporter = Reporter()
         self._input_bytes = self._output_bytes = self._records_in = self._records_out = 0
@@ -112,7 +167,7 @@ class _Task:
                 self._records_out += block.count(b"\n")
             sink(block)
 
-        command = self.order.settings[f"{NAME}.{what}"]
+        command = self.order.settings[f"streaming.{what}"]
         pipe(
             what,
             command,
@@ -127,11 +182,22 @@ class _Task:
             take(b"\n")
 
     def reading(self, view: Storage, piece: Range) -> Iterator[bytes]:
-        """Yields the lines that begin in a piece of the input, in blocks."""
-        for block in line_blocks(view, piece):
-            yield block
-            self._input_bytes += len(block)
-            self._records_in += block.count(b"\n")
+        """Yields the lines of a piece of the input, in blocks, the last one with its end.
+
+        Raises:
+            InputError: the file cannot be read, or a line is too long.
+        """
+        block = b"\n"
+        try:
+            for _, block in line_blocks(piece, view, self.memory):
+                yield block
+                self._input_bytes += len(block)
+                self._records_in += block.count(b"\n")
+        except (*READ_ERRORS, zlib.error) as exc:
+            raise InputError(f"{piece.path}: {getattr(exc, 'strerror', None) or exc}") from None
+        if not block.endswith(b"\n"):
+            self._records_in += 1
+            yield b"\n"
 
     def counting(self, blocks: Iterable[tuple[bytes, int]]) -> Iterator[bytes]:
         """Yields a reducer's input."""
@@ -164,10 +230,9 @@ class _Task:
         )
 
     def _counters(self) -> dict[str, int]:
-        kind = self._what.removesuffix("per").removesuffix("r")
         return {
-            f"{kind}_input_records": self._records_in,
-            f"{kind}_output_records": self._records_out,
+            self._names[0]: self._records_in,
+            self._names[1]: self._records_out,
             **self._reporter.counters,
         }
 
@@ -288,50 +353,3 @@ def _merged(task: _Task, runs: list[Run], files: contextlib.ExitStack) -> Iterat
         file.flush()
         runs.append(line_runs.Run(file, 0, size, all(run.plain for run in some)))
     return line_runs.merge(runs, task.memory)
-
-
-def line_blocks(view: Storage, piece: Range) -> Iterator[bytes]:
-    """Yields the lines that begin in a piece of a file, in blocks, the last line with its end.
-
-    Raises:
-        InputError: the file cannot be read.
-    """
-    last = b"\n"
-    try:
-        with opened(view, piece.path) as file:
-            end = piece.offset + piece.size if piece.size >= 0 else 1 << 62
-            for last in _lines_from(file, piece.offset, end):
-                yield last
-    except (OSError, EOFError, zlib.error) as exc:
-        raise InputError(f"{piece.path}: {getattr(exc, 'strerror', None) or exc}") from None
-    if not last.endswith(b"\n"):
-        yield b"\n"
-
-
-def _lines_from(file: BinaryIO, start: int, end: int) -> Iterator[bytes]:
-    at = file.seek(start - 1) if start else 0  # of the next block
-    begun = not start  # or in a line that began before
-    while block := file.read(line_runs.BLOCK):
-        if not begun:
-            first = block.find(b"\n") + 1
-            begun = first > 0
-            at += first or len(block)
-            if at >= end:
-                return
-            if not begun:
-                continue
-            block = block[first:]
-        if at + len(block) >= end:
-            stop = block.find(b"\n", max(0, end - 1 - at)) + 1
-            if stop:
-                yield block[:stop]
-                return
-        if block:
-            yield block
-        at += len(block)
-
-
-def opened(view: Storage, path: str) -> BinaryIO:
-    """Opens an input file, decompressed if its name ends in .gz."""
-    file = view.open(path, buffering=0)
-    return gzip.GzipFile(fileobj=file) if path.endswith(".gz") else file  # type: ignore[return-value]
