@@ -26,7 +26,8 @@ if _version_not_supported:
 
 
 class FilesStub:
-    """Missing associated documentation comment in .proto file."""
+    """The namespace and where chunks are.
+    """
 
     def __init__(self, channel):
         """Constructor.
@@ -37,51 +38,116 @@ class FilesStub:
         self.List = channel.unary_unary(
                 '/dsim.files.Files/List',
                 request_serializer=protos_dot_files__pb2.Path.SerializeToString,
-                response_deserializer=protos_dot_files__pb2.Stats.FromString,
+                response_deserializer=protos_dot_files__pb2.Listing.FromString,
                 _registered_method=True)
-        self.Read = channel.unary_stream(
-                '/dsim.files.Files/Read',
-                request_serializer=protos_dot_files__pb2.Range.SerializeToString,
-                response_deserializer=protos_dot_files__pb2.Chunk.FromString,
+        self.Exists = channel.unary_unary(
+                '/dsim.files.Files/Exists',
+                request_serializer=protos_dot_files__pb2.Path.SerializeToString,
+                response_deserializer=protos_dot_files__pb2.Existence.FromString,
                 _registered_method=True)
-        self.Write = channel.stream_unary(
-                '/dsim.files.Files/Write',
-                request_serializer=protos_dot_files__pb2.Chunk.SerializeToString,
-                response_deserializer=protos_dot_files__pb2.Stat.FromString,
+        self.Lookup = channel.unary_unary(
+                '/dsim.files.Files/Lookup',
+                request_serializer=protos_dot_files__pb2.LookupRequest.SerializeToString,
+                response_deserializer=protos_dot_files__pb2.Layout.FromString,
                 _registered_method=True)
-        self.Rename = channel.unary_unary(
-                '/dsim.files.Files/Rename',
-                request_serializer=protos_dot_files__pb2.Move.SerializeToString,
+        self.Locate = channel.unary_unary(
+                '/dsim.files.Files/Locate',
+                request_serializer=protos_dot_files__pb2.Ranges.SerializeToString,
+                response_deserializer=protos_dot_files__pb2.Positions.FromString,
+                _registered_method=True)
+        self.Allocate = channel.unary_unary(
+                '/dsim.files.Files/Allocate',
+                request_serializer=protos_dot_files__pb2.AllocateRequest.SerializeToString,
+                response_deserializer=protos_dot_files__pb2.Allocation.FromString,
+                _registered_method=True)
+        self.Put = channel.unary_unary(
+                '/dsim.files.Files/Put',
+                request_serializer=protos_dot_files__pb2.NewFile.SerializeToString,
                 response_deserializer=protos_dot_files__pb2.Done.FromString,
+                _registered_method=True)
+        self.Create = channel.unary_unary(
+                '/dsim.files.Files/Create',
+                request_serializer=protos_dot_files__pb2.NewFolder.SerializeToString,
+                response_deserializer=protos_dot_files__pb2.Done.FromString,
+                _registered_method=True)
+        self.Commit = channel.unary_unary(
+                '/dsim.files.Files/Commit',
+                request_serializer=protos_dot_files__pb2.Move.SerializeToString,
+                response_deserializer=protos_dot_files__pb2.Moved.FromString,
+                _registered_method=True)
+        self.Remove = channel.unary_unary(
+                '/dsim.files.Files/Remove',
+                request_serializer=protos_dot_files__pb2.Removal.SerializeToString,
+                response_deserializer=protos_dot_files__pb2.Done.FromString,
+                _registered_method=True)
+        self.Heartbeat = channel.unary_unary(
+                '/dsim.files.Files/Heartbeat',
+                request_serializer=protos_dot_files__pb2.Beat.SerializeToString,
+                response_deserializer=protos_dot_files__pb2.Orders.FromString,
                 _registered_method=True)
 
 
 class FilesServicer:
-    """Missing associated documentation comment in .proto file."""
+    """The namespace and where chunks are.
+    """
 
     def List(self, request, context):
-        """All files below a folder, or the one file of that name; sorted by path.
-        """
-        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
-        context.set_details('Method not implemented!')
-        raise NotImplementedError('Method not implemented!')
-
-    def Read(self, request, context):
         """Missing associated documentation comment in .proto file."""
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
-    def Write(self, request_iterator, context):
-        """Writes a whole file; it is durable when the call returns. An existing file is replaced.
+    def Exists(self, request, context):
+        """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def Lookup(self, request, context):
+        """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def Locate(self, request, context):
+        """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def Allocate(self, request, context):
+        """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def Put(self, request, context):
+        """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def Create(self, request, context):
+        """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def Commit(self, request, context):
+        """Atomic, and of two the first wins.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
-    def Rename(self, request, context):
-        """Atomic and idempotent: when `source` is gone and `target` is there, it has been done already.
-        """
+    def Remove(self, request, context):
+        """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def Heartbeat(self, request, context):
+        """Missing associated documentation comment in .proto file."""
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
@@ -92,22 +158,52 @@ def add_FilesServicer_to_server(servicer, server):
             'List': grpc.unary_unary_rpc_method_handler(
                     servicer.List,
                     request_deserializer=protos_dot_files__pb2.Path.FromString,
-                    response_serializer=protos_dot_files__pb2.Stats.SerializeToString,
+                    response_serializer=protos_dot_files__pb2.Listing.SerializeToString,
             ),
-            'Read': grpc.unary_stream_rpc_method_handler(
-                    servicer.Read,
-                    request_deserializer=protos_dot_files__pb2.Range.FromString,
-                    response_serializer=protos_dot_files__pb2.Chunk.SerializeToString,
+            'Exists': grpc.unary_unary_rpc_method_handler(
+                    servicer.Exists,
+                    request_deserializer=protos_dot_files__pb2.Path.FromString,
+                    response_serializer=protos_dot_files__pb2.Existence.SerializeToString,
             ),
-            'Write': grpc.stream_unary_rpc_method_handler(
-                    servicer.Write,
-                    request_deserializer=protos_dot_files__pb2.Chunk.FromString,
-                    response_serializer=protos_dot_files__pb2.Stat.SerializeToString,
+            'Lookup': grpc.unary_unary_rpc_method_handler(
+                    servicer.Lookup,
+                    request_deserializer=protos_dot_files__pb2.LookupRequest.FromString,
+                    response_serializer=protos_dot_files__pb2.Layout.SerializeToString,
             ),
-            'Rename': grpc.unary_unary_rpc_method_handler(
-                    servicer.Rename,
-                    request_deserializer=protos_dot_files__pb2.Move.FromString,
+            'Locate': grpc.unary_unary_rpc_method_handler(
+                    servicer.Locate,
+                    request_deserializer=protos_dot_files__pb2.Ranges.FromString,
+                    response_serializer=protos_dot_files__pb2.Positions.SerializeToString,
+            ),
+            'Allocate': grpc.unary_unary_rpc_method_handler(
+                    servicer.Allocate,
+                    request_deserializer=protos_dot_files__pb2.AllocateRequest.FromString,
+                    response_serializer=protos_dot_files__pb2.Allocation.SerializeToString,
+            ),
+            'Put': grpc.unary_unary_rpc_method_handler(
+                    servicer.Put,
+                    request_deserializer=protos_dot_files__pb2.NewFile.FromString,
                     response_serializer=protos_dot_files__pb2.Done.SerializeToString,
+            ),
+            'Create': grpc.unary_unary_rpc_method_handler(
+                    servicer.Create,
+                    request_deserializer=protos_dot_files__pb2.NewFolder.FromString,
+                    response_serializer=protos_dot_files__pb2.Done.SerializeToString,
+            ),
+            'Commit': grpc.unary_unary_rpc_method_handler(
+                    servicer.Commit,
+                    request_deserializer=protos_dot_files__pb2.Move.FromString,
+                    response_serializer=protos_dot_files__pb2.Moved.SerializeToString,
+            ),
+            'Remove': grpc.unary_unary_rpc_method_handler(
+                    servicer.Remove,
+                    request_deserializer=protos_dot_files__pb2.Removal.FromString,
+                    response_serializer=protos_dot_files__pb2.Done.SerializeToString,
+            ),
+            'Heartbeat': grpc.unary_unary_rpc_method_handler(
+                    servicer.Heartbeat,
+                    request_deserializer=protos_dot_files__pb2.Beat.FromString,
+                    response_serializer=protos_dot_files__pb2.Orders.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -118,7 +214,8 @@ def add_FilesServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class Files:
-    """Missing associated documentation comment in .proto file."""
+    """The namespace and where chunks are.
+    """
 
     @staticmethod
     def List(request,
@@ -136,7 +233,339 @@ class Files:
             target,
             '/dsim.files.Files/List',
             protos_dot_files__pb2.Path.SerializeToString,
-            protos_dot_files__pb2.Stats.FromString,
+            protos_dot_files__pb2.Listing.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Exists(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/dsim.files.Files/Exists',
+            protos_dot_files__pb2.Path.SerializeToString,
+            protos_dot_files__pb2.Existence.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Lookup(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/dsim.files.Files/Lookup',
+            protos_dot_files__pb2.LookupRequest.SerializeToString,
+            protos_dot_files__pb2.Layout.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Locate(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/dsim.files.Files/Locate',
+            protos_dot_files__pb2.Ranges.SerializeToString,
+            protos_dot_files__pb2.Positions.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Allocate(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/dsim.files.Files/Allocate',
+            protos_dot_files__pb2.AllocateRequest.SerializeToString,
+            protos_dot_files__pb2.Allocation.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Put(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/dsim.files.Files/Put',
+            protos_dot_files__pb2.NewFile.SerializeToString,
+            protos_dot_files__pb2.Done.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Create(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/dsim.files.Files/Create',
+            protos_dot_files__pb2.NewFolder.SerializeToString,
+            protos_dot_files__pb2.Done.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Commit(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/dsim.files.Files/Commit',
+            protos_dot_files__pb2.Move.SerializeToString,
+            protos_dot_files__pb2.Moved.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Remove(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/dsim.files.Files/Remove',
+            protos_dot_files__pb2.Removal.SerializeToString,
+            protos_dot_files__pb2.Done.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Heartbeat(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/dsim.files.Files/Heartbeat',
+            protos_dot_files__pb2.Beat.SerializeToString,
+            protos_dot_files__pb2.Orders.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+
+class ChunksStub:
+    """Missing associated documentation comment in .proto file."""
+
+    def __init__(self, channel):
+        """Constructor.
+
+        Args:
+            channel: A grpc.Channel.
+        """
+        self.Write = channel.stream_unary(
+                '/dsim.files.Chunks/Write',
+                request_serializer=protos_dot_files__pb2.Piece.SerializeToString,
+                response_deserializer=protos_dot_files__pb2.Stored.FromString,
+                _registered_method=True)
+        self.Read = channel.unary_stream(
+                '/dsim.files.Chunks/Read',
+                request_serializer=protos_dot_files__pb2.Part.SerializeToString,
+                response_deserializer=protos_dot_files__pb2.Piece.FromString,
+                _registered_method=True)
+
+
+class ChunksServicer:
+    """Missing associated documentation comment in .proto file."""
+
+    def Write(self, request_iterator, context):
+        """Down the pipeline of replicas.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def Read(self, request, context):
+        """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+
+def add_ChunksServicer_to_server(servicer, server):
+    rpc_method_handlers = {
+            'Write': grpc.stream_unary_rpc_method_handler(
+                    servicer.Write,
+                    request_deserializer=protos_dot_files__pb2.Piece.FromString,
+                    response_serializer=protos_dot_files__pb2.Stored.SerializeToString,
+            ),
+            'Read': grpc.unary_stream_rpc_method_handler(
+                    servicer.Read,
+                    request_deserializer=protos_dot_files__pb2.Part.FromString,
+                    response_serializer=protos_dot_files__pb2.Piece.SerializeToString,
+            ),
+    }
+    generic_handler = grpc.method_handlers_generic_handler(
+            'dsim.files.Chunks', rpc_method_handlers)
+    server.add_generic_rpc_handlers((generic_handler,))
+    server.add_registered_method_handlers('dsim.files.Chunks', rpc_method_handlers)
+
+
+ # This class is part of an EXPERIMENTAL API.
+class Chunks:
+    """Missing associated documentation comment in .proto file."""
+
+    @staticmethod
+    def Write(request_iterator,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.stream_unary(
+            request_iterator,
+            target,
+            '/dsim.files.Chunks/Write',
+            protos_dot_files__pb2.Piece.SerializeToString,
+            protos_dot_files__pb2.Stored.FromString,
             options,
             channel_credentials,
             insecure,
@@ -161,63 +590,9 @@ class Files:
         return grpc.experimental.unary_stream(
             request,
             target,
-            '/dsim.files.Files/Read',
-            protos_dot_files__pb2.Range.SerializeToString,
-            protos_dot_files__pb2.Chunk.FromString,
-            options,
-            channel_credentials,
-            insecure,
-            call_credentials,
-            compression,
-            wait_for_ready,
-            timeout,
-            metadata,
-            _registered_method=True)
-
-    @staticmethod
-    def Write(request_iterator,
-            target,
-            options=(),
-            channel_credentials=None,
-            call_credentials=None,
-            insecure=False,
-            compression=None,
-            wait_for_ready=None,
-            timeout=None,
-            metadata=None):
-        return grpc.experimental.stream_unary(
-            request_iterator,
-            target,
-            '/dsim.files.Files/Write',
-            protos_dot_files__pb2.Chunk.SerializeToString,
-            protos_dot_files__pb2.Stat.FromString,
-            options,
-            channel_credentials,
-            insecure,
-            call_credentials,
-            compression,
-            wait_for_ready,
-            timeout,
-            metadata,
-            _registered_method=True)
-
-    @staticmethod
-    def Rename(request,
-            target,
-            options=(),
-            channel_credentials=None,
-            call_credentials=None,
-            insecure=False,
-            compression=None,
-            wait_for_ready=None,
-            timeout=None,
-            metadata=None):
-        return grpc.experimental.unary_unary(
-            request,
-            target,
-            '/dsim.files.Files/Rename',
-            protos_dot_files__pb2.Move.SerializeToString,
-            protos_dot_files__pb2.Done.FromString,
+            '/dsim.files.Chunks/Read',
+            protos_dot_files__pb2.Part.SerializeToString,
+            protos_dot_files__pb2.Piece.FromString,
             options,
             channel_credentials,
             insecure,

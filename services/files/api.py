@@ -1,14 +1,14 @@
 """A shared file system as MapReduce needs it (3.4, 4.5): what GFS was to the paper's.
 
-Two implementations: a folder that all processes share (`services.real.shared_folder`, the real world), and the
-replicated file service of this package (the simulated world; it runs in the real one too). `connect` tells them
-apart by the address: "folder:/some/path", "host" or "host:port" of a file service's master, or
+Two implementations: a folder that all processes share (`services.real.shared_folder`, the real world), and
+the replicated file service of this package (the simulated world; it runs in the real one too). `connect`
+tells them apart by the address: "folder:/some/path", "host" or "host:port" of a file service's master, or
 "package.module:factory" for one of the caller's own (called with the host).
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol, TypeAlias
 
 from msgspec import Struct
 
@@ -33,8 +33,17 @@ class Range(Struct, frozen=True):
     size: int
 
 
-class BeyondView(Exception):  # noqa: N818 - it is where one is
+Positions: TypeAlias = "list[dict[str, int]]"
+"""For each of several ranges the hosts that hold some of it, and how many bytes."""
+
+
+class BeyondView(Exception):
     """Synchronous code read past what its view holds."""
+
+
+def hidden(name: str) -> bool:
+    """Says whether a listing leaves a name out: `_SUCCESS`, `.temporary`."""
+    return name.startswith((".", "_"))
 
 
 class FileSystem(Protocol):
@@ -43,7 +52,7 @@ class FileSystem(Protocol):
     async def list(self, path: str) -> list[FileInfo]:
         """Returns all files below a folder, or the one file of that name; sorted by path.
 
-        Names that begin with "." or "_" are left out, as in Hadoop: `_SUCCESS`, `_logs`.
+        Below the folder, names that begin with "." or "_" are left out, as in Hadoop: `_SUCCESS`, `_logs`.
 
         Raises:
             FileNotFoundError: there is no such file or folder.
@@ -55,7 +64,7 @@ class FileSystem(Protocol):
         """Says whether there is such a file or folder."""
         ...
 
-    async def locate(self, ranges: Sequence[Range]) -> list[dict[str, int]]:
+    async def locate(self, ranges: Sequence[Range]) -> Positions:
         """Returns for each range the hosts that hold a replica of some of it, and how many bytes (3.4).
 
         Empty where every host is as near as any other (a shared folder).
@@ -66,8 +75,14 @@ class FileSystem(Protocol):
         """Returns a range of a file; less when the file ends before."""
         ...
 
-    async def write(self, path: str, data: bytes) -> None:
-        """Writes a whole file: it is there complete and durable, or not at all."""
+    async def write(self, path: str, data: bytes, replicas: int = 0) -> None:
+        """Writes a whole file, and the folders it lies in: it is there complete and durable, or not at all.
+
+        Args:
+            path: an existing file of that name is replaced.
+            data: all of it.
+            replicas: how many copies; 0: as the file system does by itself.
+        """
         ...
 
     async def create(self, path: str, exclusive: bool = False) -> None:
@@ -83,6 +98,9 @@ class FileSystem(Protocol):
 
         Returns:
             Whether this call, or an earlier one whose answer was lost, moved `source`.
+
+        Raises:
+            FileNotFoundError: neither is there, or the folder of `target` is not: nothing comes back to life.
         """
         ...
 
@@ -93,12 +111,12 @@ class FileSystem(Protocol):
     async def view(self, ranges: Sequence[Range], tail: int = 1 << 16) -> Storage:
         """Returns the file system as synchronous code in a child sees it (picklable).
 
-        A shared folder is there as it is. Of a remote file system the ranges are read now, each with `tail` bytes
-        more (a record may end behind its split); who reads beyond gets `BeyondView`, and must be run again on a
-        view with a longer tail. What the code writes is kept in the view until `publish`.
+        A shared folder is there as it is. Of a remote file system the ranges are read now, each with `tail`
+        bytes more (a record may end behind its split); who reads beyond gets `BeyondView`, and must be run
+        again on a view with a longer tail. What the code writes is kept in the view until `publish`.
         """
         ...
 
-    async def publish(self, view: Storage) -> None:
-        """Writes what code has written to a view that came back from its child."""
+    async def publish(self, view: Storage, replicas: int = 0) -> None:
+        """Writes what code has written to a view that came back from its child; `replicas` as in `write`."""
         ...
