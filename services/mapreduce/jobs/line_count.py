@@ -4,10 +4,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from services.mapreduce.jobs.word_count import WordCount
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
 
-def count_lines(key: str, value: str) -> Iterator[tuple[str, int]]:
-    """Map: emits (line, 1)."""
-    yield value, 1
+class LineCount(WordCount):
+    """How often each line occurs."""
+
+    def map(self, key: int, value: str) -> Iterator[tuple[str, int]]:
+        """Emits (line, 1)."""
+        yield value, 1

@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
+from services.mapreduce.job import Job
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
@@ -16,12 +18,16 @@ def tokens(text: str) -> list[str]:
     return WORD.findall(text.lower())
 
 
-def count_words(key: str, value: str) -> Iterator[tuple[str, int]]:
-    """Map: emits (word, 1) for each word of a line."""
-    for word in tokens(value):
-        yield word, 1
+class WordCount(Job):
+    """How often each word occurs."""
 
+    def map(self, key: int, value: str) -> Iterator[tuple[str, int]]:
+        """Emits (word, 1) for each word of a line."""
+        for word in tokens(value):
+            yield word, 1
 
-def add(key: str, values: Iterable[int]) -> Iterator[int]:
-    """Reduce, and combine: adds the counts of a word."""
-    yield sum(values)
+    def reduce(self, key: str, values: Iterable[int]) -> Iterator[int]:
+        """Adds the counts of a word."""
+        yield sum(values)
+
+    combine = reduce

@@ -1,0 +1,233 @@
+"""The map side's buffer (3.1 step 4): pairs are kept up to a limit, then partitioned, sorted, combined and spilled.
+
+At the end the spills are merged into one file of R regions, each a sorted run.
+"""
+
+from __future__ import annotations
+
+from itertools import chain, groupby, islice
+from operator import itemgetter
+from typing import TYPE_CHECKING, Any
+
+from services.mapreduce.counters import COMBINE_IN, COMBINE_OUT
+from services.mapreduce.hints import Codec
+from services.mapreduce.partition import by_hash
+from services.mapreduce.tasks.execution import BadPair, Execution, not_a_pair
+from services.mapreduce.tasks.grouping import outputs_of
+from services.mapreduce.tasks.merge import Merge, key_of
+from services.mapreduce.tasks.order import UserError
+from services.mapreduce.tasks.segment import PAIR_BYTES, Run, RunWriter
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Sequence
+
+_TOGETHER = 4096
+_value_of = itemgetter(1)
+
+
+class Spills:
+    """What a map task has given so far.
+
+    Attributes:
+        pairs: in memory; those after `checked` have not been looked at.
+    """
+
+    def __init__(self, execution: Execution) -> None:
+        self.pairs: list[Any] = []
+        self._execution = execution
+        self._disk = execution.inside.disk
+        self._codec = Codec(execution.program.types)
+        self._checked = 0
+        self._memory = 0
+        self._spills: list[dict[int, Run]] = []
+        order = execution.order
+        self._path = f"{order.job}/map-{order.number:05}.{order.attempt}"
+
+    def check(self) -> int:
+        """Looks at the latest pairs, spills if the buffer is full, and returns how many these were.
+
+        Raises:
+            BadPair: one of them is no pair, or cannot be serialized.
+            UserError: keys cannot be compared, or the partition function is wrong.
+            OSError: as the disk has it.
+        """
+        fresh = self.pairs[self._checked :] if self._checked else self.pairs
+        many = len(fresh)
+        try:
+            self._memory += check_pairs(fresh, self._codec) + PAIR_BYTES * many
+        except BadPair as bad:
+            bad.index += self._checked
+            raise
+        self._checked += many
+        if self._memory > self._execution.memory:
+            self._spill(f"{self._path}.spill-{len(self._spills)}")
+        return many
+
+    def finish(self) -> tuple[str, list[int]]:
+        """Writes the file of R regions, and returns its path and the R + 1 offsets."""
+        temporary = f"{self._path}.new"
+        reduces = self._execution.order.reduces
+        if not self._spills:
+            self._spill(temporary)
+            regions = self._spills.pop()
+        else:
+            if self.pairs:
+                self._spill(f"{self._path}.spill-{len(self._spills)}")
+            regions = self._merge(temporary)
+        self._disk.rename(temporary, self._path)
+        offsets = [0]
+        for region in range(reduces):
+            offsets.append(regions[region].end if region in regions else offsets[-1])
+        return self._path, offsets
+
+    def abandon(self) -> None:
+        """Removes what was written."""
+        for name in (*(f"{self._path}.spill-{n}" for n in range(len(self._spills) + 1)), f"{self._path}.new"):
+            if self._disk.exists(name):
+                self._disk.remove(name)
+
+    def _spill(self, path: str) -> None:
+        pairs = self.pairs
+        try:
+            pairs.sort(key=key_of)
+        except TypeError as exc:
+            raise UserError(f"keys cannot be put in order: {exc}") from exc
+        blocks: Iterable[list[Any]] = (pairs,) if pairs else ()
+        if self._execution.program.combiner:
+            blocks = self._combined(blocks)
+        regions = self._partitioned(blocks)
+        self.pairs.clear()
+        with self._disk.open(path, "wb") as file:
+            writer = RunWriter(file, path, self._codec)
+            self._spills.append(
+                {number: self._write(writer, (regions.pop(number),)) for number in sorted(regions)}
+            )
+        self._checked = self._memory = 0
+
+    def _write(self, writer: RunWriter, blocks: Iterable[Sequence[Any]]) -> Run:
+        try:
+            return writer.write(blocks)
+        except (TypeError, ValueError, OverflowError) as exc:  # what a combiner gave
+            raise UserError(f"combine gave what cannot be serialized: {exc}") from exc
+
+    def _partitioned(self, blocks: Iterable[list[Any]]) -> dict[int, list[Any]]:
+        reduces = self._execution.order.reduces
+        partitioner = self._execution.program.partitioner
+        regions: dict[int, list[Any]] = {}
+        if reduces == 1 and partitioner is by_hash:
+            pairs = list(chain.from_iterable(blocks))
+            return {0: pairs} if pairs else {}
+        for key, group in groupby(chain.from_iterable(blocks), key_of):
+            try:
+                number = partitioner(key, reduces)
+            except Exception as exc:
+                raise self._execution.failed("the partition function", exc, where=repr(key)[:200]) from exc
+            if type(number) is not int or not 0 <= number < reduces:
+                raise UserError(
+                    f"the partition function gave {number!r} for the key {repr(key)[:200]}: "
+                    f"not one of the {reduces} reduce tasks"
+                )
+            region = regions.get(number)
+            if region is None:
+                regions[number] = list(group)
+            else:
+                region += group
+        return regions
+
+    def _merge(self, path: str) -> dict[int, Run]:
+        execution = self._execution
+        regions: dict[int, Run] = {}
+        names = [f"{self._path}.spill-{n}" for n in range(len(self._spills))]
+        with (
+            Merge(self._disk, self._codec, execution.memory, f"{self._path}.merge", execution.tick) as merge,
+            self._disk.open(path, "wb") as file,
+        ):
+            writer = RunWriter(file, path, self._codec)
+            for number in sorted(set().union(*self._spills)):
+                runs = [spill[number] for spill in self._spills if number in spill]
+                blocks: Iterable[list[Any]] = merge.blocks(runs)
+                if execution.program.combiner and len(runs) > 1:
+                    blocks = self._combined(blocks)
+                regions[number] = self._write(writer, blocks)
+        for name in names:
+            self._disk.remove(name)
+        return regions
+
+    def _combined(self, blocks: Iterable[list[Any]]) -> Iterator[list[Any]]:
+        """Yields what the combiner makes of sorted blocks."""
+        execution = self._execution
+        execution.inside.mark(-1)  # what goes wrong here is no record's fault
+        combine = execution.job.combine
+        counters = execution.task.counters
+        taken = given = 0
+        combined: list[Any] = []
+        for key, group in groupby(chain.from_iterable(blocks), key_of):
+            values = list(islice(group, _TOGETHER))
+            taken += len(values)
+            try:
+                if len(values) < _TOGETHER:
+                    some = outputs_of(combine(key, map(_value_of, values)))
+                else:
+                    counted = _Counted(chain(values, group))
+                    some = outputs_of(combine(key, map(_value_of, counted)))
+                    some = list(some)
+                    taken += counted.number - len(values)
+                combined += [(key, value) for value in some]
+            except Exception as exc:
+                raise execution.failed("combine", exc, where=repr(key)[:200]) from exc
+            if len(combined) >= _TOGETHER:
+                given += len(combined)
+                yield combined
+                combined = []
+        if combined:
+            given += len(combined)
+            yield combined
+        counters[COMBINE_IN] = counters.get(COMBINE_IN, 0) + taken
+        counters[COMBINE_OUT] = counters.get(COMBINE_OUT, 0) + given
+        execution.inside.mark(execution.number)
+
+
+class _Counted:
+    """Counts what passes."""
+
+    def __init__(self, items: Iterator[Any]) -> None:
+        self._items = items
+        self.number = 0
+
+    def __iter__(self) -> _Counted:
+        return self
+
+    def __next__(self) -> Any:
+        item = next(self._items)
+        self.number += 1
+        return item
+
+
+def check_pairs(pairs: Sequence[Any], codec: Codec) -> int:
+    """Returns how many bytes some pairs take when serialized.
+
+    Raises:
+        BadPair: one is no tuple of two, or cannot be serialized.
+    """
+    if not ({*map(type, pairs)} <= _TUPLE and {*map(len, pairs)} <= _TWO):
+        for index, pair in enumerate(pairs):
+            if not isinstance(pair, tuple) or len(pair) != 2:
+                raise BadPair(index, not_a_pair(pair))
+    if not pairs:
+        return 0
+    try:
+        return len(codec.encode(pairs)[0])
+    except Exception as exc:
+        for index, pair in enumerate(pairs):
+            for name, item in zip(("key", "value"), pair, strict=True):
+                try:
+                    codec.encode([(item, None)])
+                except Exception as why:
+                    raise BadPair(
+                        index, f"gave a {name} of type {type(item).__name__} that cannot be serialized: {why}"
+                    ) from None
+        raise BadPair(0, f"gave what cannot be serialized: {exc}") from None
+
+
+_TUPLE = {tuple}
+_TWO = {2}
