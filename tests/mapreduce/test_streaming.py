@@ -222,6 +222,15 @@ def test_a_mapper_that_fails_fails_the_attempt_and_says_how(tmp_path: Path, mapp
     assert str(failure.value).replace("/bin/sh: line 1:", "/bin/sh: 1:").startswith(said)
 
 
+def test_a_map_that_fails_leaves_nothing(tmp_path: Path) -> None:
+    data = b"".join(b"%d\n" % n for n in range(100_000))
+    for reduces in (0, 2):
+        job = Job(tmp_path, reduces=reduces, memory=1 << 20, mapper="cat; exit 1", reducer="cat")
+        with pytest.raises(UserError):
+            job.map(whole(tmp_path, "a", data))
+    assert [path.name for path in tmp_path.rglob("*") if path.is_file()] == ["a"]
+
+
 def test_a_mapper_need_not_read_its_input(tmp_path: Path) -> None:
     job = Job(tmp_path, reduces=0, mapper="head -n 1")
     done = job.map(whole(tmp_path, "a", b"line\n" * 10**6))

@@ -1,4 +1,4 @@
-"""A map task (3.1 steps 3 and 4): records out of a split, through the user's map, into R sorted regions on disk."""
+"""A map task (3.1 steps 3 and 4): a split's records, through the user's map, into R sorted regions on disk."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, cast
 from services.files.api import BeyondView
 from services.mapreduce.counters import MAP_IN, MAP_OUT, SKIPPED
 from services.mapreduce.tasks.execution import BadPair, Execution
-from services.mapreduce.tasks.order import Done, InputError, Order, Skipped, UserError
+from services.mapreduce.tasks.order import STREAMING, Done, InputError, Order, Skipped, UserError
 from services.mapreduce.tasks.spills import Spills
 
 if TYPE_CHECKING:
@@ -32,7 +32,7 @@ def run_map(inside: Inside, order: Order, view: Storage) -> Done:
         BeyondView: the view does not reach to the end of the last record.
         OSError, MemoryError: the machine failed.
     """
-    if order.code[0] == "streaming":
+    if order.code[0].startswith(STREAMING):
         from services.mapreduce.tasks import streaming
 
         return streaming.run_map(inside, order, view)

@@ -21,6 +21,10 @@ if TYPE_CHECKING:
     from services.child import Storage
 
 
+STREAMING = "services.mapreduce.tasks.streaming:Streaming"
+"""What the code's name begins with when the job is one of executables (`streaming.py`)."""
+
+
 class Order(Struct, frozen=True, kw_only=True):
     """A task, as far as its data is concerned.
 

@@ -1,4 +1,4 @@
-"""A reduce task (3.1 steps 5 and 6): pulled regions, merged by key, through the user's reduce, into one output file."""
+"""A reduce task (3.1 steps 5 and 6): pulled regions, merged by key, through the user's reduce, to a file."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from services.mapreduce.hints import Codec
 from services.mapreduce.job import Pair
 from services.mapreduce.tasks.execution import BadPair, Execution
 from services.mapreduce.tasks.merge import Merge, key_of
-from services.mapreduce.tasks.order import Done, Order, Skipped, UserError
+from services.mapreduce.tasks.order import STREAMING, Done, Order, Skipped, UserError
 from services.mapreduce.tasks.segment import runs_of
 
 if TYPE_CHECKING:
@@ -36,7 +36,7 @@ def run_reduce(inside: Inside, order: Order, view: Storage) -> Done:
         UserError: the user's code failed, or its keys cannot be put in order.
         OSError, MemoryError: the machine failed.
     """
-    if order.code[0] == "streaming":
+    if order.code[0].startswith(STREAMING):
         from services.mapreduce.tasks import streaming
 
         return streaming.run_reduce(inside, order, view)

@@ -22,7 +22,7 @@ from services.mapreduce.tasks import line_runs
 from services.mapreduce.tasks.executable import Reporter, pipe
 from services.mapreduce.tasks.hadoop import environment
 from services.mapreduce.tasks.line_runs import Lines
-from services.mapreduce.tasks.order import Done, InputError, Progress
+from services.mapreduce.tasks.order import STREAMING, Done, InputError, Progress
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -56,9 +56,6 @@ class Streaming(Job):
         raise NotImplementedError
 
 
-CODE = f"{__name__}:{Streaming.__name__}"
-
-
 def spec(mapper: str, reducer: str = "", combiner: str = "", folder: str = "", **more: Any) -> Spec:
     """Returns the specification of a streaming job.
 
@@ -81,12 +78,7 @@ def spec(mapper: str, reducer: str = "", combiner: str = "", folder: str = "", *
         raise SpecError("a streaming job cannot skip bad records: only its executables know where they are")
     commands = {MAPPER: mapper, REDUCER: reducer, COMBINER: combiner, FOLDER: folder or os.getcwd()}
     settings = {**more.pop("settings", {}), **{name: text for name, text in commands.items() if text}}
-    return Spec(CODE, reduces=reduces, settings=settings, **more)
-
-
-def is_streaming(order: Order) -> bool:
-    """Says whether a task is a streaming job's."""
-    return order.code[0].partition(" ")[0] == CODE
+    return Spec(STREAMING, reduces=reduces, settings=settings, **more)
 
 
 def run_map(inside: Inside, order: Order, view: Storage) -> Done:
@@ -99,10 +91,14 @@ def run_map(inside: Inside, order: Order, view: Storage) -> Done:
                 task.execute("mapper", task.reading(view, piece), file.write, piece)
         return task.done(outputs[-1][0], outputs=outputs)
     spills = _Spills(task)
-    for piece in order.split:
-        task.execute("mapper", task.reading(view, piece), spills.add, piece)
-        spills.lines.end()
-    path, offsets = spills.end()
+    try:
+        for piece in order.split:
+            task.execute("mapper", task.reading(view, piece), spills.add, piece)
+            spills.lines.end()
+        path, offsets = spills.end()
+    except BaseException:
+        spills.abandon()
+        raise
     return task.done(path, offsets=offsets)
 
 
@@ -211,8 +207,12 @@ class _Task:
         """Opens the task's output file, and gives with it its temporary and final name."""
         final = f"{self.order.output}/part-{self.order.number:05d}"
         temporary = f"{self.order.output}/.temporary/part-{self.order.number:05d}.{self.order.attempt}"
-        with view.open(temporary, "wb") as file:
-            yield file, [(temporary, final)]
+        try:
+            with view.open(temporary, "wb") as file:
+                yield file, [(temporary, final)]
+        except BaseException:
+            _remove(view, temporary)
+            raise
 
     def done(
         self, path: str, offsets: list[int] | None = None, outputs: list[tuple[str, str]] | None = None
@@ -278,8 +278,14 @@ class _Spills:
         self._task.disk.rename(f"{self._path}.new", self._path)
         return self._path, offsets
 
+    def abandon(self) -> None:
+        """Removes what was written."""
+        for path in (f"{self._path}.new", *(name for name, _ in self._spills)):
+            _remove(self._task.disk, path)
+
     def _spill(self, path: str) -> list[int]:
         plain, offsets = self.lines.plain, [0]
+        self._spills.append((path, offsets))
         with self._task.disk.open(path, "wb") as file:
             for lines in partition(self.lines.take(), self._task.order.reduces):
                 line_runs.sort(lines, plain)
@@ -289,7 +295,6 @@ class _Spills:
                     plain_now = plain
                 size = line_runs.write_lines(file, lines)
                 offsets.append(offsets[-1] + line_runs.end_run(file, size, plain_now))
-        self._spills.append((path, offsets))
         return offsets
 
     def _merge(self, path: str) -> list[int]:
@@ -327,6 +332,11 @@ class _Spills:
         lines = output.take()
         line_runs.sort(lines, output.plain)
         return lines, output.plain
+
+
+def _remove(disk: Storage, path: str) -> None:
+    with contextlib.suppress(OSError):
+        disk.remove(path)
 
 
 def partition(lines: list[bytes], reduces: int) -> list[list[bytes]]:
