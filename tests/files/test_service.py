@@ -188,7 +188,7 @@ def test_when_all_replicas_have_rotted_reading_fails_and_says_what() -> None:
         for name in held:
             (chunk,) = await chunks(simulation, name)
             simulation.machines[name].disk.corrupt(f"chunks/{chunk}")
-        with pytest.raises(OSError, match="No replica can be read.*file") as caught:
+        with pytest.raises(OSError, match=r"No replica can be read.*file") as caught:
             await files.read("file")
         return caught.value.errno, [await chunks(simulation, name) for name in held]
 
