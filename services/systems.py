@@ -43,11 +43,17 @@ def _echo(count: int) -> list[NodeSpec]:
     return [NodeSpec(f"echo{n}", "services.echo:serve") for n in range(1, count + 1)]
 
 
+_MACHINE = "folder:/"
+"""A file system: this machine's, by absolute paths."""
+
+
 def _mapreduce(count: int) -> list[NodeSpec]:
     return [
-        NodeSpec("files", "services.files.server:serve"),
-        NodeSpec("master", "services.mapreduce.master:serve"),
-        *(NodeSpec(f"worker{n}", "services.mapreduce.worker:serve") for n in range(1, count + 1)),
+        NodeSpec("master", "services.mapreduce.master:serve", {"files": _MACHINE}),
+        *(
+            NodeSpec(f"worker{n}", "services.mapreduce.worker:serve", {"files": _MACHINE})
+            for n in range(1, count + 1)
+        ),
     ]
 
 
@@ -55,7 +61,9 @@ SYSTEMS = {
     system.name: system
     for system in (
         System("echo", "servers that say back what they hear", _echo),
-        System("mapreduce", "a file server, a master, and as many workers as --nodes says", _mapreduce),
+        System(
+            "mapreduce", "a master, and as many workers as --nodes says, on this machine's files", _mapreduce
+        ),
     )
 }
 """Every system, by name."""

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from services.host import Host
     from services.mapreduce.worker.plane import DataPlane, Execution
 
-WORDS = {pb.MAP: "map", pb.REDUCE: "reduce"}
+WORDS: dict[int, str] = {pb.MAP: "map", pb.REDUCE: "reduce"}
 
 FORGOTTEN = 1_000
 """So many jobs that are over are remembered: a late assignment must not wake one."""
@@ -88,7 +88,7 @@ class Executions:
         self._host = host
         self._master = master
         self._plane = plane
-        self._free = {pb.MAP: map_slots, pb.REDUCE: reduce_slots}
+        self._free: dict[int, int] = {pb.MAP: map_slots, pb.REDUCE: reduce_slots}
         self._queues: dict[int, deque[Entry]] = {pb.MAP: deque(), pb.REDUCE: deque()}
         self._entries: dict[tuple[str, int], Entry] = {}
         self._known: dict[str, dict[int, None]] = {}  # attempts, by job
@@ -101,8 +101,10 @@ class Executions:
 
     def assign(self, task: pb.Task) -> None:
         """Takes a task: it begins at once, or when a slot is free."""
+        if task.job in self._forgotten:
+            return
         known = self._known.setdefault(task.job, {})
-        if task.attempt in known or task.job in self._forgotten:
+        if task.attempt in known:
             return
         known[task.attempt] = None
         entry = self._entries[task.job, task.attempt] = Entry(task)
@@ -112,7 +114,8 @@ class Executions:
 
     def withdraw(self, task: pb.Task) -> None:
         """Ends an execution that nobody wants any more."""
-        self._known.setdefault(task.job, {})[task.attempt] = None  # should its assignment come late
+        if task.job not in self._forgotten:
+            self._known.setdefault(task.job, {})[task.attempt] = None  # should its assignment come late
         entry = self._entries.get((task.job, task.attempt))
         if entry is not None:
             self._end(entry, "withdrawn")

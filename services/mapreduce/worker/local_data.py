@@ -254,7 +254,11 @@ class TaskExecution:
                 await files.remove(temporary)
 
     async def _clean(self) -> None:
-        """Removes what this execution has left on the disk."""
+        """Removes what this execution has left on the disk, and below the output folder's `.temporary`."""
+        if self._task.kind == pb.REDUCE or not self._job.reduces:
+            kind, number, attempt = self.word, self._task.number, self._task.attempt
+            with suppress(OSError):
+                await self._plane.files.remove(f"{self._job.output}/.temporary/{kind}-{number:05}.{attempt}")
         disk, job = self._plane.host.disk, self._job.id
         with suppress(OSError):
             for name in await disk.list(job):

@@ -98,7 +98,8 @@ class Outbox:
                     del self._completions[done.job, done.attempt]
 
     def _batch(self) -> list[pb.Completion]:
-        batch, size = [], 0
+        batch: list[pb.Completion] = []
+        size = 0
         for done in self._completions.values():
             size += done.ByteSize()
             if batch and (len(batch) == MOST or size > MOST_BYTES):

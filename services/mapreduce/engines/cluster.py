@@ -1,0 +1,159 @@
+"""The engine "grpc": a job on a cluster of real processes, its own or one that `dsim up mapreduce` has
+started.
+
+Its own cluster lies in a temporary folder and is a master and some workers, on the machine's files. Whatever
+ends the job (an error, Ctrl-C, the death of this process), no process stays, no folder, and of the output
+nothing but what a failed job says.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import shutil
+import tempfile
+import time
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from services.cluster import Cluster, ClusterError
+from services.mapreduce import client
+from services.mapreduce.job import JobFailed, SpecError, reader_of
+from services.mapreduce.message import job_message, result_of
+from services.real.shared_folder import SharedFolder
+from services.real.storage import FolderStorage
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable
+
+    from protos import mapreduce_pb2 as pb
+    from services.mapreduce.job import Result, Spec
+
+MASTER = "master"
+FILES = "folder:/"
+"""The file system of a local cluster: the machine's, by absolute paths."""
+
+_UP_WITHIN = 30.0  # seconds
+_USER = "user"
+
+
+async def run(
+    spec: Spec,
+    *,
+    workers: int | None = None,
+    progress: Callable[[pb.Progress], None] | None = None,
+    cluster: Path | str | None = None,
+    status_port: int | None = None,
+    before_down: Callable[[Path], None] | None = None,
+) -> Result:
+    """Runs a job to its end.
+
+    Args:
+        spec: what to run.
+        workers: how many, each with one map and one reduce at a time; None: one a core.
+        progress: called with each report of the master.
+        cluster: the folder of a cluster that is up; None: one for this job.
+        status_port: of the status page; None: any that is free.
+        before_down: called with the cluster's folder when the job has ended, before it goes.
+
+    Raises:
+        SpecError: the specification cannot be run, or the cluster not be used.
+        JobFailed: the job ended without a result.
+    """
+    began = time.monotonic()
+    spec = absolute(spec)
+    job = job_message(spec, total_bytes=await _total(spec))
+    count = (os.cpu_count() or 1) if workers is None else workers
+    async with _running(cluster, count, status_port, before_down) as running:
+        try:
+            last = await client.run(running.client(_USER), MASTER, job, progress)
+        except ValueError as exc:
+            raise SpecError(str(exc)) from None
+        except client.JobFailed as exc:
+            log = "\n".join(getattr(exc, "__notes__", ())).splitlines()
+            raise JobFailed(str(exc), log) from None
+    parts = [info.path for info in await SharedFolder("/").list(spec.output)]
+    files = FolderStorage("/")
+    return result_of(last, spec.output, parts, time.monotonic() - began, reader_of(spec, files))
+
+
+def absolute(spec: Spec) -> Spec:
+    """Returns the specification with absolute paths: workers may have other working folders."""
+    return replace(
+        spec, inputs=[os.path.abspath(path) for path in spec.paths], output=os.path.abspath(spec.output)
+    )
+
+
+async def _total(spec: Spec) -> int:
+    """Returns the size of the input, when the specification asks for a number of maps."""
+    if spec.maps is None:
+        return 0
+    files = SharedFolder("/")
+    try:
+        return sum([info.size for path in spec.paths for info in await files.list(path)])
+    except OSError as exc:
+        raise SpecError(f"{exc.filename or 'input'}: {exc.strerror or exc}") from None
+
+
+@contextlib.asynccontextmanager
+async def _running(
+    folder: Path | str | None,
+    workers: int,
+    status_port: int | None,
+    before_down: Callable[[Path], None] | None,
+) -> AsyncIterator[Cluster]:
+    """Yields a cluster that is up, and leaves things as they were."""
+    if folder is not None:
+        try:
+            cluster = Cluster.open(folder)
+        except ClusterError as exc:
+            raise SpecError(str(exc)) from None
+        if MASTER not in cluster.alive():
+            raise SpecError(f'there is no MapReduce master in the cluster in "{folder}"')
+        try:
+            yield cluster
+        finally:
+            cluster.client(_USER).close()
+        return
+    temporary = Path(tempfile.mkdtemp(prefix="dsim-mr-"))
+    try:
+        cluster = Cluster.create(temporary)
+        try:
+            settings = {} if status_port is None else {"status_port": status_port}
+            await start(cluster, workers, **settings)
+            yield cluster
+        except ClusterError as exc:
+            raise JobFailed(f"the cluster does not start: {exc}") from None
+        finally:
+            try:
+                if before_down is not None:
+                    before_down(temporary)
+            finally:
+                await asyncio.shield(cluster.down())
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+async def start(cluster: Cluster, workers: int, **settings: int) -> None:
+    """Starts a master and workers, all at once.
+
+    Args:
+        cluster: where.
+        workers: how many.
+        settings: of the master.
+
+    Raises:
+        ClusterError: one of them does not start.
+    """
+    nodes = [
+        cluster.start(MASTER, "services.mapreduce.master:serve", {"files": FILES, **settings}),
+        *(
+            cluster.start(f"worker{n}", "services.mapreduce.worker:serve", {"master": MASTER, "files": FILES})
+            for n in range(1, workers + 1)
+        ),
+    ]
+    async with asyncio.TaskGroup() as group:
+        for node in nodes:
+            group.create_task(node)
