@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from typing import TYPE_CHECKING, Any
 
 import grpc
@@ -17,7 +18,7 @@ from services.mapreduce.master.job import RunningJob
 from services.mapreduce.master.locality import most
 from services.mapreduce.master.recovery import Recovery
 from services.mapreduce.master.scheduler import Scheduler
-from services.mapreduce.master.splits import MAX_PAIRS, SPLIT_BYTES, TooManyMaps, plan_splits
+from services.mapreduce.master.splits import MAX_PAIRS, PLANNED, SPLIT_BYTES, TooManyMaps, plan_splits
 from services.mapreduce.master.view import View
 
 if TYPE_CHECKING:
@@ -126,7 +127,7 @@ class Master(rpc.MasterServicer):
             await _refuse(context, f"the number of attempts must be at least 1, not {spec.max_attempts}")
         if not spec.output:
             await _refuse(context, "a job needs an output folder")
-        if not spec.inputs:
+        if not spec.inputs and PLANNED not in spec.settings:
             await _refuse(context, "a job needs at least one input")
         files = await self._inputs(spec, context)
         try:
@@ -345,12 +346,28 @@ class Master(rpc.MasterServicer):
         self.journal.append(Over(outcome.SerializeToString()))
         await self.journal.durable()
         if state == pb.Progress.CANCELLED:
+            await self._told(job.id)  # what still runs would write again
             await finish.clean(self._files, job.spec.output)
         elif state == pb.Progress.FAILED:
             await finish.clean(self._files, f"{job.spec.output}/.temporary")
         self._host.trace("job finished", job=job.id, state=pb.Progress.State.Name(state).lower(), error=error)
         job.over.set()
         self.journal.compact()
+        self._errand(self._tidy(job), f"tidy {job.id}")
+
+    async def _tidy(self, job: RunningJob) -> None:
+        """Cleans up again when the last worker has heard that a job is over: one may have written meanwhile."""
+        await self._told(job.id, math.inf)
+        await finish.clean(self._files, f"{job.spec.output}/.temporary")
+
+    async def _told(self, job: str, limit_s: float = 1.0) -> None:
+        """Returns when all workers have heard that a job is over, or failed."""
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + limit_s
+        while loop.time() < deadline and any(
+            job in link.forget for link in self.scheduler.workers.links.values()
+        ):
+            await asyncio.sleep(0.05)
 
     def _snapshot(self) -> Iterator[Record]:
         """Yields the records that lead to the present state."""

@@ -10,6 +10,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import msgspec
+
 from services.files.api import Range
 
 if TYPE_CHECKING:
@@ -35,6 +37,10 @@ WHOLE = "dsim.input.whole"
 """Setting of a job whose input type cannot be cut: any value."""
 
 
+PLANNED = "dsim.input.splits"
+"""Setting of a job whose input type has planned the splits itself: JSON, [[path, offset, size], ...] for each."""
+
+
 class TooManyMaps(ValueError):
     """The input gives more splits than a master takes; says so in one line."""
 
@@ -53,6 +59,9 @@ def plan_splits(
         TooManyMaps: they would be too many.
     """
     settings = settings or {}
+    if PLANNED in settings:
+        planned = msgspec.json.decode(settings[PLANNED], type=list[list[tuple[str, int, int]]])
+        return [tuple(Range(*piece) for piece in split) for split in planned]
     splits: list[tuple[Range, ...]] = []
     small: list[Range] = []
     room = split_bytes
