@@ -1,0 +1,1 @@
+"""The papers' own experiments, at the papers' size. Read README.md first."""

@@ -1,0 +1,125 @@
+"""What a run of the paper's size keeps of its trace, and what its invariants rest on.
+
+A quarter of a million messages say little that is not in the master's notes: they are left out of the trace. The notes
+are read as they are written, and held against the paper's rules (1.C of the checks in `services/mapreduce/README.md`).
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from protos.trace import Lost, Message, Note
+
+if TYPE_CHECKING:
+    from services.recorder import Recorder
+    from sim.world.simulation import Simulation
+
+IDLE, RUNNING, COMPLETED = "idle", "in-progress", "completed"
+
+
+class Watch:
+    """Takes the place of a simulation's recorder: passes on all but messages, and reads the master's notes.
+
+    Args:
+        simulation: whose trace.
+
+    Attributes:
+        near: maps by how near their input was (3.4).
+        backups: started, by kind (3.6).
+        early: backups that were started while a task of their kind was idle.
+        deaths: times, in ns, at which the master marked a worker as failed.
+        wrong: steps that the state machine of 3.2 and 3.3 does not allow, in words.
+        progress: (ns, input, shuffled, output) as the master says, in bytes.
+        finished: virtual ns of the job's end.
+        first_map: when the first map was completed.
+        last_map: when the last one was.
+    """
+
+    def __init__(self, simulation: Simulation) -> None:
+        recorder = simulation.trace
+        assert recorder is not None
+        self._recorder: Recorder = recorder
+        simulation.trace = self  # type: ignore[assignment]
+        self.near: dict[str, int] = {}
+        self.backups = {"map": 0, "reduce": 0}
+        self.early = 0
+        self.deaths: list[int] = []
+        self.wrong: list[str] = []
+        self.progress: list[tuple[int, int, int, int]] = []
+        self.messages = 0
+        self.finished = self.last_map = 0
+        self._states: dict[tuple[str, int], str] = {}
+        self._failed: set[str] = set()
+        self._idle = {"map": 0, "reduce": 0}
+        self.tasks = {"map": 0, "reduce": 0}
+
+    def write(self, record: Any) -> None:
+        """Takes a record of the trace."""
+        kind = type(record)
+        if kind is Message or kind is Lost:
+            self.messages += 1
+            return
+        self._recorder.write(record)
+        if kind is Note and record.host == "master":
+            hear = getattr(self, f"_{record.name.replace(' ', '_')}", None)
+            if hear is not None:
+                hear(record.time, record.fields)
+
+    def completed(self, kind: str) -> int:
+        """Returns how many tasks of a kind are completed now."""
+        return sum(state == COMPLETED for (of, _), state in self._states.items() if of == kind)
+
+    def _job_started(self, time: int, said: dict[str, Any]) -> None:
+        self.tasks = self._idle = {"map": said["maps"], "reduce": said["reduces"]}
+        self._idle = dict(self.tasks)
+
+    def _job_finished(self, time: int, said: dict[str, Any]) -> None:
+        self.finished = time
+
+    def _assigned(self, time: int, said: dict[str, Any]) -> None:
+        task = said["kind"], said["number"]
+        state = self._states.get(task, IDLE)
+        if "near" in said and not said["backup"]:
+            self.near[said["near"]] = self.near.get(said["near"], 0) + 1
+        if said["backup"]:
+            self.backups[said["kind"]] += 1
+            self.early += self._idle[said["kind"]] > 0
+        if state != (RUNNING if said["backup"] else IDLE):
+            self.wrong.append(f"{said['kind']} {said['number']} was assigned though {state}")
+        if state == IDLE:
+            self._idle[said["kind"]] -= 1
+        self._states[task] = RUNNING
+
+    def _completed(self, time: int, said: dict[str, Any]) -> None:
+        task = said["kind"], said["number"]
+        if self._states.get(task) != RUNNING:
+            self.wrong.append(
+                f"{said['kind']} {said['number']} was completed though {self._states.get(task)}"
+            )
+        self._states[task] = COMPLETED
+        if said["kind"] == "map":
+            self.last_map = time
+
+    def _worker_failed(self, time: int, said: dict[str, Any]) -> None:
+        self.deaths.append(time)
+        self._failed.add(said["worker"])
+
+    def _died(self, time: int, said: dict[str, Any]) -> None:
+        task = said["kind"], said["number"]
+        if said["worker"] not in self._failed:
+            self.wrong.append(f"an execution died on {said['worker']}, which has not failed")
+        if self._states.get(task) == RUNNING:
+            self._states[task] = IDLE
+            self._idle[said["kind"]] += 1
+
+    def _reopened(self, time: int, said: dict[str, Any]) -> None:
+        task = said["kind"], said["number"]
+        if said["kind"] != "map" or self._states.get(task) != COMPLETED or said["worker"] not in self._failed:
+            self.wrong.append(
+                f"{said['kind']} {said['number']} went back to idle on {said['worker']}: {said['why']}"
+            )
+        self._states[task] = IDLE
+        self._idle["map"] += 1
+
+    def _progress(self, time: int, said: dict[str, Any]) -> None:
+        self.progress.append((time, said["input_bytes"], said["shuffled_bytes"], said["output_bytes"]))
