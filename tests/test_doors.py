@@ -12,12 +12,18 @@ SERVICES = Path(__file__).parent.parent / "services"
 REAL = {"real", "cluster.py", "node.py", "recorder.py"}
 """What implements the door, or runs outside of any host."""
 
+OUTSIDE = ("mapreduce/engines/", "mapreduce/tasks/streaming.py", "mapreduce/tasks/executable.py")
+"""Likewise: what a user's own process runs, and what starts the user's executables."""
+
 FORBIDDEN = {"sim", "simpy", "time", "random", "socket", "os", "subprocess", "threading", "secrets", "uuid"}
 
 
 def services() -> list[Path]:
     return [
-        path for path in sorted(SERVICES.rglob("*.py")) if path.relative_to(SERVICES).parts[0] not in REAL
+        path
+        for path in sorted(SERVICES.rglob("*.py"))
+        if path.relative_to(SERVICES).parts[0] not in REAL
+        and not path.relative_to(SERVICES).as_posix().startswith(OUTSIDE)
     ]
 
 

@@ -1,8 +1,8 @@
 """The user's code on its way to workers: by name, or by value.
 
-A name is "module:Name" of a `Job` or three names of functions, "map reduce combine" with "-" for none; workers import
-it. All else is pickled by cloudpickle, with the modules that only the user's program can import: what `python job.py`
-runs as `__main__`, a file loaded by its path, a notebook's cell.
+A name is "module:Name" of a `Job`, or three names of functions, "map reduce combine" with "-" for none;
+workers import it. All else is pickled by cloudpickle, with the modules that only the user's program can
+import: what `python job.py` runs as `__main__`, a file loaded by its path, a notebook's cell.
 """
 
 from __future__ import annotations
@@ -173,7 +173,7 @@ def _dumps(body: Any, overrides: dict[str, Any], types: Types | None) -> bytes:
 
     with _by_value():
         try:
-            return cloudpickle.dumps((body, overrides, types))
+            return bytes(cloudpickle.dumps((body, overrides, types)))
         except Exception as exc:
             raise SpecError(f"the job cannot be sent to workers: {exc}") from exc
 

@@ -1,8 +1,9 @@
 """From the type hints of map and reduce: how keys and values are encoded between tasks (2.2).
 
-The paper passes strings and leaves conversion to the user; here a hint such as `Iterator[tuple[str, int]]` is enough,
-and tuples, dataclasses and msgspec Structs arrive as what they were. Without hints a value arrives as MessagePack
-knows it: a tuple as a list (a key's tuples stay tuples, so that keys can be compared and counted).
+The paper passes strings and leaves conversion to the user; here a hint such as `Iterator[tuple[str, int]]`
+is enough, and tuples, dataclasses and msgspec Structs arrive as what they were. Without hints a value
+arrives as MessagePack knows it: a tuple as a list (a key's tuples stay tuples, so that keys can be compared
+and counted).
 """
 
 from __future__ import annotations
@@ -156,10 +157,7 @@ class Codec:
 
     def decode(self, data: bytes | memoryview, escaped: bool) -> list[tuple[Any, Any]]:
         """Returns the pairs."""
-        if escaped:
-            pairs = msgspec.convert(_decode_loose(data), self._pairs)
-        else:
-            pairs = self._decode(data)
+        pairs = msgspec.convert(_decode_loose(data), self._pairs) if escaped else self._decode(data)
         if self._loose_key and any(type(key) is list for key, _ in pairs):
             pairs = [(_as_tuple(key), value) for key, value in pairs]
         return pairs

@@ -1,9 +1,10 @@
 """Input types (4.4): how a piece of input becomes records.
 
-The master cuts files at multiples of the split size, whatever they hold; an input type reads the records of such a
-piece so that each record of the file is read by exactly one map. `Text`: a line that begins in the piece or right at
-its end belongs to it, and one that the piece begins with does not (the piece before has it), unless it is the
-file's first. Files that end in `.gz` or `.zst` are one piece, and decompressed on the way.
+The master cuts files at multiples of the split size, whatever they hold; an input type reads the records of
+such a piece so that each record of the file is read by exactly one map. `Text`: a line that begins in the
+piece or right at its end belongs to it, and one that the piece begins with does not (the piece before has
+it), unless it is the file's first. Files that end in `.gz` or `.zst` are one piece, and decompressed on the
+way.
 
 For one's own, subclass `Input`.
 """
@@ -77,8 +78,8 @@ class Input:
 class Text(Input):
     """Lines: the key is the byte offset in the file, the value the line without its \\n or \\r\\n.
 
-    A line is a str, in which bytes that are no UTF-8 survive as surrogates ("surrogateescape"), or bytes as they
-    are if map's hint says bytes.
+    A line is a str, in which bytes that are no UTF-8 survive as surrogates ("surrogateescape"), or bytes as
+    they are if map's hint says bytes.
 
     Args:
         longest: the most bytes that a line may have.
@@ -120,7 +121,7 @@ class Text(Input):
 
 
 class TextBlocks(Text):
-    """Blocks of whole lines, about 1 MB each: the key is the byte offset, the value all lines with their ends.
+    """Blocks of whole lines, about 1 MB each: the key is the byte offset, the value the lines and their ends.
 
     The fast way for code that works on many lines at once, such as `Counter(block.split()).items()`.
     """
@@ -132,7 +133,7 @@ class TextBlocks(Text):
 
 
 class KeyValue(Text):
-    """Lines "key TAB value"; without a tab all of it is the key. Both are str, or bytes if map's hint says so."""
+    """Lines "key TAB value"; without a tab all is key. Both are str, or bytes if map's hint for values is."""
 
     def read(self, piece: Range, files: Storage) -> Iterator[tuple[Any, Any]]:
         """Yields (key, value)."""
@@ -221,14 +222,15 @@ class SequenceInput(Input):
 
     def read(self, piece: Range, files: Storage) -> Iterator[tuple[Any, Any]]:
         """Yields (key, value)."""
-        decode = msgspec.msgpack.Decoder(tuple[self.key, self.value]).decode
+        decode = msgspec.msgpack.Decoder(tuple[self.key, self.value]).decode  # type: ignore[name-defined]
         with open_input(piece.path, files) as file:
             at = 0
             while prefix := _exactly(file, LENGTH.size, piece.path, at):
                 (size,) = LENGTH.unpack(prefix)
                 if size > self.longest:
                     raise InputError(
-                        f"{piece.path}: the record at byte {at} has {size:,} bytes, more than {self.longest:,}"
+                        f"{piece.path}: the record at byte {at:,} has {size:,} bytes, "
+                        f"more than {self.longest:,} (the input type's `longest`)"
                     )
                 data = _exactly(file, size, piece.path, at)
                 try:
@@ -301,10 +303,7 @@ def line_blocks(piece: Range, files: Storage, longest: int = LONGEST) -> Iterato
                 at = position = position + newline + 1
                 if not whole and at > end:
                     return
-            if beyond:
-                cut = data.find(b"\n") + 1
-            else:
-                cut = data.rfind(b"\n") + 1
+            cut = (data.find(b"\n") if beyond else data.rfind(b"\n")) + 1
             if cut:
                 yield at, b"".join((*held, data[:cut]))
                 if beyond:

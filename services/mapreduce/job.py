@@ -13,9 +13,10 @@
     result = run(Spec(WordCount, inputs="texts", output="counts", reduces=4))
     for word, count in result: ...
 
-Two functions do as well: `Spec(map=..., reduce=..., combine=...)`. Map gives pairs. Reduce gives the values that stand
-under its key (or one value, returned); a `Pair(key, value)` stands under a key of its own. Hints on the functions say how keys
-and values travel and come back (see `hints.py`); keys of one job must be comparable with each other.
+Two functions do as well: `Spec(map=..., reduce=..., combine=...)`. Map gives pairs. Reduce gives the values
+that stand under its key (or returns a single one); a `Pair(key, value)` stands under a key of its own. Hints
+on the functions say how keys and values travel and come back (see `hints.py`); keys of one job must be
+comparable with each other.
 """
 
 from __future__ import annotations
@@ -66,15 +67,15 @@ class Job:
     def setup(self, task: Task) -> None:
         """Is called before the task's first record."""
 
-    def map(self, key: Any, value: Any) -> Iterable[tuple[Any, Any]] | None:
+    def map(self, key: Any, value: Any, /) -> Iterable[tuple[Any, Any]] | None:
         """Gives the pairs of a record; None: none."""
         return ((key, value),)
 
-    def combine(self, key: Any, values: Iterator[Any]) -> Any:
+    def combine(self, key: Any, values: Iterator[Any], /) -> Any:
         """Merges some values of a key on the map's side (4.3); without it nothing is merged."""
         raise NotImplementedError
 
-    def reduce(self, key: Any, values: Iterator[Any]) -> Any:
+    def reduce(self, key: Any, values: Iterator[Any], /) -> Any:
         """Gives the outputs of a key: an iterator or list of values, one value, or None for none."""
         return values
 
@@ -104,7 +105,8 @@ class Spec:
 
     Attributes:
         job: a subclass of `Job`, or its name "module:Name".
-        map, reduce, combine: instead of a job: functions, or their names. Without reduce, values stand as they came.
+        map, reduce, combine: instead of a job: functions, or their names. Without reduce, values stay as
+            they come.
         inputs: files and folders.
         output: a folder that does not exist yet.
         reduces: R; None: as the job says (1).

@@ -33,7 +33,7 @@ class Output:
     suffix = ""
 
     def encode(self, pairs: Sequence[tuple[Any, Any]]) -> bytes:
-        """Returns the bytes of some pairs; those of a file are what this gave for its pairs, one after the other.
+        """Returns the bytes of some pairs; a file's bytes are what this gave for its pairs, joined.
 
         Raises:
             TypeError, ValueError: a pair cannot be written.
@@ -46,7 +46,7 @@ class Output:
 
 
 class TextOutput(Output):
-    """Lines "key TAB value". str and bytes are written as they are, numbers as Python prints them, all else as JSON.
+    """Lines "key TAB value": str and bytes as they are, numbers as Python prints them, all else as JSON.
 
     Args:
         compress: write `.gz` files.
@@ -111,7 +111,7 @@ class PairsOutput(Output):
 
 
 class SequenceOutput(Output):
-    """Length-prefixed records, for a job that reads them as `SequenceInput`: a MessagePack (key, value) each."""
+    """Length-prefixed records, each a MessagePack (key, value); `SequenceInput` reads them."""
 
     suffix = ".seq"
 
@@ -172,7 +172,7 @@ class _GzipFile(gzip.GzipFile):
     """Closes the file below as well."""
 
     def close(self) -> None:
-        below = self.fileobj
+        below: Any = self.fileobj
         super().close()
         if below is not None:
             below.close()

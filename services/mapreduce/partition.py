@@ -1,14 +1,13 @@
 """Partition functions (4.1): which of the R reduce tasks a key belongs to.
 
-A partition function is any `function(key, reduces) -> int` whose answer depends on nothing else. The default hashes;
-`TotalOrder` cuts the keys into ranges, so that the output files one after the other are sorted.
+A partition function is any `function(key, reduces) -> int` whose answer depends on nothing else. The default
+hashes; `TotalOrder` cuts the keys into ranges, so that the output files one after the other are sorted.
 """
 
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any, Protocol
 from zlib import crc32
 
 from services.mapreduce.hints import key_bytes
@@ -16,7 +15,13 @@ from services.mapreduce.hints import key_bytes
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-Partitioner: TypeAlias = Callable[[Any, int], int]
+
+class Partitioner(Protocol):
+    """A partition function; a protocol, so that one on a class is not taken for a method."""
+
+    def __call__(self, key: Any, reduces: int, /) -> int:
+        """Returns the number of the reduce task, from 0."""
+        ...
 
 
 def by_hash(key: Any, reduces: int) -> int:
@@ -28,8 +33,8 @@ class TotalOrder:
     """Ranges of keys: all keys of a reduce task come before those of the next.
 
     Args:
-        cuts: the R - 1 keys at which the ranges begin, in order; None: found by looking at a sample of the input
-            before the job begins.
+        cuts: the R - 1 keys at which the ranges begin, in order; None: found by looking at a sample of the
+            input before the job begins.
         sample: about how many input records to look at.
     """
 

@@ -115,7 +115,7 @@ class Execution:
             )
 
     def temporary(self, name: str) -> str:
-        """Returns where in the shared file system a file of this execution is before it is committed (4.5)."""
+        """Returns the path of a file of this execution before it is committed (4.5)."""
         kind, number, attempt = self.task.kind, self.order.number, self.order.attempt
         return f"{self.order.output}/.temporary/{kind}-{number:05}.{attempt}/{name}"
 
@@ -147,7 +147,7 @@ class Execution:
             counters=self.task.counters,
             input_bytes=self.input_bytes,
             output_bytes=self.output_bytes,
-            view=self.view,
+            view=self.view if outputs else None,
         )
 
     def abandon(self) -> None:

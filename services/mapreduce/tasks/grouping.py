@@ -10,7 +10,10 @@ if TYPE_CHECKING:
 
 
 def outputs_of(given: Any) -> Iterable[Any]:
-    """Returns the outputs of a call of combine or reduce: an iterator or list holds them, None is none, else it is one."""
+    """Returns the outputs of a call of combine or reduce.
+
+    An iterator or a list holds them, None is none, all else is one.
+    """
     if isinstance(given, Iterator | list):
         return given
     return () if given is None else (given,)

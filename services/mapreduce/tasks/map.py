@@ -1,4 +1,4 @@
-"""A map task (3.1 steps 3 and 4): a split's records, through the user's map, into R sorted regions on disk."""
+"""A map task (3.1 steps 3 and 4): the records of a split, through map, into R sorted regions on disk."""
 
 from __future__ import annotations
 
@@ -54,9 +54,9 @@ class _Map:
         self.spills = Spills(execution) if self.order.reduces else None
         self.pairs: list[Any] = [] if self.spills is None else self.spills.pairs
         self.files = _Counting(execution.view, self._read)
-        self.total = sum(
-            piece.size if piece.size >= 0 else self._size(piece.path) for piece in self.order.split
-        )
+        self.sizes = [self._size(piece) for piece in self.order.split]
+        self.total = sum(self.sizes) or 1
+        self.before = 0  # bytes of the pieces that are done
 
     def run(self) -> Done:
         execution = self.execution
@@ -66,8 +66,10 @@ class _Map:
             with execution.user("setup"):
                 execution.job.setup(execution.task)
             execution.tick()
-            for piece in self.order.split:
+            for piece, size in zip(self.order.split, self.sizes, strict=True):
                 self._piece(piece)
+                self.before += size
+                execution.input_bytes = self.before
             execution.inside.mark(-1)
             self._teardown()
             counters = execution.task.counters
@@ -187,12 +189,16 @@ class _Map:
         return piece.path
 
     def _read(self, size: int) -> None:
-        self.execution.input_bytes += size
-        self.execution.fraction = min(1.0, self.execution.input_bytes / (self.total or 1))
+        """So much more has been read; what lies behind a piece is another map's."""
+        execution = self.execution
+        execution.input_bytes = min(execution.input_bytes + size, self.total)
+        execution.fraction = execution.input_bytes / self.total
 
-    def _size(self, path: str) -> int:
+    def _size(self, piece: Range) -> int:
+        if piece.size >= 0:
+            return piece.size
         try:
-            return self.execution.view.size(path)
+            return self.execution.view.size(piece.path)
         except OSError:
             return 0
 

@@ -1,9 +1,9 @@
 """External merge sort (3.1 step 5): many sorted runs become one, within a bounded amount of memory.
 
-What fits is read whole and sorted at once: Python's sort finds the runs and merges them, in C. Otherwise one frame of
-each run is in memory: what is no larger than the smallest of the frames' last keys is cut off, sorted and given
-out, and frames that are used up are replaced. When even one frame of each run is too much, groups of runs are first
-merged to larger ones on disk.
+What fits is read whole and sorted at once: Python's sort finds the runs and merges them, in C. Otherwise one
+frame of each run is in memory: what is no larger than the smallest of the frames' last keys is cut off,
+sorted and given out, and frames that are used up are replaced. When even one frame of each run is too much,
+groups of runs are first merged to larger ones on disk.
 """
 
 from __future__ import annotations
@@ -105,11 +105,9 @@ class Merge:
         return run
 
     def _merge(self, runs: Sequence[Run]) -> Iterator[list[Any]]:
-        sources = [self._read(run) for run in runs]
-        heads: list[tuple[Iterator[list[Any]], list[Any]]] = []
-        for source in sources:
-            if block := next(source, None):
-                heads.append((source, block))
+        heads: list[tuple[Iterator[list[Any]], list[Any]]] = [
+            (source, block) for source in map(self._read, runs) if (block := next(source, None))
+        ]
         while len(heads) > 1:
             self._tick()
             last = min([block[-1][0] for _, block in heads])

@@ -1,8 +1,8 @@
 """Sorted runs of pairs on disk: map outputs, spills, what a reduce has pulled.
 
-A run is a sequence of frames, each a header and a MessagePack list of pairs; the first frame of a run says so. So
-regions can be put one behind the other in any order and still be told apart, and a reader needs memory for
-one frame of each run.
+A run is a sequence of frames, each a header and a MessagePack list of pairs; the first frame of a run says
+so. So regions can be put one behind the other in any order and still be told apart, and a reader needs
+memory for one frame of each run.
 """
 
 from __future__ import annotations

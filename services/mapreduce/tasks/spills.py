@@ -1,4 +1,4 @@
-"""The map side's buffer (3.1 step 4): pairs are kept up to a limit, then partitioned, sorted, combined and spilled.
+"""The map side's buffer (3.1 step 4): pairs up to a limit, then partitioned, sorted, combined and spilled.
 
 At the end the spills are merged into one file of R regions, each a sorted run.
 """
@@ -168,10 +168,9 @@ class Spills:
                 if len(values) < _TOGETHER:
                     some = outputs_of(combine(key, map(_value_of, values)))
                 else:
-                    counted = _Counted(chain(values, group))
-                    some = outputs_of(combine(key, map(_value_of, counted)))
-                    some = list(some)
-                    taken += counted.number - len(values)
+                    more = _Counted(group)  # noqa: B031 - what is left of it
+                    some = list(outputs_of(combine(key, map(_value_of, chain(values, more)))))
+                    taken += more.number
                 combined += [(key, value) for value in some]
             except Exception as exc:
                 raise execution.failed("combine", exc, where=repr(key)[:200]) from exc
