@@ -142,14 +142,16 @@ class FakeWorker(rpc.WorkerServicer):
     async def execute(self, task):
         async with self.free[task.kind]:
             if task.job not in self.jobs:
-                self.jobs[task.job] = await self.persist(lambda: self.master.GetJob(pb.JobId(job=task.job)))
+                name = pb.JobId(job=task.job)
+                self.jobs[task.job] = await self.persist(lambda: self.master.GetJob(name))
             job = self.jobs[task.job]
             if task.kind == pb.REDUCE:
                 await self.shuffle(task)
             await asyncio.sleep(self.seconds * self.host.rng.uniform(0.5, 1.5))
             done = pb.Completion(
-                job=task.job, kind=task.kind, number=task.number, attempt=task.attempt, worker=self.host.name,
-                incarnation=self.host.incarnation, input_bytes=100, output_bytes=10, log=f"log-{task.attempt}",
+                job=task.job, kind=task.kind, number=task.number, attempt=task.attempt,
+                worker=self.host.name, incarnation=self.host.incarnation,
+                input_bytes=100, output_bytes=10, log=f"log-{task.attempt}",
                 counters=pb.Counters(values={"tasks": 1, "bytes": 7 * task.number}),
             )  # fmt: skip
             bad = [n for n in self.bad if n not in task.skip] if task.kind == pb.MAP else []

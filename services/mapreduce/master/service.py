@@ -7,6 +7,7 @@ import math
 from typing import TYPE_CHECKING, Any
 
 import grpc
+import msgspec
 
 from protos import mapreduce_pb2 as pb
 from protos import mapreduce_pb2_grpc as rpc
@@ -132,7 +133,7 @@ class Master(rpc.MasterServicer):
         files = await self._inputs(spec, context)
         try:
             splits = plan_splits(files, spec.split_bytes or SPLIT_BYTES, spec.settings)
-        except TooManyMaps as error:
+        except (TooManyMaps, msgspec.MsgspecError) as error:
             await _refuse(context, str(error))
         if len(splits) * spec.reduces > MAX_PAIRS:
             await _refuse(
@@ -356,7 +357,7 @@ class Master(rpc.MasterServicer):
         self._errand(self._tidy(job), f"tidy {job.id}")
 
     async def _tidy(self, job: RunningJob) -> None:
-        """Cleans up again when the last worker has heard that a job is over: one may have written meanwhile."""
+        """Cleans up again when the last worker has heard of a job's end: one may have written meanwhile."""
         await self._told(job.id, math.inf)
         await finish.clean(self._files, f"{job.spec.output}/.temporary")
 

@@ -36,9 +36,8 @@ COMPRESSED = (".gz", ".zst")
 WHOLE = "dsim.input.whole"
 """Setting of a job whose input type cannot be cut: any value."""
 
-
 PLANNED = "dsim.input.splits"
-"""Setting of a job whose input type has planned the splits itself: JSON, [[path, offset, size], ...] for each."""
+"""Setting of a job whose input type has planned them itself, as JSON: for each, [[path, offset, size], ...]."""
 
 
 class TooManyMaps(ValueError):
@@ -57,10 +56,13 @@ def plan_splits(
 
     Raises:
         TooManyMaps: they would be too many.
+        msgspec.MsgspecError: what an input type has planned is not a plan.
     """
     settings = settings or {}
     if PLANNED in settings:
         planned = msgspec.json.decode(settings[PLANNED], type=list[list[tuple[str, int, int]]])
+        if len(planned) > MAX_MAPS:
+            raise TooManyMaps(f"{len(planned):,} splits are more than {MAX_MAPS:,}: choose larger ones")
         return [tuple(Range(*piece) for piece in split) for split in planned]
     splits: list[tuple[Range, ...]] = []
     small: list[Range] = []
