@@ -33,6 +33,9 @@ if TYPE_CHECKING:
 
 LOGS = "logs"
 
+OTHERS = ("chunks", "namespace")
+"""Folders of a file service that shares the host (`services.files.beside`)."""
+
 REPLICAS = "dsim.output.replicas"
 """Setting: how many copies of its output a job wants (5.3: two)."""
 
@@ -68,7 +71,7 @@ class LocalData:
     async def open(self) -> None:
         """Removes what an earlier life has left on the disk: its map outputs are being executed again."""
         for name in await self.host.disk.list():
-            if name != LOGS:
+            if name not in (LOGS, *OTHERS):
                 await remove_all(self.host.disk, name)
         for job in await self.host.disk.list(LOGS):
             await self._keep_logs(job)
