@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 from protos import mapreduce_pb2 as pb
 from services.mapreduce.code import load, pack
 from services.mapreduce.job import SPLIT_BYTES, Result
-from services.mapreduce.master.splits import WHOLE
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -16,36 +15,31 @@ if TYPE_CHECKING:
     from services.mapreduce.job import Spec
 
 
-def job_message(spec: Spec, *, job_id: str = "", total_bytes: int = 0) -> pb.Job:
+def job_message(spec: Spec, job_id: str = "") -> pb.Job:
     """Returns the message.
 
     Args:
-        spec: what to run; its paths are those of the file system that the cluster works on.
+        spec: what to run, as `engines.prepare` returns it; its paths are those of the cluster's file system.
         job_id: empty: the client chooses one.
-        total_bytes: of the input, for a specification that says how many maps there should be.
 
     Raises:
         SpecError: the specification cannot be run, or its code not be sent.
     """
     spec.check()
     code = pack(spec)
-    program = load(code)
-    settings = dict(spec.settings)
-    if program.input.whole:
-        settings[WHOLE] = "1"
     return pb.Job(
         id=job_id,
         code=pb.Code(name=code[0], pickled=code[1], title=spec.title),
         inputs=spec.paths,
         output=spec.output,
-        reduces=program.reduces,
-        split_bytes=spec.split_size(total_bytes) if spec.maps is None or total_bytes else SPLIT_BYTES,
+        reduces=load(code).reduces,
+        split_bytes=spec.split_bytes or SPLIT_BYTES,
         memory_bytes=spec.memory,
         max_attempts=spec.max_attempts,
         no_backups=not spec.backups,
         skip_bad_records=spec.skip_bad_records,
         task_timeout_s=spec.task_timeout,
-        settings=settings,
+        settings=spec.settings,
     )
 
 

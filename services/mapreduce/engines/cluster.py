@@ -20,13 +20,14 @@ from typing import TYPE_CHECKING
 
 from services.cluster import Cluster, ClusterError
 from services.mapreduce import client
+from services.mapreduce.engines.prepare import prepare
 from services.mapreduce.job import JobFailed, SpecError, reader_of
 from services.mapreduce.message import job_message, result_of
 from services.real.shared_folder import SharedFolder
 from services.real.storage import FolderStorage
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable
+    from collections.abc import AsyncIterator, Awaitable, Callable
 
     from protos import mapreduce_pb2 as pb
     from services.mapreduce.job import Result, Spec
@@ -36,7 +37,7 @@ FILES = "folder:/"
 """The file system of a local cluster: the machine's, by absolute paths."""
 
 _UP_WITHIN = 30.0  # seconds
-_USER = "user"
+_USER = f"user-{os.getpid()}"
 
 
 async def run(
@@ -64,9 +65,11 @@ async def run(
     """
     began = time.monotonic()
     spec = absolute(spec)
-    job = job_message(spec, total_bytes=await _total(spec))
     count = (os.cpu_count() or 1) if workers is None else workers
-    async with _running(cluster, count, status_port, before_down) as running:
+    async with _running(cluster, count, status_port, before_down) as (running, up):
+        prepared = await prepare(spec, SharedFolder("/"))  # while the nodes start
+        job = job_message(prepared.spec)
+        await up
         try:
             last = await client.run(running.client(_USER), MASTER, job, progress)
         except ValueError as exc:
@@ -86,25 +89,14 @@ def absolute(spec: Spec) -> Spec:
     )
 
 
-async def _total(spec: Spec) -> int:
-    """Returns the size of the input, when the specification asks for a number of maps."""
-    if spec.maps is None:
-        return 0
-    files = SharedFolder("/")
-    try:
-        return sum([info.size for path in spec.paths for info in await files.list(path)])
-    except OSError as exc:
-        raise SpecError(f"{exc.filename or 'input'}: {exc.strerror or exc}") from None
-
-
 @contextlib.asynccontextmanager
 async def _running(
     folder: Path | str | None,
     workers: int,
     status_port: int | None,
     before_down: Callable[[Path], None] | None,
-) -> AsyncIterator[Cluster]:
-    """Yields a cluster that is up, and leaves things as they were."""
+) -> AsyncIterator[tuple[Cluster, Awaitable[None]]]:
+    """Yields a cluster, and what to wait for until it is up; leaves things as they were."""
     if folder is not None:
         try:
             cluster = Cluster.open(folder)
@@ -113,7 +105,7 @@ async def _running(
         if MASTER not in cluster.alive():
             raise SpecError(f'there is no MapReduce master in the cluster in "{folder}"')
         try:
-            yield cluster
+            yield cluster, asyncio.sleep(0)
         finally:
             cluster.client(_USER).close()
         return
@@ -122,8 +114,12 @@ async def _running(
         cluster = Cluster.create(temporary)
         try:
             settings = {} if status_port is None else {"status_port": status_port}
-            await start(cluster, workers, **settings)
-            yield cluster
+            up = asyncio.create_task(start(cluster, workers, **settings))
+            try:
+                yield cluster, up
+            finally:
+                up.cancel()
+                await asyncio.gather(up, return_exceptions=True)
         except ClusterError as exc:
             raise JobFailed(f"the cluster does not start: {exc}") from None
         finally:
@@ -154,6 +150,7 @@ async def start(cluster: Cluster, workers: int, **settings: int) -> None:
             for n in range(1, workers + 1)
         ),
     ]
-    async with asyncio.TaskGroup() as group:
-        for node in nodes:
-            group.create_task(node)
+    started = await asyncio.gather(*nodes, return_exceptions=True)
+    for problem in started:
+        if problem is not None:
+            raise problem
