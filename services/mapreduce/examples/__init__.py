@@ -1,0 +1,1 @@
+"""Jobs to read, run and start from; see the README beside them."""

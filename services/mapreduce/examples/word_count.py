@@ -1,0 +1,22 @@
+"""Counts words (the paper's appendix A)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from services.mapreduce.job import Job
+
+
+class WordCount(Job):
+    """Gives each word and how often it occurs."""
+
+    def map(self, offset: int, line: str) -> Iterator[tuple[str, int]]:
+        """Gives each word of a line, once."""
+        for word in line.split():
+            yield word, 1
+
+    def reduce(self, word: str, counts: Iterator[int]) -> int:
+        """Adds up."""
+        return sum(counts)
+
+    combine = reduce
