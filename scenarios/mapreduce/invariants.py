@@ -1,8 +1,8 @@
 """What must hold in every run of MapReduce, watched in the trace of its master.
 
-The master asserts its rules where it applies them; these checks know nothing of it but the notes that it
-writes (`services/mapreduce/master/__init__.py` lists them), so they would see a master that breaks its own
-rules. The numbers are those of the invariants in `services/mapreduce/README.md`.
+The master asserts its rules where it applies them; these checks know nothing of it but the notes that
+it writes (`services/mapreduce/master/__init__.py` lists them), so they would see a master that breaks
+its own rules. The numbers are those of the invariants in `services/mapreduce/README.md`.
 """
 
 from __future__ import annotations
@@ -260,6 +260,105 @@ class _SkippedAfterTwo(_Watcher):
 
     def seen(self) -> str:
         return f"{self._skipped} records left out"
+
+
+class LocalMaps:
+    """3.4: most maps are executed where a replica of their input is (how many, the story says).
+
+    Args:
+        share: of the executions of maps.
+    """
+
+    name = "maps run where their input is"
+
+    def __init__(self, share: float) -> None:
+        self._share = share
+
+    def begin(self) -> _LocalMaps:
+        """A run begins."""
+        return _LocalMaps(self._share)
+
+
+class _LocalMaps(_Watcher):
+    def __init__(self, share: float) -> None:
+        super().__init__()
+        self._share = share
+        self._near: dict[str, int] = {}
+        self.take(["assigned"], self._assigned)
+
+    def _assigned(self, note: Note) -> None:
+        if note.fields["kind"] == "map":
+            near = note.fields["near"]
+            self._near[near] = self._near.get(near, 0) + 1
+
+    def verdict(self) -> tuple[bool, str]:
+        """Returns the verdict, and what it rests on."""
+        return self._near.get("data-local", 0) >= self._share * sum(self._near.values()), self.seen()
+
+    def seen(self) -> str:
+        return ", ".join(f"{count} {near}" for near, count in sorted(self._near.items()))
+
+
+class Ignored:
+    """3.3: completion messages that change nothing are ignored (at least so many, the story says)."""
+
+    name = "completions that come twice or late are ignored"
+
+    def __init__(self, least: int) -> None:
+        self._least = least
+
+    def begin(self) -> _Ignored:
+        """A run begins."""
+        return _Ignored(self._least)
+
+
+class _Ignored(_Watcher):
+    def __init__(self, least: int) -> None:
+        super().__init__()
+        self._least = least
+        self._ignored = 0
+        self.take(["ignored"], self._ignores)
+
+    def _ignores(self, note: Note) -> None:
+        self._ignored += 1
+
+    def verdict(self) -> tuple[bool, str]:
+        """Returns the verdict, and what it rests on."""
+        return self._ignored >= self._least, self.seen()
+
+    def seen(self) -> str:
+        return f"{self._ignored} were"
+
+
+class Worked:
+    """Each of these workers has completed a task."""
+
+    name = "who joins is given work"
+
+    def __init__(self, workers: Iterable[str]) -> None:
+        self._workers = tuple(workers)
+
+    def begin(self) -> _Worked:
+        """A run begins."""
+        return _Worked(self._workers)
+
+
+class _Worked(_Watcher):
+    def __init__(self, workers: tuple[str, ...]) -> None:
+        super().__init__()
+        self._tasks = dict.fromkeys(workers, 0)
+        self.take(["completed"], self._completes)
+
+    def _completes(self, note: Note) -> None:
+        if note.fields["worker"] in self._tasks:
+            self._tasks[note.fields["worker"]] += 1
+
+    def verdict(self) -> tuple[bool, str]:
+        """Returns the verdict, and what it rests on."""
+        return all(self._tasks.values()), self.seen()
+
+    def seen(self) -> str:
+        return ", ".join(f"{worker}: {tasks} tasks" for worker, tasks in self._tasks.items())
 
 
 WATCHED = (TaskStates(), BackupsNearTheEnd(), NetProgress(), SkippedAfterTwo())

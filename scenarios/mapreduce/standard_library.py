@@ -1,6 +1,6 @@
 """A word count over every .py file of the running Python's standard library; a worker dies mid-job.
 
-Made for real processes: `dsim run mapreduce/standard-library --world grpc` starts a file server, a
+Made for real processes: `dsim run mapreduce/standard-library --world grpc` starts a file service, a
 master and three workers, one process each, and kills one worker with SIGKILL when a third of the maps
 are done. The simulated world tells the same story.
 """
@@ -12,11 +12,8 @@ import sysconfig
 from collections import Counter
 from pathlib import Path
 
-from protos import mapreduce_pb2 as pb
-from scenarios.mapreduce.worker_crash import Progress
-from services.files import server as files
-from services.files.client import FileSystem
-from services.mapreduce import client, master, worker
+from scenarios.mapreduce.cluster import WORD_COUNT, Cluster, counted
+from services.mapreduce.job import Spec
 from services.mapreduce.jobs.word_count import tokens
 from sim import World, scenario
 from sim.faults import Crash
@@ -43,45 +40,28 @@ def read_ahead(simulation: object) -> None:
 async def standard_library_words(world: World, *, workers: int = 3, reduces: int = 4) -> None:
     """A word count over every .py file of Python's standard library; a worker is killed mid-job."""
     sources = standard_library()
-    await world.start("files", files.serve)
-    await world.start("master", master.serve)
-    for n in range(1, workers + 1):
-        await world.start(f"w{n}", worker.serve)
-
-    user = world.client("user")
-    storage = FileSystem(user, "files")
+    cluster = await Cluster.start(world, workers, chunk_bytes=512 * 1024, cost_per_byte=200e-9)
     # One file for each folder of the library: some 1,700 small ones would be 1,700 round trips.
     folders: dict[str, list[bytes]] = {}
     for path, source in sources.items():
         folders.setdefault(path.partition("/")[0], []).append(source + b"\n")
-    for name, parts in folders.items():
-        await storage.write(f"library/{name}", b"".join(parts))
+    await cluster.put("library", {name: b"".join(parts) for name, parts in folders.items()})
 
-    progress = Progress()
-    job = pb.Job(
-        mapper="services.mapreduce.jobs.word_count:count_words",
-        combiner="services.mapreduce.jobs.word_count:add",
-        reducer="services.mapreduce.jobs.word_count:add",
-        input="library",
-        output="counts",
-        reduces=reduces,
-        split_bytes=512 * 1024,
-    )
-    running = world.spawn(client.run(user, "master", job, progress), name="job")
-    await progress.until(lambda report: report.maps_completed * 3 >= report.maps > 0)
+    spec = Spec(WORD_COUNT, inputs="library", output="counts", reduces=reduces, split_bytes=512 * 1024)
+    job = cluster.submit(spec)
+    await job.maps(1 / 3)
     await world.inject(Crash(host="w1"))
-    await running
+    last = await job.done()
 
-    output = await client.read_output(storage, "counts")
+    output = [(word, count) for _, word, count in counted(await cluster.parts("counts"))]
     expected = Counter(
         word for source in sources.values() for word in tokens(source.decode("utf-8", "surrogateescape"))
     )
     world.check(
         "answer equals collections.Counter's",
-        {word: int(count) for word, count in output} == expected and len(output) == len(expected),
+        dict(output) == expected and len(output) == len(expected),
         f"{expected.total():,} words, {len(expected):,} distinct, in {len(sources):,} files; "
-        f"{progress.last.executions} executions of {progress.last.maps} map "
-        f"and {progress.last.reduces} reduce tasks",
+        f"{last.executions} executions of {last.maps} map and {last.reduces} reduce tasks",
     )
 
 

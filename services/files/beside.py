@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 async def serve(
     host: Host,
     *,
-    program: str,
+    neighbour: str,
     parameters: dict[str, Any] | None = None,
     master: str = "files",
     rack: str = "",
@@ -24,11 +24,11 @@ async def serve(
 
     Args:
         host: where.
-        program: "package.module:name" of the other program.
+        neighbour: "package.module:name" of the other program.
         parameters: of the other program.
         master, rack: of the chunkserver.
     """
-    module, _, name = program.partition(":")
+    module, _, name = neighbour.partition(":")
     other = getattr(importlib.import_module(module), name)
     chunks = asyncio.ensure_future(chunkserver.serve(host, master=master, rack=rack))
     work = asyncio.ensure_future(other(host, **(parameters or {})))
