@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 
-class ChildDied(Exception):  # noqa: N818 - it is what happened
+class ChildDied(Exception):
     """The process ended in the middle of a call.
 
     Attributes:
@@ -82,7 +82,7 @@ class Inside(Protocol):
         ...
 
     def mark(self, number: int) -> None:
-        """Says how far this call is. Costs next to nothing; the parent can read it after the child's death."""
+        """Says how far this call is. Costs next to nothing; the parent can read it after death."""
         ...
 
     def tell(self, message: Any) -> None:
@@ -108,6 +108,8 @@ class Child(Protocol):
         Args:
             fn: an importable function.
             args: picklable.
+
+        Cancelling it ends the process: nothing else would end the call.
 
         Raises:
             ChildDied: the process ended before the call did. The next `run` gets a new process.

@@ -17,10 +17,11 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
+from services.real.shared import DiskRules
 from services.real.unsynced import Unsynced
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
     from pathlib import Path
 
     from protos import control_pb2
@@ -36,23 +37,24 @@ _FLAGS = {
 }
 
 
-class FolderDisk:
-    """A folder as a disk; implements `services.host.Disk`.
+class FolderDisk(DiskRules):
+    """A folder as a disk; implements `services.host.Disk`. Its rules are in memory shared with children.
 
     Args:
         folder: its root, made when missing.
         lost: where byte ranges whose sync failed are remembered until the next start.
+
+    Attributes:
+        root: its root.
+        unsynced: the books of what is not durable.
     """
 
     def __init__(self, folder: Path, lost: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
-        self._root = folder.resolve()
+        super().__init__()
+        self.root = folder.resolve()
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="disk")
-        self.unsynced = Unsynced(self._root, lost)
-        self.full = False
-        self.sync_fails = False
-        self.slow = 1.0
-        self.tear = False
+        self.unsynced = Unsynced(self.root, lost)
         self.unsynced.begin()
 
     def set(self, rule: control_pb2.Disk) -> None:
@@ -92,6 +94,11 @@ class FolderDisk:
         """Lets operations under way finish, and takes no more."""
         self._thread.shutdown(wait=True)
         self.unsynced.complete_all()
+        self.cells.close()
+
+    def wrote_apart(self, written: Sequence[tuple[int, int, int]]) -> None:
+        """Takes down what a child has written; see `FolderStorage.written`."""
+        self._thread.submit(self._wrote_apart, written)
 
     # What runs in the disk's thread
 
@@ -109,6 +116,13 @@ class FolderDisk:
         finally:
             time.sleep((time.perf_counter() - start) * (self.slow - 1))
 
+    def _wrote_apart(self, written: Sequence[tuple[int, int, int]]) -> None:
+        for inode, start, end in written:
+            if end < 0:
+                self.unsynced.forget(inode)
+            else:
+                self.unsynced.note(inode, start, end)
+
     def path(self, path: str) -> Path:
         """Returns where a path of the host really is.
 
@@ -116,8 +130,8 @@ class FolderDisk:
             ValueError: that would be outside of the host's folder.
         """
         parts = [part for part in path.split("/") if part not in ("", ".")]
-        real = self._root.joinpath(*parts)
-        if ".." in parts or "\0" in path or not real.resolve().is_relative_to(self._root):
+        real = self.root.joinpath(*parts)
+        if ".." in parts or "\0" in path or not real.resolve().is_relative_to(self.root):
             raise ValueError(f'path "{path}" leads out of the host\'s folder')
         return real
 

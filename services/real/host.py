@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from services.host import DEFAULT_PORT
 from services.real.channel import Channel
+from services.real.child import Children
 from services.real.clock import SkewedClock
 from services.real.compute import WorkerPool
 from services.real.disk import FolderDisk
@@ -25,8 +26,10 @@ if TYPE_CHECKING:
     import grpc
 
     from protos import control_pb2
+    from services.child import Child
     from services.host import Clock, Disk
     from services.real.door import Link
+    from services.real.forks import Forks
 
 T = TypeVar("T")
 
@@ -43,9 +46,10 @@ class RealHost:
         listen: the network address to serve on.
         programs: see `WorkerPool`.
         record: whether to write a trace.
+        forks: the template of its children, if there is one already.
 
     Attributes:
-        door, tracing, pool, names: its parts.
+        door, tracing, pool, children, names: its parts.
         serving: the ports that it serves on now, in order.
         callers: the links to those that were recognised, by their user agents.
     """
@@ -61,6 +65,7 @@ class RealHost:
         listen: str = "127.0.0.1",
         programs: tuple[str, ...] = (),
         record: bool = True,
+        forks: Forks | None = None,
     ) -> None:
         self._name = name
         self._incarnation = incarnation
@@ -75,6 +80,7 @@ class RealHost:
         self.callers: dict[str, Link] = {}
         self.serving: dict[int, None] = {}
         self.pool = WorkerPool(programs)
+        self.children = Children(self._disk, programs, forks)
         self.call_numbers = itertools.count(first_call_number())
         self.tracing = HostTrace(name, folder if record else None, incarnation, self._clock)
 
@@ -140,6 +146,17 @@ class RealHost:
         """Runs `fn(*args)` in a worker process; `cost` is for simulated hosts."""
         return self.pool.run(fn, args)
 
+    def child(
+        self,
+        *,
+        log: str = "",
+        memory: int | None = None,
+        heard: Callable[[Any], None] | None = None,
+        cost: Callable[[Any], float] | None = None,
+    ) -> Child:
+        """Returns a process apart; `cost` is for simulated hosts."""
+        return self.children.child(log, memory, heard)
+
     def trace(self, name: str, **fields: Any) -> None:
         """Writes a `Note` to the trace."""
         self.tracing.note(name, fields)
@@ -157,7 +174,7 @@ class RealHost:
         self.tracing.sample_clock()
         self._clock.set(rules.clock)
         self.tracing.sample_clock()
-        self._throttle.set(rules.slow, self.pool.pids)
+        self._throttle.set(rules.slow, self._workers)
 
     def listens_at(self, address: str) -> str:
         """Returns where to listen so that the host is reached at a published address."""
@@ -169,7 +186,11 @@ class RealHost:
 
     def close(self) -> None:
         """Ends the workers and closes the trace and the disk."""
-        self._throttle.set(1.0, self.pool.pids)
+        self._throttle.set(1.0, self._workers)
+        self.children.close()
         self.pool.close()
         self._disk.close()
         self.tracing.close()
+
+    def _workers(self) -> list[int]:
+        return [*self.pool.pids(), *self.children.pids()]

@@ -46,7 +46,11 @@ class Unsynced:
 
     def wrote(self, fd: int, start: int, end: int) -> None:
         """Notes bytes that were written."""
-        ranges = self._dirty.setdefault(os.fstat(fd).st_ino, [])
+        self.note(os.fstat(fd).st_ino, start, end)
+
+    def note(self, inode: int, start: int, end: int) -> None:
+        """Notes bytes that were written to a file that need not be open here."""
+        ranges = self._dirty.setdefault(inode, [])
         if ranges and ranges[-1][1] == start:
             ranges[-1] = (ranges[-1][0], end)
         else:
