@@ -44,6 +44,7 @@ if TYPE_CHECKING:
 TELL_EVERY = 0.5  # seconds
 CONNECT_WITHIN = 10.0
 LOG_LINES = 40
+_NOT_BEGUN = -2  # in the place of a record's number
 _DASK = ("dask", 0)  # the one worker, as far as the rules go: dask chooses among its own
 
 
@@ -173,7 +174,7 @@ class _Job:
             await asyncio.gather(*running, return_exceptions=True)
 
     async def _execute(self, execution: Execution, skip: tuple[int, ...]) -> Done:
-        from services.mapreduce.engines.dask_tasks import RERUNS, execute
+        from services.mapreduce.engines.dask_tasks import RERUNS, die, execute
 
         kind, number = execution.kind, execution.number
         order = Order(
@@ -207,7 +208,7 @@ class _Job:
             while not (await asyncio.wait([result], timeout=TELL_EVERY))[0]:
                 heard, address, _ = self._heard.get(self._place(execution), (time.monotonic(), "", 0))
                 if time.monotonic() - heard > self._spec.task_timeout:
-                    await self._client.restart_workers([address], raise_for_error=False)
+                    await self._client.run(die, workers=[address], wait=False, on_error="ignore")
                     raise _Hangs
             return result.result()
         finally:
@@ -233,12 +234,11 @@ class _Job:
         elif isinstance(trouble, InputError):
             error = str(trouble)
         elif isinstance(trouble, _Hangs):
-            error, record = f"no progress for {self._spec.task_timeout:g} s", self._mark(execution) or -1
+            error, record = f"no progress for {self._spec.task_timeout:g} s", self._mark(execution)
         elif type(trouble).__name__ == "KilledWorker":
-            mark = self._mark(execution)
-            mishap = mark is None  # it had not begun: another task has killed the worker
-            record = -1 if mark is None else mark
-            error = f"the worker process died{f' on record {mark}' if record >= 0 else ''}"
+            record = self._mark(execution)
+            mishap = record == _NOT_BEGUN  # another task has killed the worker
+            error = f"the worker process died{f' on record {record}' if record >= 0 else ''}"
         else:
             error, mishap = f"{type(trouble).__name__}: {trouble}", isinstance(trouble, OSError | MemoryError)
         try:
@@ -274,11 +274,11 @@ class _Job:
         kind, number, attempt, address, input_bytes = event[1]
         self._heard[kind, number, attempt] = (time.monotonic(), address, input_bytes)
 
-    def _mark(self, execution: Execution) -> int | None:
-        """Returns the record that an execution was at, -1: at none; None: it had not begun."""
+    def _mark(self, execution: Execution) -> int:
+        """Returns the record that an execution was at, -1: at none; or that it had not begun."""
         from services.mapreduce.engines.dask_tasks import MARK, mark_names
 
-        mark = None
+        mark = _NOT_BEGUN
         for name in mark_names(*self._place(execution)):
             try:
                 (mark,) = MARK.unpack((self._scratch / name).read_bytes())
@@ -351,7 +351,7 @@ async def _cluster(scheduler: str | None, workers: int) -> AsyncIterator[Client]
             LocalCluster(
                 n_workers=workers,
                 threads_per_worker=1,
-                dashboard_address=None,
+                dashboard_address=":0",
                 memory_limit=0,
                 silence_logs=logging.CRITICAL + 1,
                 asynchronous=True,
