@@ -9,17 +9,13 @@ from __future__ import annotations
 
 import importlib
 import pickle
-import sys
-import sysconfig
-from contextlib import contextmanager
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from services.mapreduce.hints import Types, types_of
 from services.mapreduce.job import Job, Spec, SpecError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
 
     from services.mapreduce.inputs import Input
     from services.mapreduce.outputs import Output
@@ -169,38 +165,9 @@ def find(name: str) -> Any:
 
 
 def _dumps(body: Any, overrides: dict[str, Any], types: Types | None) -> bytes:
-    import cloudpickle
+    from services.mapreduce.by_value import dumps  # cloudpickle: workers do without
 
-    with _by_value():
-        try:
-            return bytes(cloudpickle.dumps((body, overrides, types)))
-        except Exception as exc:
-            raise SpecError(f"the job cannot be sent to workers: {exc}") from exc
-
-
-@contextmanager
-def _by_value() -> Iterator[None]:
-    """Within, modules that are neither installed nor this package's are pickled with what is used of them."""
-    import cloudpickle
-
-    installed = [Path(path).resolve() for path in (*sysconfig.get_paths().values(), sys.base_prefix)]
-    own = Path(__file__).resolve().parents[2]
-    named = []
-    for module in list(sys.modules.values()):
-        file = getattr(module, "__file__", None)
-        name = getattr(module, "__name__", "")
-        if not file or name == "__main__" or sys.modules.get(name) is not module:
-            continue
-        path = Path(file).resolve()
-        if any(path.is_relative_to(folder) for folder in installed):
-            continue
-        if path.is_relative_to(own) and (own / f"{name.partition('.')[0]}").is_dir():
-            continue
-        named.append(module)
-    for module in named:
-        cloudpickle.register_pickle_by_value(module)
     try:
-        yield
-    finally:
-        for module in named:
-            cloudpickle.unregister_pickle_by_value(module)
+        return dumps((body, overrides, types))
+    except Exception as exc:
+        raise SpecError(f"the job cannot be sent to workers: {exc}") from exc

@@ -18,8 +18,8 @@ import msgspec
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-ESCAPED = 1
-"""Extension type of a str that holds bytes which are no UTF-8."""
+ESCAPED, ESCAPED_DICT = 1, 2
+"""Extension types of a str that holds bytes which are no UTF-8, and of a dict with such keys."""
 
 _NAMES = {**vars(typing), **vars(collections.abc)}
 """For hints that are imported for type checking only."""
@@ -153,7 +153,7 @@ class Codec:
         try:
             return encode(pairs), False
         except UnicodeEncodeError:
-            return encode(_escape(msgspec.to_builtins(pairs, builtin_types=(bytes,)))), True
+            return encode(_escaped(pairs)), True
 
     def decode(self, data: bytes | memoryview, escaped: bool) -> list[tuple[Any, Any]]:
         """Returns the pairs."""
@@ -168,11 +168,30 @@ def key_bytes(key: Any) -> bytes:
     try:
         return encode(key)
     except UnicodeEncodeError:
-        return encode(_escape(msgspec.to_builtins(key, builtin_types=(bytes,))))
+        return encode(_escaped(key))
+
+
+def decode(data: bytes, hint: Any, decoder: msgspec.msgpack.Decoder[Any]) -> Any:
+    """Returns a value of which nobody has noted whether it is escaped.
+
+    Args:
+        data: what `key_bytes` gave.
+        hint: its type.
+        decoder: for this type.
+    """
+    try:
+        return decoder.decode(data)
+    except msgspec.ValidationError:
+        return msgspec.convert(_decode_loose(data), hint)
 
 
 def _as_tuple(key: Any) -> Any:
     return tuple(_as_tuple(item) for item in key) if type(key) is list else key
+
+
+def _escaped(value: Any) -> Any:
+    """Returns a value in which a str that is no UTF-8 is an extension, and so is a dict with such keys."""
+    return _escape(msgspec.to_builtins(value, builtin_types=(bytes,)))
 
 
 def _escape(value: Any) -> Any:
@@ -184,13 +203,18 @@ def _escape(value: Any) -> Any:
             return msgspec.msgpack.Ext(ESCAPED, data)
         return value
     if isinstance(value, dict):
-        return {_escape(key): _escape(item) for key, item in value.items()}
+        items = [(_escape(key), _escape(item)) for key, item in value.items()]
+        if any(type(key) is msgspec.msgpack.Ext for key, _ in items):
+            return msgspec.msgpack.Ext(ESCAPED_DICT, encode(items))
+        return dict(items)
     if isinstance(value, list | tuple):
         return [_escape(item) for item in value]
     return value
 
 
 def _unescape(code: int, data: memoryview) -> Any:
+    if code == ESCAPED_DICT:
+        return dict(_decode_loose(data))
     if code != ESCAPED:
         raise ValueError(f"unknown extension type {code} in intermediate data")
     return bytes(data).decode("utf-8", "surrogateescape")

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, cast
 import msgspec
 
 from services.files.api import BeyondView
+from services.mapreduce.hints import decode
 from services.mapreduce.tasks.order import InputError
 
 if TYPE_CHECKING:
@@ -222,7 +223,8 @@ class SequenceInput(Input):
 
     def read(self, piece: Range, files: Storage) -> Iterator[tuple[Any, Any]]:
         """Yields (key, value)."""
-        decode = msgspec.msgpack.Decoder(tuple[self.key, self.value]).decode  # type: ignore[name-defined]
+        hint = tuple[self.key, self.value]  # type: ignore[name-defined]
+        decoder = msgspec.msgpack.Decoder(hint)
         with open_input(piece.path, files) as file:
             at = 0
             while prefix := _exactly(file, LENGTH.size, piece.path, at):
@@ -234,7 +236,7 @@ class SequenceInput(Input):
                     )
                 data = _exactly(file, size, piece.path, at)
                 try:
-                    yield decode(data)
+                    yield decode(data, hint, decoder)
                 except msgspec.DecodeError as exc:
                     raise InputError(f"{piece.path}: the record at byte {at} is damaged: {exc}") from None
                 at += LENGTH.size + size

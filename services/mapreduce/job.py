@@ -68,7 +68,7 @@ class Job:
         """Is called before the task's first record."""
 
     def map(self, key: Any, value: Any, /) -> Iterable[tuple[Any, Any]] | None:
-        """Gives the pairs of a record; None: none."""
+        """Gives the pairs of a record, as an iterable or a dict; None: none."""
         return ((key, value),)
 
     def combine(self, key: Any, values: Iterator[Any], /) -> Any:
@@ -79,7 +79,7 @@ class Job:
         """Gives the outputs of a key: an iterator or list of values, one value, or None for none."""
         return values
 
-    def teardown(self) -> Iterable[tuple[Any, Any]] | None:
+    def teardown(self) -> Iterable[tuple[Any, Any]] | dict[Any, Any] | None:
         """Is called after the task's last record; of a map, it may give pairs."""
 
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, cast
 import msgspec
 
 from services.files.api import Range
+from services.mapreduce.hints import key_bytes
 from services.mapreduce.inputs import LENGTH, SequenceInput, Text, open_input
 
 if TYPE_CHECKING:
@@ -117,7 +118,7 @@ class SequenceOutput(Output):
 
     def encode(self, pairs: Sequence[tuple[Any, Any]]) -> bytes:
         """Records."""
-        records = [msgspec.msgpack.encode(pair) for pair in pairs]
+        records = [key_bytes(pair) for pair in pairs]
         return b"".join([part for record in records for part in (LENGTH.pack(len(record)), record)])
 
     def read(self, path: str, files: Storage, key: Any, value: Any) -> Iterator[tuple[Any, Any]]:

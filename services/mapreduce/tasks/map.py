@@ -113,7 +113,7 @@ class _Map:
                 if type(given) is list:
                     extend(given)
                 elif given is not None:
-                    some = iter(given)
+                    some = iter(given.items() if isinstance(given, dict) else given)
                     extend(islice(some, _PAIRS))
                     if len(pairs) >= full:
                         self._drain(some)
@@ -176,7 +176,7 @@ class _Map:
         with self.execution.user("teardown"):
             given = self.execution.job.teardown()
             if given is not None:
-                self._drain(iter(given))
+                self._drain(iter(given.items() if isinstance(given, dict) else given))
         self._look()
 
     def _place(self, number: int) -> str:

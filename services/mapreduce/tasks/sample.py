@@ -53,7 +53,8 @@ def sample_keys(
         job.setup(task)
         for piece in pieces:
             for key, value in islice(program.input.read(piece, view), -(-records // len(pieces))):
-                keys += [key for key, _ in job.map(key, value) or ()]
+                given = job.map(key, value) or ()
+                keys += given if isinstance(given, dict) else [key for key, _ in given]
     finally:
         CURRENT.reset(token)
     return keys
