@@ -148,6 +148,7 @@ class Locations:
             if at < len(self._segments) or lost < len(self._lost):
                 message, at, lost = self._pack(reduce, at, lost)
                 yield message
+                del message  # a stream waits long for the next one, and this one may be large
             else:
                 await changed.wait()
 

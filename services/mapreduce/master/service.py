@@ -312,6 +312,7 @@ class Master(rpc.MasterServicer):
             await _refuse(context, f"job {request.job} has no reduce task {request.reduce}")
         async for message in job.locations.follow(request.reduce):
             yield message
+            del message  # the next may take long, and this one may be large
 
     async def ReportLostInput(self, request: pb.LostInput, context: Context) -> pb.Ack:
         """A reduce worker could not read a map task's output: the map is executed again, elsewhere."""

@@ -34,6 +34,7 @@ async def follow(master: rpc.MasterAsyncStub, job: str, number: int, reduction: 
                     reduction.withdraw(message.lost)
                 if message.maps:
                     reduction.offer(decode(message))
+                del message  # the next may take long, and this one may be large
         except grpc.aio.AioRpcError as error:
             if error.code() is grpc.StatusCode.NOT_FOUND:
                 return

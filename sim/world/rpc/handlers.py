@@ -171,6 +171,7 @@ async def _stream(server: Server, context: Context, handler: Handler, request: A
         async for response in responses:
             context._check()
             await context.write(response)
+            del response  # the next may take long, and this one may be large
     context._check()
     if not server.loses(context):
         context._conclude()
