@@ -31,7 +31,7 @@ ANSWER = struct.Struct("<cqqq")
 """What it says: b"F" (forked) or b"X" (exited), number of the request, pid, exit code."""
 
 REQUEST = struct.Struct("<q")
-"""What it is asked: number of the request; a module to import first, or none; a zero; what to tell the fork."""
+"""What is asked: number of the request; a module to import first, or none; a zero; what to tell the fork."""
 
 MOST = 1 << 18  # bytes of a request
 MOST_DESCRIPTORS = 8

@@ -25,7 +25,7 @@ from __future__ import annotations
 import asyncio
 import errno
 import os
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 from msgspec import Struct
 
@@ -36,6 +36,9 @@ if TYPE_CHECKING:
     import random
 
     from sim.world.loop import VirtualTime
+
+
+Names: TypeAlias = "list[str]"
 
 
 class DiskModel(Struct, frozen=True):
@@ -107,6 +110,36 @@ class SimDisk:
 
     async def open(self, path: str, mode: str = "r") -> SimFile:
         """Opens a file; see `services.host.Disk.open`."""
+        inode = self.open_now(path, mode)
+        await self._pay(self.model.call)
+        return SimFile(self, _clean(path), inode, writable=mode != "r")
+
+    async def rename(self, source: str, target: str) -> None:
+        """Renames a file, replacing `target` atomically."""
+        self.rename_now(source, target)
+        await self._pay(self.model.call)
+
+    async def remove(self, path: str) -> None:
+        """Removes a file; those who have it open keep it."""
+        self.remove_now(path)
+        await self._pay(self.model.call)
+
+    async def list(self, folder: str = "") -> list[str]:
+        """Returns the sorted names in a folder ([] when it does not exist)."""
+        names = self.list_now(folder)
+        await self._pay(self.model.call)
+        return names
+
+    async def exists(self, path: str) -> bool:
+        """Says whether there is such a file or folder."""
+        found = self.exists_now(path)
+        await self._pay(self.model.call)
+        return found
+
+    # What the calls do, which is at once; children of the host pay later
+
+    def open_now(self, path: str, mode: str) -> Inode:
+        """Finds or makes a file."""
         path = _clean(path)
         if mode not in ("r", "w", "a", "x"):
             raise ValueError(f"mode {mode!r}: must be 'r', 'w', 'a' or 'x'")
@@ -124,11 +157,10 @@ class SimDisk:
             raise _error(errno.EEXIST, path)
         elif mode == "w":
             inode.truncate(0)
-        await self._pay(self.model.call)
-        return SimFile(self, path, inode, writable=mode != "r")
+        return inode
 
-    async def rename(self, source: str, target: str) -> None:
-        """Renames a file, replacing `target` atomically."""
+    def rename_now(self, source: str, target: str) -> None:
+        """Renames a file."""
         source, target = _clean(source), _clean(target)
         inode = self._file(source)
         if target in self._folders:
@@ -139,18 +171,16 @@ class SimDisk:
             del self._files[source]
             self._files[target] = inode
             self._changes.append(NamesChange(source, target, inode))
-        await self._pay(self.model.call)
 
-    async def remove(self, path: str) -> None:
-        """Removes a file; those who have it open keep it."""
+    def remove_now(self, path: str) -> None:
+        """Removes a file."""
         path = _clean(path)
         inode = self._file(path)
         del self._files[path]
         self._changes.append(NamesChange(path, "", inode))
-        await self._pay(self.model.call)
 
-    async def list(self, folder: str = "") -> list[str]:
-        """Returns the sorted names in a folder ([] when it does not exist)."""
+    def list_now(self, folder: str) -> Names:
+        """Returns the sorted names in a folder."""
         folder = _clean(folder)
         if folder in self._files:
             raise _error(errno.ENOTDIR, folder)
@@ -161,15 +191,17 @@ class SimDisk:
             for path in (*self._files, *self._folders)
             if path.startswith(prefix) and len(path) > start
         }
-        await self._pay(self.model.call)
         return sorted(names)
 
-    async def exists(self, path: str) -> bool:
+    def exists_now(self, path: str) -> bool:
         """Says whether there is such a file or folder."""
         path = _clean(path)
-        found = path in self._files or path in self._folders
-        await self._pay(self.model.call)
-        return found
+        return path in self._files or path in self._folders
+
+    def size_now(self, path: str) -> int:
+        """Returns a file's size, or 0 for a folder."""
+        path = _clean(path)
+        return 0 if path in self._folders else len(self._file(path).data)
 
     async def sync(self, folder: str = "") -> None:
         """Makes the entries of a folder durable.
@@ -287,6 +319,28 @@ class SimDisk:
         now = self._env._now
         self._free_at = max(now, self._free_at) + round(cost * self.slow * SECOND)
         await asyncio.sleep((self._free_at - now) / SECOND)
+
+    async def pay_bill(self, calls: int, seeks: int, size: int, most: int) -> None:
+        """Takes the time of many calls together.
+
+        Args:
+            calls: those that touch only the cache.
+            seeks: before requests to the device.
+            size: bytes that go to the device or come from it.
+            most: bytes asked of the device at once; others have their turn between.
+        """
+        if calls:
+            await self._pay(self.model.call * calls)
+        model = self.model
+        lump = seeks * model.seek
+        while size > 0 or lump:
+            part = min(size, most)
+            now = self._env._now
+            self._free_at = max(now, self._free_at) + round(
+                (lump + part / model.bandwidth) * self.slow * SECOND
+            )
+            await asyncio.sleep((self._free_at - now) / SECOND)
+            size, lump = size - part, 0.0
 
     async def _pay(self, cost: float) -> None:
         await asyncio.sleep(cost * self.slow)

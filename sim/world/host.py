@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
     import grpc
 
+    from services.child import Child
     from services.host import Disk
     from sim.world.clock import HostClock
     from sim.world.machine import Machine
@@ -39,6 +40,7 @@ class SimHost:
         self.machine = machine
         self.process = process
         self._rng: random.Random | None = None
+        self._children = 0
         self._open: dict[SimSpan, None] = {}
         if machine.simulation.trace is not None:
             process.on_death(self._cut_spans)
@@ -108,6 +110,22 @@ class SimHost:
     def compute(self, fn: Callable[..., T], *args: Any, cost: float | None = None) -> Awaitable[T]:
         """Runs `fn(*args)` and charges the machine's cores for it."""
         return self.machine.cpu.compute(fn, *args, cost=cost)
+
+    def child(
+        self,
+        *,
+        log: str = "",
+        memory: int | None = None,
+        heard: Callable[[Any], None] | None = None,
+        cost: Callable[[Any], float] | None = None,
+    ) -> Child:
+        """Returns a process apart; see `sim.world.child`."""
+        from sim.world.child import SimChild
+
+        if memory is not None and memory <= 0:
+            raise ValueError(f"a child's memory is {memory} bytes: must be above 0")
+        self._children += 1
+        return SimChild(self, self._children, log, heard, cost)
 
     def trace(self, name: str, **fields: Any) -> None:
         """Writes a `Note`."""

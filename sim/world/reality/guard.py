@@ -12,7 +12,7 @@ from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from sim.world import logs, sets
-from sim.world.reality import blocking, chance, clocks, files, machine, programs
+from sim.world.reality import blocking, chance, clocks, endings, files, machine, programs
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -51,6 +51,7 @@ class _Names:
                     *chance.functions(),
                     *machine.functions(),
                     *files.functions(),
+                    *endings.functions(),
                     *programs.functions(),
                 ]
             else:

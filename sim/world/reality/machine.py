@@ -11,6 +11,7 @@ import platform
 import socket
 from typing import TYPE_CHECKING, Any
 
+from sim.world.reality import endings
 from sim.world.reality.leak import asked_by_library, inside
 
 if TYPE_CHECKING:
@@ -28,11 +29,11 @@ _ANY_NAME = ("", "0.0.0.0", "::")
 
 
 def getpid() -> int:
-    """Returns the process id (`os.getpid`): 1000 plus the host's incarnation."""
+    """Returns the process id (`os.getpid`): 1000 plus the host's incarnation; a child has its own."""
     process = inside()
     if process is None or (not process.adopted and asked_by_library()):
         return _getpid()
-    return 1000 + process.incarnation
+    return endings.under_way[-1].pid if endings.under_way else 1000 + process.incarnation
 
 
 def gethostname() -> str:
