@@ -93,6 +93,7 @@ class FakeWorker(rpc.WorkerServicer):
         self.bad: dict[int, str] = {}  # records on which this job's maps die
         self.master_incarnation = -1
         self.leaving = False
+        self.assigned = 0  # calls of Assign
 
     # The master's wishes
 
@@ -113,6 +114,7 @@ class FakeWorker(rpc.WorkerServicer):
         )  # fmt: skip
 
     async def Assign(self, request, context):
+        self.assigned += 1
         for task in request.tasks:
             key = (task.job, task.attempt)
             if key not in self.taken:
@@ -219,22 +221,23 @@ class FakeWorker(rpc.WorkerServicer):
             except grpc.aio.AioRpcError:
                 await asyncio.sleep(0.3)
 
+    async def register(self):
+        me = pb.Registration(
+            worker=self.host.name,
+            incarnation=self.host.incarnation,
+            map_slots=self.slots,
+            reduce_slots=self.slots,
+            rack=self.rack,
+            running=list(map(self.report, self.running)),
+            leaving=self.leaving,
+        )
+        answer = await self.master.Register(me, timeout=1.0)
+        self.master_incarnation = answer.master_incarnation
+
     async def keep_registered(self):
         while True:
             try:
-                answer = await self.master.Register(
-                    pb.Registration(
-                        worker=self.host.name,
-                        incarnation=self.host.incarnation,
-                        map_slots=self.slots,
-                        reduce_slots=self.slots,
-                        rack=self.rack,
-                        running=list(map(self.report, self.running)),
-                        leaving=self.leaving,
-                    ),
-                    timeout=1.0,
-                )
-                self.master_incarnation = answer.master_incarnation
+                await self.register()
                 while True:
                     self.pinged.clear()
                     await asyncio.wait_for(self.pinged.wait(), 2.0)

@@ -12,7 +12,8 @@ from services.mapreduce.master.service import Master
 from services.mapreduce.master.state import Kind, State
 from sim.world.faults import Faults
 from sim.world.simulation import Simulation
-from tests.mapreduce.fakes import FakeWorker, MemoryFiles, fake_worker
+
+from .fakes import FakeWorker, MemoryFiles, fake_worker
 
 JOB = {"inputs": ["in"], "output": "out", "reduces": 2, "split_bytes": 100}
 MASTER = {"ping_interval_s": 0.5, "ping_timeout_s": 2.0, "no_worker_limit_s": 20.0}

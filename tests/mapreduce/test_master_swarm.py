@@ -8,7 +8,8 @@ import random
 import pytest
 
 from sim.faults import Crash, Cut, DiskFull, Isolate, LoseReply, Pause, Slow, SyncFails
-from tests.mapreduce.rig import Rig, check_story
+
+from .rig import Rig, check_story
 
 METHODS = (
     "Complete",

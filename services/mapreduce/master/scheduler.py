@@ -373,20 +373,24 @@ class Scheduler:
             self._hungry[0][link] = self._hungry[1][link] = None
             return
         for kind in Kind:
-            while self._give_one(link, kind, now):
-                pass
+            first = True
+            while self._give_one(link, kind, now, first):
+                first = False
             if len(link.queue[kind]) < link.slots[kind]:
                 self._hungry[kind][link] = None
             else:
                 self._hungry[kind].pop(link, None)
 
-    def _give_one(self, link: Link, kind: Kind, now: float) -> bool:
+    def _give_one(self, link: Link, kind: Kind, now: float, first: bool) -> bool:
         waiting = len(link.queue[kind]) - link.slots[kind]
         for job in self.jobs.values():
             if job.ending or not job.state.available(kind):
                 continue
-            if waiting >= 0 and waiting >= job.ahead(kind, link.slots[kind], self.workers.usable):
-                continue
+            if waiting >= 0:
+                # What waits is topped up when half of it is gone: many tasks go in one call.
+                ahead = job.ahead(kind, link.slots[kind], self.workers.usable)
+                if waiting >= ((ahead + 1) // 2 if first else ahead):
+                    continue
             execution = job.state.take(kind, link.id, self.workers.usable, now)
             if execution is not None:
                 self._give(job, execution, link, now)

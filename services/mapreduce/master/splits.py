@@ -37,7 +37,7 @@ WHOLE = "dsim.input.whole"
 """Setting of a job whose input type cannot be cut: any value."""
 
 PLANNED = "dsim.input.splits"
-"""Setting of a job whose input type has planned them itself, as JSON: for each, [[path, offset, size], ...]."""
+"""Setting of a job whose input type has planned splits, as JSON: for each, [[path, offset, size], ...]."""
 
 
 class TooManyMaps(ValueError):
