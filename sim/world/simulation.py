@@ -106,7 +106,7 @@ class Simulation:
             self,
             name,
             Cpu(env, cores, rpc_cost, compute_cost),
-            SimDisk(env, self.chance.stream(f"disk/{name}"), disk),
+            SimDisk(env, self.chance.later(f"disk/{name}"), disk),
             HostClock(env, name, self.trace),
         )
         self.network.layout.attach(name, at)

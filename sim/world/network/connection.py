@@ -17,7 +17,7 @@ from heapq import heappush
 from typing import TYPE_CHECKING, Any
 
 from sim.world.network.flows import BULK, Flow
-from sim.world.network.path import RETRIES, RTO_MAX
+from sim.world.network.path import MESSAGE, RETRIES, RTO_MAX
 from sim.world.timers import NORMAL, Delivery
 
 if TYPE_CHECKING:
@@ -38,6 +38,9 @@ def arrived(delivery: Delivery) -> None:
 
 
 ARRIVED = (arrived,)
+
+
+_NOTHING: tuple[()] = ()  # most ends never have anything wait: a deque of one's own would be 600 bytes
 
 
 class Endpoint:
@@ -77,8 +80,9 @@ class Endpoint:
         self._env = network.env
         self._path = path
         self._last = 0  # when the message before arrives: none may overtake it
-        # What cannot be sent now, because the path is blocked or a flow is under way (its head).
-        self._queue: deque[tuple[int, Callable[..., None], tuple[Any, ...]]] = deque()
+        # What cannot be sent now, because the path is blocked or a flow is under way (its head): a deque of
+        # (size, arrive, args).
+        self._queue: Any = _NOTHING
         self._flow: Flow | None = None
         self._tries = 0
         self.process = process
@@ -101,14 +105,11 @@ class Endpoint:
         """Sends as `send` does; the callback may do what `arrived` does with the message in its own way."""
         path, env = self._path, self._env
         at: int = env._now
-        path.messages += 1
-        path.bytes += size
+        path.traffic += MESSAGE + size
         if path.plain and not self._queue:
             at += path.latency
         elif self._queue or path.blocked or (size >= BULK and path.limited):
-            self._queue.append((size, arrive, args))
-            if len(self._queue) == 1:
-                self._advance()
+            self._wait(size, arrive, args)
             return
         else:
             at += path.delay(size, at)
@@ -117,6 +118,13 @@ class Endpoint:
         self._last = at
         # env.push, inlined: the hottest line of a network
         heappush(env._queue, (at, NORMAL, next(env._eid), Delivery(self.peer, size, arrive, args, callbacks)))
+
+    def _wait(self, size: int, arrive: Callable[..., None], args: tuple[Any, ...]) -> None:
+        if not self._queue:
+            self._queue = deque()
+        self._queue.append((size, arrive, args))
+        if len(self._queue) == 1:
+            self._advance()
 
     def close(self) -> None:
         """Closes this side; the peer learns of it after all that was sent."""
@@ -148,7 +156,7 @@ class Endpoint:
                 self._lost("the sender crashed", delivery.arrive, delivery.args)
             return
         waiting = bool(self._queue)
-        self._queue.extendleft((d.size, d.arrive, d.args) for d in reversed(deliveries))
+        self._queue = deque([*((d.size, d.arrive, d.args) for d in deliveries), *self._queue])
         if not waiting:
             self._advance()
 
@@ -221,7 +229,7 @@ class Endpoint:
         if self._flow is not None:
             self._network.flows.stop(self._flow)
             self._flow = None
-        queue, self._queue = self._queue, deque()
+        queue, self._queue = self._queue, _NOTHING
         for _, arrive, args in queue:
             self._lost(why, arrive, args)
 

@@ -116,7 +116,7 @@ class Flows:
                 count[link] = count.get(link, 0) + 1
         for link in self._crossed:
             if link not in used:
-                link.ns_per_byte = SECOND / link.bandwidth
+                link.ns_per_byte = link.idle_ns_per_byte
         for link, rate in used.items():
             link.ns_per_byte = SECOND / max(link.bandwidth - rate, link.bandwidth / (count[link] + 1))
         self._crossed = dict.fromkeys(used)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from sim.world.loop import SECOND
@@ -13,7 +14,19 @@ if TYPE_CHECKING:
 PACKET = 1460  # bytes of data in a TCP segment over Ethernet
 RTO = 200_000_000  # ns: Linux's smallest retransmission timeout, on top of the round trip
 RTO_MAX = 120 * SECOND
+MESSAGE = 1 << 60  # bytes that no path will ever carry
 RETRIES = 15  # Linux's tcp_retries2: then the connection is given up, after some 15 minutes
+
+
+@lru_cache(maxsize=4096)
+def _same_float(number: float) -> float:
+    return number
+
+
+@lru_cache(maxsize=4096)
+def same(number: int) -> int:
+    """Returns the same object for equal numbers: what a thousand links have in common stays in the cache."""
+    return number
 
 
 class Link:
@@ -25,12 +38,14 @@ class Link:
         loss: share of packets lost.
         bandwidth: bytes a second; infinite when there is no limit.
         ns_per_byte: what a small message is served at, given the flows on the link now.
+        idle_ns_per_byte: what it is served at when there are none.
         free_at: when all small messages sent so far have been served.
     """
 
     __slots__ = (
         "bandwidth",
         "free_at",
+        "idle_ns_per_byte",
         "jitter",
         "latency",
         "loss",
@@ -48,7 +63,7 @@ class Link:
         self.bandwidth = bandwidth
         self.jitter = jitter
         self.loss = loss
-        self.ns_per_byte = SECOND / bandwidth
+        self.ns_per_byte = self.idle_ns_per_byte = _same_float(SECOND / bandwidth)
         self.free_at = 0
 
     def __repr__(self) -> str:
@@ -72,23 +87,22 @@ class Path:
         loss: share of packets lost, with the losses in force.
         blocked: nothing gets through.
         plain: there is nothing but latency, so the fast way of sending will do.
-        messages, bytes: sent so far.
+        traffic: sent so far: messages * `MESSAGE` + bytes, in one number because it changes with each.
     """
 
     __slots__ = (
         "_rng",
         "_shake",
         "blocked",
-        "bytes",
         "jitter",
         "latency",
         "limited",
         "links",
         "loss",
-        "messages",
         "plain",
         "source",
         "target",
+        "traffic",
     )
 
     def __init__(
@@ -104,8 +118,7 @@ class Path:
         self.target = target
         self.links = links
         self.limited = tuple(link for link in links if link.bandwidth != math.inf)
-        self.messages = 0
-        self.bytes = 0
+        self.traffic = 0
         self._rng = rng
         self._shake = shake
         self.latency = loopback
@@ -119,11 +132,21 @@ class Path:
             delay += link.latency
             jitter += link.jitter
             passed *= 1.0 - link.loss
-        self.latency = delay
+        self.latency = same(delay)
         self.jitter = jitter
         self.loss = 1.0 - passed if passed < 1.0 else 0.0
         self.blocked = blocked or self.loss >= 1.0
         self.plain = not (self.blocked or self.limited or self.jitter or self.loss)
+
+    @property
+    def messages(self) -> int:
+        """Messages sent so far."""
+        return self.traffic // MESSAGE
+
+    @property
+    def bytes(self) -> int:
+        """Bytes sent so far."""
+        return self.traffic % MESSAGE
 
     @property
     def rto(self) -> int:

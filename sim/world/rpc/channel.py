@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from sys import intern
 from typing import TYPE_CHECKING, Any
 from weakref import WeakSet
 
@@ -46,6 +47,24 @@ class Channel(grpc.aio.Channel):
     Attributes:
         connection: the one that is ready, if one is.
     """
+
+    __slots__ = (
+        "calls",
+        "closing",
+        "connection",
+        "interceptors",
+        "loop",
+        "max_receive",
+        "max_send",
+        "numbers",
+        "pauses",
+        "process",
+        "rng",
+        "settled",
+        "simulation",
+        "subchannel",
+        "trace",
+    )
 
     def __init__(
         self,
@@ -272,9 +291,11 @@ def refuse_credentials(credentials: Any) -> None:
 class _MultiCallable:
     """What the four kinds share."""
 
+    __slots__ = ("_channel", "_deserialize", "_interceptors", "_loop", "_method", "_serialize", "_soon")
+
     def __init__(self, channel: Channel, method: str, serialize: Any, deserialize: Any) -> None:
         self._channel = channel
-        self._method = method.decode() if isinstance(method, bytes) else method
+        self._method = intern(method.decode() if isinstance(method, bytes) else str(method))
         self._serialize = serialize
         self._deserialize = deserialize
         self._loop = channel.loop

@@ -105,11 +105,29 @@ class Connection:
         local, remote: names of the two hosts.
         streams: RPCs under way.
         done: a settled future, for waking tasks.
-        transmit: sends, as `Endpoint.transmit` does, when the processor has been paid.
+        wire: what sends, as `Endpoint.transmit` does, when the processor has been paid.
         incoming: where what arrives is paid for; None where that costs nothing.
         held: how many messages wait for the process, which later ones must not overtake.
         detour: what arrives must go the general way: 0 when nothing speaks against the fast one.
     """
+
+    __slots__ = (
+        "_outgoing",
+        "detour",
+        "done",
+        "endpoint",
+        "env",
+        "held",
+        "incoming",
+        "local",
+        "loop",
+        "process",
+        "remote",
+        "simulation",
+        "streams",
+        "trace",
+        "wire",
+    )
 
     def __init__(self, simulation: Simulation, endpoint: Endpoint) -> None:
         self.simulation = simulation
@@ -128,21 +146,22 @@ class Connection:
         endpoint.on_broken = self._on_broken
         endpoint.on_lost = self._on_lost
         cpu = getattr(self.process.host, "cpu", None)
-        self.transmit: Callable[..., None] = endpoint.transmit
+        self.wire: Any = endpoint
         self.incoming: Line | None = None
         if cpu is not None and cpu.rpc_cost is not None:
             self._outgoing = Line(cpu)
             self.incoming = Line(cpu)
             self.detour += 1
-            self.transmit = self._pay_and_transmit
+            self.wire = _Paid(self)
 
     def send(self, size: int, arrive: Callable[..., None], *args: Any) -> None:
         """Sends `size` bytes, as `Endpoint.send` does, when the processor has been paid."""
-        self.transmit(size, arrive, args, ARRIVED)
+        self.wire.transmit(size, arrive, args, ARRIVED)
 
-    def _pay_and_transmit(
+    def pay_and_transmit(
         self, size: int, arrive: Callable[..., None], args: tuple[Any, ...], callbacks: Any
     ) -> None:
+        """Sends when the processor has been paid."""
         self._outgoing.add(size, self._sent, size, arrive, args)
 
     def _sent(self, size: int, arrive: Callable[..., None], args: tuple[Any, ...]) -> None:
@@ -237,6 +256,13 @@ class Connection:
         return label_of(asyncio.current_task(self.loop))
 
 
+class _Paid:
+    """The wire of a host whose processor is paid for what it sends."""
+
+    def __init__(self, connection: Connection) -> None:
+        self.transmit = connection.pay_and_transmit
+
+
 class ClientConnection(Connection):
     """The client's end.
 
@@ -244,6 +270,8 @@ class ClientConnection(Connection):
         request: what to send a unary request to: `connection.send(size, connection.request, stream, data)`.
         leaving: it takes no new RPCs, and closes with the last.
     """
+
+    __slots__ = ("leaving", "request", "server", "subchannel")
 
     server: ServerConnection
 
@@ -302,6 +330,8 @@ class ClientConnection(Connection):
 
 class ServerConnection(Connection):
     """The server's end."""
+
+    __slots__ = ("client", "last", "remote_port", "server")
 
     streams: dict[Context, None]
 

@@ -30,10 +30,10 @@ def _request_arrived(delivery: Delivery) -> None:
     server = connection.server
     stream, data = delivery.args
     handler = server.quick.get(stream.method)
-    idle = server.idle
+    worker = server.idle
     if (
         handler is None
-        or not idle
+        or worker is None
         or connection.detour
         or connection.process.halted
         or not endpoint.open
@@ -56,7 +56,7 @@ def _request_arrived(delivery: Delivery) -> None:
                 stream.task,
             )
         )
-    worker = idle.pop()
+    server.idle = worker.below
     context = worker.context = stream.remote = Context(connection, stream, data, handler, worker)
     connection.last = stream.number
     connection.streams[context] = None

@@ -21,7 +21,7 @@ from sim.world.rpc.metadata import as_metadata
 from sim.world.rpc.streaming import StreamStreamCall, UnaryStreamCall
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
 
 def _innermost(plain: Any, owner: Any, serialize: Any, deserialize: Any, details: Any, request: Any) -> Any:
@@ -102,14 +102,19 @@ _KINDS: dict[str, Any] = {
 }
 
 
-def sort_interceptors(interceptors: Sequence[Any] | None) -> dict[str, list[Any]]:
+_NONE: dict[str, Sequence[Any]] = dict.fromkeys(_KINDS, ())  # what nearly all channels have
+
+
+def sort_interceptors(interceptors: Sequence[Any] | None) -> Mapping[str, Sequence[Any]]:
     """Returns the interceptors by the kind of RPC that they are for; one counts for the first kind it has.
 
     Raises:
         ValueError: one is of no kind.
     """
+    if not interceptors:
+        return _NONE
     found: dict[str, list[Any]] = {kind: [] for kind in _KINDS}
-    for interceptor in interceptors or ():
+    for interceptor in interceptors:
         for kind, base in _KINDS.items():
             if isinstance(interceptor, base):
                 found[kind].append(interceptor)

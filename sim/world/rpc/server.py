@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections import deque
 from contextvars import Context as Variables
 from contextvars import copy_context
+from sys import intern
 from typing import TYPE_CHECKING, Any
 
 import grpc
@@ -48,6 +48,35 @@ class Server(grpc.aio.Server):
         ValueError: an interceptor is none, or the limit is not positive.
     """
 
+    __slots__ = (
+        "_active",
+        "_connections",
+        "_generic",
+        "_limit",
+        "_methods",
+        "_ports",
+        "_registered",
+        "_started",
+        "_terminated",
+        "_workers",
+        "_world",
+        "attentive",
+        "idle",
+        "interceptors",
+        "loop",
+        "losing",
+        "max_receive",
+        "max_send",
+        "process",
+        "quick",
+        "settled",
+        "simulation",
+        "stopped",
+        "stopping",
+        "tasks",
+        "variables",
+    )
+
     def __init__(
         self,
         simulation: Simulation,
@@ -74,7 +103,7 @@ class Server(grpc.aio.Server):
         self.losing = world.losing
         self.settled = world.settled
         self.variables = Variables()
-        self.idle: deque[Worker] = deque()  # the last that became idle serves next
+        self.idle: Worker | None = None  # the last that became idle, which serves next; it knows the others
         self.tasks = 0  # that workers have used so far
         self.quick: dict[str, Handler] = {}  # methods whose requests need not go the general way
         self.stopping = False
@@ -106,7 +135,7 @@ class Server(grpc.aio.Server):
             _LOGGER.warning("Cannot register method handlers once server has started")
             return
         for method, handler in method_handlers.items():
-            self._registered[_common.fully_qualified_method(service_name, method)] = handler
+            self._registered[intern(_common.fully_qualified_method(service_name, method))] = handler
 
     def add_insecure_port(self, address: str) -> int:
         """Serves on a port, 0 meaning any; returns the port.
@@ -163,7 +192,10 @@ class Server(grpc.aio.Server):
             self.variables.run(PROCESS.set, self.process)
         if not self.interceptors and self._limit is None:
             self._methods = {method: understand(handler) for method, handler in self._registered.items()}
-            self.quick = {method: handler for method, handler in self._methods.items() if handler.fast}
+            if all(handler.fast for handler in self._methods.values()):
+                self.quick = self._methods
+            else:
+                self.quick = {method: handler for method, handler in self._methods.items() if handler.fast}
         for connection in list(self._connections):
             if connection.client is not None:
                 connection._answer()
@@ -340,15 +372,19 @@ class Server(grpc.aio.Server):
 
     def _worker(self) -> Worker:
         """Returns a worker that has nothing to do: the last that had, or a new one."""
-        if self.idle:
-            return self.idle.pop()
+        worker = self.idle
+        if worker is not None:
+            self.idle = worker.below
+            return worker
         self._workers += 1
         return Worker(self, f"rpc-{self._workers}")
 
     def _retire_idle(self) -> None:
-        idle = list(self.idle)
-        self.idle.clear()
-        for worker in idle:
+        idle: list[Worker] = []
+        while self.idle is not None:
+            idle.append(self.idle)
+            self.idle = self.idle.below
+        for worker in reversed(idle):
             worker.task.cancel()
 
     def run_callbacks(self, context: Context) -> None:

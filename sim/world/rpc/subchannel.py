@@ -47,6 +47,24 @@ class Subchannel:
         state: as `grpc.aio.Channel.get_state` has it.
     """
 
+    __slots__ = (
+        "_backoff",
+        "_dialling",
+        "_failure",
+        "_greeting",
+        "_initial",
+        "_leaving",
+        "_longest",
+        "_next_attempt",
+        "_pending",
+        "_target",
+        "_timeout",
+        "_timer",
+        "_watchers",
+        "channel",
+        "state",
+    )
+
     def __init__(
         self, channel: Channel, target: Target, initial: float, longest: float, timeout: float
     ) -> None:

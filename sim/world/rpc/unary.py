@@ -90,7 +90,7 @@ class UnaryCall(ClientStream):
                 self.task = current_task(channel.loop).label
             except AttributeError:
                 self.task = ""
-        connection.transmit(FRAME + HEADERS + len(data), connection.request, (self, data), REQUEST)
+        connection.wire.transmit(FRAME + HEADERS + len(data), connection.request, (self, data), REQUEST)
 
     def _start(self) -> None:
         """Does so when there is something unusual about it."""

@@ -35,9 +35,10 @@ class Worker:
         context: the RPC that is served now.
         task: what serves it.
         future: what the task waits on for the next RPC.
+        below: the worker that became idle before this one did, while this one is idle.
     """
 
-    __slots__ = ("_name", "_server", "context", "future", "task")
+    __slots__ = ("_name", "_server", "below", "context", "future", "task")
 
     task: asyncio.Task[Any]
 
@@ -45,6 +46,7 @@ class Worker:
         self._server = server
         self._name = name
         self.context: Context | None = None
+        self.below: Worker | None = None
         self.future = pause(server.loop)
 
     def serve(self, context: Context) -> None:
@@ -75,7 +77,7 @@ class Worker:
         task = asyncio.current_task()
         assert task is not None
         server, future = self._server, self.future
-        idle, once = server.idle, Once((future,))
+        once = Once((future,))
         # What a task that nobody has touched looks like, from this very place.
         variables, references, weak_references = copy_context(), getrefcount(task), getweakrefcount(task)
         name, losing, max_send = self._name, server.losing, server.max_send
@@ -97,7 +99,7 @@ class Worker:
                             connection, stream = context._connection, context._stream
                             context._status_sent = True
                             if connection.endpoint.open:
-                                connection.transmit(
+                                connection.wire.transmit(
                                     FRAME + HEADERS + len(data),
                                     on_reply,
                                     (stream, data, connection.env._now, name),
@@ -121,7 +123,8 @@ class Worker:
                 server.served(context)
                 if server.stopping:
                     return
-            idle.append(self)
+            self.below = server.idle
+            server.idle = self
             if (
                 getrefcount(task) != references
                 or getweakrefcount(task) != weak_references

@@ -223,7 +223,7 @@ def test_a_worker_that_is_cancelled_in_the_instant_of_a_request_does_not_lose_it
         stub, loop = world.stub(), asyncio.get_running_loop()
         for _ in range(2):
             await stub.Say(Words(text="served"))
-        worker = world.servers[0].idle[-1]
+        worker = world.servers[0].idle
 
         def cancel() -> None:
             cancelled.append(world.simulation.now())
