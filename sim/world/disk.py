@@ -166,7 +166,7 @@ class SimDisk:
         if target in self._folders:
             raise _error(errno.EISDIR, target)
         if _folder(target) not in self._folders:
-            raise _error(errno.ENOENT, target)
+            raise _error(errno.ENOENT, source)
         if source != target:
             del self._files[source]
             self._files[target] = inode

@@ -18,6 +18,8 @@ import grpc
 from protos import control_pb2
 from services.real.clock import SkewedClock
 from services.real.disk import FolderDisk
+from services.real.host import RealHost
+from services.real.names import Names
 from tests.conformance.rig import HASTY, add_echo, until
 
 if TYPE_CHECKING:
@@ -163,6 +165,7 @@ class RealRig:
         self._folders: list[tempfile.TemporaryDirectory[str]] = []
         self._disks: list[FolderDisk] = []
         self._disk: FolderDisk | None = None
+        self._own: RealHost | None = None
         self._clock = SkewedClock()
         self.folder = folder
 
@@ -238,6 +241,16 @@ class RealRig:
         return link
 
     @property
+    def host(self) -> RealHost:
+        """A host in this process."""
+        if self._own is None:
+            folder = self._new_folder()
+            for name in ("names", "host"):
+                (folder / name).mkdir()
+            self._own = RealHost("host", folder / "host", Names(folder / "names"), "token", record=False)
+        return self._own
+
+    @property
     def disk(self) -> Disk:
         """A folder that goes when the case is over."""
         if self._disk is None:
@@ -281,6 +294,8 @@ class RealRig:
             await channel.close()
         for server in self._servers:
             await server.stop(None)
+        if self._own is not None:
+            self._own.close()
         for disk in self._disks:
             disk.close()
         for folder in self._folders:

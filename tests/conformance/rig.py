@@ -19,7 +19,7 @@ from protos.echo_pb2 import Words
 if TYPE_CHECKING:
     from collections.abc import AsyncIterable, Awaitable, Callable, Sequence
 
-    from services.host import Clock, Disk
+    from services.host import Clock, Disk, Host
 
 Options = "Sequence[tuple[str, Any]]"
 
@@ -138,6 +138,11 @@ class Rig(Protocol):
 
     async def link(self, target: str) -> Link:
         """Returns the link from here to a target."""
+        ...
+
+    @property
+    def host(self) -> Host:
+        """The host that this process lives on."""
         ...
 
     @property

@@ -203,6 +203,11 @@ class SimRig:
         return SimLink(self._simulation, self._host.name, target)
 
     @property
+    def host(self) -> SimHost:
+        """This host."""
+        return self._host
+
+    @property
     def disk(self) -> Disk:
         """This host's disk."""
         return self._host.disk
