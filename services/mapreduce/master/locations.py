@@ -26,8 +26,8 @@ if TYPE_CHECKING:
 
     from services.mapreduce.master.state import Worker
 
-MESSAGE = 1 << 16
-"""Entries of one message: about a megabyte, below gRPC's limit of four."""
+MESSAGE = 1 << 14
+"""Entries of one message: about 300 KB, for thousands of streams may each have one under way."""
 
 COLUMNS_KEPT = 8
 """Streams ask for the same segments at about the same time: so many answers are kept, but for the sizes."""
