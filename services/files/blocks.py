@@ -67,9 +67,10 @@ class Draft:
         await self._blocks.keep(self._chunk, self.size, self._checksums)
 
     async def discard(self) -> None:
-        """Gives it up."""
+        """Gives it up, also in the middle of `finish`."""
         await self._file.close()
         await self._blocks.remove(self._chunk, _DRAFT)
+        await self._blocks.remove(self._chunk)
 
 
 class Blocks:
@@ -132,6 +133,16 @@ class Blocks:
                 start = upto
         finally:
             await file.close()
+
+    async def verify(self, chunk: int) -> None:
+        """Reads all of a chunk, its checksums too, from the disk.
+
+        Raises:
+            FileNotFoundError, Corrupt: as `read`.
+        """
+        self._checksums.pop(chunk, None)
+        async for _ in self.read(chunk):
+            pass
 
     async def _look(self, chunk: int, file: File) -> array[int]:
         """Returns a chunk's checksums."""

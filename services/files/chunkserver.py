@@ -30,6 +30,7 @@ CHUNK_PORT = 50061
 """Where chunkservers serve, so that a host can have one beside something else on the default port."""
 
 BEAT = 3.0
+SCRUB = 3600.0
 
 _TIMEOUT = 5.0  # seconds for a heartbeat
 _COPIES = 2  # at once
@@ -85,6 +86,8 @@ class Chunkserver(rpc.ChunksServicer):
                 await keeping.append(piece.data)
                 piece = await anext(pieces, None)
             stored = await keeping.finish()
+            if stored:
+                self.news.chunks[first.chunk] = None
             servers = await onward.finish()
         except BaseException:
             onward.cancel()
@@ -92,7 +95,6 @@ class Chunkserver(rpc.ChunksServicer):
             raise
         if stored:
             servers.insert(0, self.address)
-            self.news.chunks[first.chunk] = None
         if not servers:
             await context.abort(*status_of(keeping.failure or error(errno.EIO, f"chunk {first.chunk:x}")))
         return pb.Stored(servers=servers, size=keeping.size)
@@ -116,6 +118,25 @@ class Chunkserver(rpc.ChunksServicer):
             log.warning("%s", why)
             self.corrupt[chunk] = self.news.corrupt[chunk] = None
             self.news.wake.set()
+
+    async def scrub(self, round_s: float) -> None:
+        """Reads every chunk once in a while, so that what rots is found while it has replicas that have not.
+
+        Args:
+            round_s: seconds in which each is read once.
+        """
+        while True:
+            chunks = [chunk for chunk in self.blocks.chunks if chunk not in self.corrupt]
+            for chunk in chunks:
+                await asyncio.sleep(round_s / len(chunks))
+                try:
+                    await self.blocks.verify(chunk)
+                except Corrupt as exc:
+                    self.found_corrupt(chunk, str(exc))
+                except OSError as exc:  # removed meanwhile; or the disk fails, which whoever reads will see
+                    log.debug("%s", exc)
+            if not chunks:
+                await asyncio.sleep(round_s)
 
     def peer(self, address: str) -> rpc.ChunksAsyncStub:
         """Returns another chunkserver."""
@@ -269,6 +290,7 @@ async def serve(
     rack: str = "",
     port: int = CHUNK_PORT,
     beat: float = BEAT,
+    scrub: float = SCRUB,
 ) -> None:
     """Runs a chunkserver until cancelled.
 
@@ -278,6 +300,7 @@ async def serve(
         rack: in which this host is; replicas are spread over racks.
         port: where it serves.
         beat: seconds between heartbeats.
+        scrub: seconds in which it reads each chunk once, to find what has rotted.
     """
     address = host.name if port == DEFAULT_PORT else f"{host.name}:{port}"
     chunks = Chunkserver(host, address)
@@ -287,6 +310,7 @@ async def serve(
     await server.start()
     async with asyncio.TaskGroup() as tasks:
         tasks.create_task(_beat(host, chunks, master, rack, beat, tasks))
+        tasks.create_task(chunks.scrub(scrub))
 
 
 async def _beat(

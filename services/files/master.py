@@ -252,6 +252,11 @@ class Master(rpc.FilesServicer):
         return self._orders(server)
 
     def _orders(self, server: Server) -> pb.Orders:
+        for (
+            chunk
+        ) in server.corrupt:  # as long as it is the last one it stays, for whoever wants to look at it
+            if chunk not in self._names.chunks or self._known.where.get(chunk):
+                server.remove[chunk] = None
         for chunk in [
             chunk for chunk in server.remove if self._needed(chunk) and chunk not in server.corrupt
         ]:
@@ -281,10 +286,7 @@ class Master(rpc.FilesServicer):
         self._host.trace("replica corrupt", chunk=f"{chunk:x}", server=server.address)
         self._known.drop(chunk, server)
         self._judge(chunk)
-        if chunk not in self._names.chunks or self._known.where.get(chunk):
-            server.remove[chunk] = server.corrupt[chunk] = (
-                None  # the last one stays, for who wants to look at it
-            )
+        server.corrupt[chunk] = None
 
     def _judge(self, chunk: int) -> None:
         """Sees whether a chunk has as many replicas as it should."""

@@ -29,7 +29,7 @@ class Server(Struct, eq=False):
         heard: loop time of its last heartbeat.
         reported: it has said all that it has.
         remove: chunks that it is to remove, until it says that they are gone.
-        corrupt: those of them that are damaged.
+        corrupt: chunks that it has, but damaged.
         copy: chunks that it is to get from others, until it has them.
     """
 

@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from services.files.api import FileInfo, hidden
+from services.real.storage import FolderStorage
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -78,8 +79,6 @@ class SharedFolder:
 
     async def view(self, ranges: Sequence[Range], tail: int = 1 << 16) -> Storage:
         """Returns the folder as a child sees it: as it is."""
-        from services.real.storage import FolderStorage
-
         return FolderStorage(str(self._root))
 
     async def publish(self, view: Storage, replicas: int = 0) -> None:

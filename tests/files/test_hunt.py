@@ -1,0 +1,15 @@
+"""What the file service promises, under crashes, torn writes, rot, full disks, cuts and lost replies."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.files.hunt import Hunt
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_nothing_is_lost_mixed_up_or_left_behind(seed: int) -> None:
+    hunt = Hunt(seed, interleave=bool(seed % 2))
+    hunt.run()
+    assert hunt.answers > 100
+    assert hunt.failures < hunt.answers
