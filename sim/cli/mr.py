@@ -125,7 +125,7 @@ def mr(
         "workers": workers,
         "cluster": cluster,
         "status_port": status_port,
-        "trace": trace,
+        "trace": None if trace is None else check.trace(trace),
         "plot": plot or None,
         "no_backups": no_backups or None,
         "only": None if only is None else check.task(only),
@@ -135,6 +135,8 @@ def mr(
         if value is not None and name not in _OF_ENGINES[engine]:
             owners = " or ".join(one for one, names in _OF_ENGINES.items() if name in names)
             raise InvalidInput(f"--{name.replace('_', '-')} is for --engine {owners}, not {engine}")
+    if plot and trace is None:
+        raise InvalidInput("--plot draws into the folder of --trace DIR: name one")
     if not input_:
         raise InvalidInput("name the input: --input PATH")
     if output is None:
@@ -245,14 +247,41 @@ def _run(spec: Spec, engine: str, options: dict[str, Any], show: Any) -> Result 
     import asyncio
 
     from services.mapreduce.job import JobFailed, SpecError, run_async
+    from sim.cli.mr_trace import draw_trace, keep_trace
     from sim.scenario.errors import InvalidInput
 
     wanted = {name: value for name, value in options.items() if value is not None and name != "no_backups"}
     if "workers" in _OF_ENGINES[engine] and "cluster" not in wanted:
         wanted.setdefault("workers", os.cpu_count() or 1)
+    folder, plot = wanted.pop("trace", None), wanted.pop("plot", False)
+    if folder is not None and "cluster" not in wanted:
+        wanted["after_down"] = lambda cluster: keep_trace(cluster, folder)
     try:
         return asyncio.run(run_async(spec, engine, progress=show, **wanted))
     except SpecError as exc:
         raise InvalidInput(str(exc)) from None
     except JobFailed as exc:
         return Failure(str(exc), list(exc.log)[-LOG_LINES:])
+    except Exception as exc:
+        if engine != "local":  # there, what user code raises comes out as it was raised
+            raise
+        return Failure(*own_traceback(exc))
+    finally:
+        if folder is not None:
+            if "cluster" in wanted:
+                keep_trace(wanted["cluster"], folder)
+            if plot:
+                draw_trace(folder)
+
+
+def own_traceback(exc: Exception) -> tuple[str, list[str]]:
+    """Returns what user code raised, in one line, and its traceback, from that code on."""
+    import traceback
+
+    import services.mapreduce as ours
+
+    frames = traceback.extract_tb(exc.__traceback__)
+    within = [n for n, frame in enumerate(frames) if frame.filename.startswith(str(ours.__path__[0]))]
+    lines = "".join(traceback.format_list(frames[within[-1] + 1 if within else 0 :])).splitlines()
+    notes = " ".join(getattr(exc, "__notes__", ()))
+    return f"{type(exc).__name__}: {exc}{' ' + notes if notes else ''}", lines

@@ -97,6 +97,17 @@ def output(path: Path) -> str:
     return str(path.absolute())
 
 
+def trace(path: Path) -> Path:
+    """Returns the folder for a trace, which is made later.
+
+    Raises:
+        InvalidInput: there is something in it already, or it is no folder.
+    """
+    if path.exists() and (not path.is_dir() or any(path.iterdir())):
+        raise InvalidInput(f"--trace {path}: is there already, and not an empty folder: choose a new one")
+    return path
+
+
 def command(option: str, text: str) -> None:
     """Checks a command of a streaming job by asking the shell.
 

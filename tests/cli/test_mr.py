@@ -1,5 +1,13 @@
 """`dsim mr`: one MapReduce job from the command line."""
 
+import json
+import os
+import pty
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -105,6 +113,201 @@ def test_a_job_that_raises_on_import_is_shown_with_its_line(dsim: Dsim, folder: 
         f"dsim: cannot load {folder / 'broken.py'}, line 2: "
         "AttributeError: module 'os' has no attribute 'nowhere'\n    os.nowhere()\n"
     )
+
+
+@pytest.mark.parametrize("engine", ["local", "grpc"])
+def test_a_job_of_ones_own_says_what_came_of_it(dsim: Dsim, folder: Path, engine: str) -> None:
+    result = dsim(
+        "mr", "words.py", "--input", "texts", "--output", "out", "--engine", engine, "--reducers", "2"
+    )
+    assert (result.status, result.err) == (0, "")
+    assert result.out.startswith("out: 2 parts, 50 B, in ")
+    assert "  map     1 task, 46 B, " in result.out
+    assert "  map input records       3\n" in result.out
+    lines = sorted("".join(path.read_text() for path in Path("out").glob("part-*")).splitlines())
+    assert lines == ["be\t3", "is\t1", "not\t1", "or\t1", "question\t1", "that\t1", "the\t1", "to\t3"]
+    assert Path("out/_SUCCESS").exists()
+
+
+@pytest.mark.parametrize("engine", ["local", "grpc"])
+def test_executables_and_a_result_for_programs(dsim: Dsim, folder: Path, engine: str) -> None:
+    Path("texts/c").write_bytes(b"\xff\xfe \x80\r\n")
+    commands = ["--mapper", "tr -s ' ' '\\n'", "--reducer", "uniq -c | awk '{print $2 \"\\t\" $1}'"]
+    result = dsim(
+        "mr", *commands, "--input", "texts", "--output", "out", "--engine", engine, "--json", "--set", "x=1"
+    )
+    assert (result.status, result.err) == (0, "")
+    said = json.loads(result.out)
+    assert said["engine"] == engine
+    assert (said["maps"], said["reduces"]) == (1, 1)
+    assert said["counters"]["reduce input records"] == 14
+    assert said["phases"]["map"] > 0
+    assert said["bytes"]["input"] == 52
+    assert b"\xff\xfe\t1\n" in Path("out/part-00000").read_bytes()
+
+
+def test_only_a_map(dsim: Dsim, folder: Path) -> None:
+    dsim("mr", "--mapper", "tr a-z A-Z", "--reducers", "0", "--input", "texts/a", "--output", "out")
+    assert Path("out/part-00000").read_text() == "TO BE OR NOT TO BE\n"
+
+
+def test_functions_and_several_jobs_in_one_file(dsim: Dsim, folder: Path) -> None:
+    Path("functions.py").write_text("def map(offset, line):\n    yield len(line), line\n")
+    dsim("mr", "functions.py", "--input", "texts", "--output", "out", "--engine", "local")
+    assert sorted(Path("out/part-00000").read_text().splitlines())[0] == "18\tto be or not to be"
+    Path("two.py").write_text(WORD_COUNT + "\n\nclass Other(WordCount):\n    pass\n")
+    result = dsim("mr", "two.py:Other", "--input", "texts", "--output", "o2", "--engine", "local")
+    assert result.status == 0
+
+
+def test_one_task_alone(dsim: Dsim, folder: Path) -> None:
+    arguments = ("mr", "words.py", "--input", "texts", "--output", "out", "--engine", "local", "--only")
+    result = dsim(*arguments, "map:0")
+    assert (result.status, result.err) == (0, "")
+    assert not Path("out").exists()
+    assert dsim(*arguments, "map:7").err == "dsim: only: there is no map task 7; there are 1 of them\n"
+
+
+def test_empty_input_gives_empty_parts(dsim: Dsim, folder: Path) -> None:
+    Path("nothing").mkdir()
+    Path("nothing/empty").touch()
+    for engine in ("local", "grpc"):
+        result = dsim(
+            "mr", "words.py", "--input", "nothing", "--output", engine, "--engine", engine, "--reducers", "2"
+        )
+        assert result.status == 0
+        assert {path.name: path.stat().st_size for path in Path(engine).iterdir()} == {
+            "part-00000": 0,
+            "part-00001": 0,
+            "_SUCCESS": 0,
+        }
+
+
+BAD = """
+from services.mapreduce.job import Job
+
+
+class Bad(Job):
+    def map(self, offset, line):
+        print("looking at", line)
+        if "question" in line:
+            {what}
+        yield line, 1
+"""
+
+
+@pytest.mark.parametrize(
+    ("what", "said"),
+    [
+        ("raise LookupError('none')", "map raised LookupError: none (bad.py, line 9)"),
+        ("import os; os.abort()", "killed by SIGABRT"),
+        ("yield line, object()", "object"),
+        ("while True: pass", "no progress for 1 s"),
+    ],
+)
+def test_a_job_that_fails_says_which_task_which_record_and_the_end_of_the_log(
+    dsim: Dsim, folder: Path, what: str, said: str
+) -> None:
+    Path("bad.py").write_text(BAD.replace("{what}", what))
+    result = dsim(
+        "mr", "bad.py", "--input", "texts/b", "--output", "out", "--max-attempts", "2", "--task-timeout", "1"
+    )
+    assert (result.status, result.out) == (1, "")
+    *log, last = result.err.splitlines()
+    assert last.startswith("dsim: map task 0 failed 2 times; the last time: ")
+    assert said in last
+    assert "record 0" in last
+    assert "  | looking at that is the question" in log
+    (kept,) = Path("out/_logs").iterdir()
+    assert last.endswith(f"log: {folder / kept}")
+    assert [path.name for path in Path("out").iterdir()] == ["_logs"]
+
+
+def test_what_user_code_raises_in_this_process_is_shown_from_its_own_lines_on(
+    dsim: Dsim, folder: Path
+) -> None:
+    Path("bad.py").write_text(BAD.replace("{what}", "raise LookupError('none')"))
+    result = dsim("mr", "bad.py", "--input", "texts/b", "--output", "out", "--engine", "local")
+    assert result.status == 1
+    first, *_, last = result.err.splitlines()
+    assert first == f'  |   File "{folder / "bad.py"}", line 9, in map'
+    assert last == f"dsim: LookupError: none in map task 0, record 0 ({folder / 'texts/b'}:0)"
+    assert not Path("out").exists()
+
+
+def test_bad_records_are_left_out_when_asked(dsim: Dsim, folder: Path) -> None:
+    Path("bad.py").write_text(BAD.replace("{what}", "import os; os.abort()"))
+    result = dsim("mr", "bad.py", "--input", "texts", "--output", "out", "--skip-bad-records")
+    assert result.status == 0
+    assert f"  skipped  map 0: {folder / 'texts/b'}:0\n" in result.out
+    assert "  skipped records        1\n" in result.out
+
+
+def test_a_trace_and_pictures_of_the_run(dsim: Dsim, folder: Path) -> None:
+    result = dsim(
+        "mr", "words.py", "--input", "texts", "--output", "out", "--trace", "run", "--plot", "--workers", "1"
+    )
+    assert result.status == 0
+    assert "picture: run/topology.png\n" in result.err
+    assert dsim("plot", "run", "--kind", "spacetime").status == 0
+    result = dsim("mr", "words.py", "--input", "texts", "--output", "o2", "--trace", "run")
+    assert result.err == "dsim: --trace run: is there already, and not an empty folder: choose a new one\n"
+
+
+def test_a_running_cluster_can_be_used(dsim: Dsim, folder: Path) -> None:
+    assert dsim("up", "mapreduce", "--nodes", "1", "--dir", "cluster").status == 0
+    try:
+        for output in ("one", "two"):
+            result = dsim("mr", "words.py", "--input", "texts", "--output", output, "--cluster", "cluster")
+            assert (result.status, result.err) == (0, "")
+            assert Path(output, "_SUCCESS").exists()
+    finally:
+        assert dsim("down").status == 0
+
+
+@pytest.mark.parametrize("engine", ["local", "grpc"])
+def test_ctrl_c_leaves_nothing_behind(folder: Path, engine: str) -> None:
+    mark = f"{os.getpid()}.{engine}"
+    command = [Path(sys.executable).with_name("dsim"), "mr", "--mapper", f"touch begun; sleep 120; : {mark}"]
+    temporary = folder / "tmp"
+    temporary.mkdir()
+    process = subprocess.Popen(
+        [*command, "--input", "texts", "--output", "out", "--engine", engine],
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+        env={**os.environ, "TMPDIR": str(temporary)},
+    )
+    until(Path("begun").exists)
+    os.killpg(process.pid, signal.SIGINT)
+    _, said = process.communicate(timeout=20)
+    assert (process.returncode, said) == (130, "dsim: interrupted\n")
+    assert not Path("out").exists()
+    assert list(temporary.iterdir()) == []
+    until(lambda: mark not in subprocess.run(["ps", "-eo", "args"], capture_output=True, text=True).stdout)
+
+
+def test_a_terminal_shows_how_far_the_job_is(folder: Path) -> None:
+    seen = bytearray()
+
+    def read(terminal: int) -> bytes:
+        data = os.read(terminal, 4096)
+        seen.extend(data)
+        return b"."  # `spawn` would show it
+
+    command = [str(Path(sys.executable).with_name("dsim")), "mr", "--mapper", "cat; sleep 1.5"]
+    status = pty.spawn([*command, "--input", "texts", "--output", "out"], read)
+    assert os.waitstatus_to_exitcode(status) == 0
+    text = seen.decode()
+    assert "[....................] map 0/1" in text
+    assert text.index("map 0/1") < text.index("out: 1 part, ")
+
+
+def until(condition: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 20
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
 
 
 def snapshot(folder: Path) -> list[str]:

@@ -47,7 +47,7 @@ async def run(
     progress: Callable[[pb.Progress], None] | None = None,
     cluster: Path | str | None = None,
     status_port: int | None = None,
-    before_down: Callable[[Path], None] | None = None,
+    after_down: Callable[[Path], None] | None = None,
 ) -> Result:
     """Runs a job to its end.
 
@@ -57,7 +57,7 @@ async def run(
         progress: called with each report of the master.
         cluster: the folder of a cluster that is up; None: one for this job.
         status_port: of the status page; None: any that is free.
-        before_down: called with the cluster's folder when the job has ended, before it goes.
+        after_down: called with the cluster's folder when its processes have ended, before it goes.
 
     Raises:
         SpecError: the specification cannot be run, or the cluster not be used.
@@ -66,7 +66,7 @@ async def run(
     began = time.monotonic()
     spec = absolute(spec)
     count = (os.cpu_count() or 1) if workers is None else workers
-    async with _running(cluster, count, status_port, before_down) as (running, up):
+    async with _running(cluster, count, status_port, after_down) as (running, up):
         prepared = await prepare(spec, SharedFolder("/"))  # while the nodes start
         job = job_message(prepared.spec)
         await up
@@ -94,7 +94,7 @@ async def _running(
     folder: Path | str | None,
     workers: int,
     status_port: int | None,
-    before_down: Callable[[Path], None] | None,
+    after_down: Callable[[Path], None] | None,
 ) -> AsyncIterator[tuple[Cluster, Awaitable[None]]]:
     """Yields a cluster, and what to wait for until it is up; leaves things as they were."""
     if folder is not None:
@@ -123,11 +123,9 @@ async def _running(
         except ClusterError as exc:
             raise JobFailed(f"the cluster does not start: {exc}") from None
         finally:
-            try:
-                if before_down is not None:
-                    before_down(temporary)
-            finally:
-                await asyncio.shield(cluster.down())
+            await asyncio.shield(cluster.down())
+            if after_down is not None:
+                after_down(temporary)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
 
