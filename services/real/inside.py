@@ -11,6 +11,7 @@ import struct
 import sys
 import time
 from functools import partial
+from io import TextIOWrapper
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -76,6 +77,8 @@ class RealInside:
         for standard in (1, 2):
             os.dup2(descriptor, standard)
         os.close(descriptor)
+        if isinstance(sys.stdout, TextIOWrapper):  # what was printed outlives a death, and any text can be
+            sys.stdout.reconfigure(line_buffering=True, errors="backslashreplace")
 
     def tell(self, message: Any) -> None:
         """Sends the parent an object."""
