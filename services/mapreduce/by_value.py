@@ -13,7 +13,7 @@ import sys
 import sysconfig
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import cloudpickle
 import msgspec
@@ -46,7 +46,7 @@ class _Pickler(cloudpickle.Pickler):  # type: ignore[misc]
             if _CACHE in obj.__dict__:  # made anew when it is needed
                 delattr(obj, _CACHE)
             if isinstance(obj, msgspec.StructMeta) and _by_value(obj):
-                return _make_struct, _parts(obj)
+                return _make_struct, _parts(cast("type[msgspec.Struct]", obj))
         return super().reducer_override(obj)
 
 

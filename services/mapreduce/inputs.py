@@ -124,12 +124,20 @@ class Text(Input):
 class TextBlocks(Text):
     """Blocks of whole lines, about 1 MB each: the key is the byte offset, the value the lines and their ends.
 
-    The fast way for code that works on many lines at once, such as `Counter(block.split()).items()`.
+    The fast way for code that works on many lines at once, such as `Counter(block.split())`.
+
+    Args:
+        size: about how many bytes a block has.
+        longest: the most bytes that a line may have.
     """
+
+    def __init__(self, size: int = BLOCK, *, longest: int = LONGEST) -> None:
+        super().__init__(longest=longest)
+        self.size = size
 
     def read(self, piece: Range, files: Storage) -> Iterator[tuple[Any, Any]]:
         """Yields (offset, lines)."""
-        for offset, block in line_blocks(piece, files, self.longest):
+        for offset, block in line_blocks(piece, files, self.longest, self.size):
             yield offset, block if self.raw else block.decode("utf-8", "surrogateescape")
 
 
@@ -267,8 +275,10 @@ def open_input(path: str, files: Storage) -> BinaryIO:
     return file
 
 
-def line_blocks(piece: Range, files: Storage, longest: int = LONGEST) -> Iterator[tuple[int, bytes]]:
-    """Yields (offset, whole lines) of a piece, about 1 MB at a time.
+def line_blocks(
+    piece: Range, files: Storage, longest: int = LONGEST, block: int = BLOCK
+) -> Iterator[tuple[int, bytes]]:
+    """Yields (offset, whole lines) of a piece, about `block` bytes at a time.
 
     Raises:
         InputError: a line is longer than `longest` bytes.
@@ -288,9 +298,9 @@ def line_blocks(piece: Range, files: Storage, longest: int = LONGEST) -> Iterato
             beyond = not whole and position >= end
             if beyond:
                 data = file.read(tail)
-                tail = min(2 * tail, BLOCK)
+                tail = min(2 * tail, block)
             else:
-                data = file.read(BLOCK if whole else min(BLOCK, end - position))
+                data = file.read(block if whole else min(block, end - position))
             if not data:
                 break
             if skipping:

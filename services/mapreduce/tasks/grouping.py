@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -14,6 +13,6 @@ def outputs_of(given: Any) -> Iterable[Any]:
 
     An iterator or a list holds them, None is none, all else is one.
     """
-    if isinstance(given, Iterator | list):
-        return given
+    if type(given) is list or hasattr(given, "__next__"):
+        return cast("Iterable[Any]", given)
     return () if given is None else (given,)

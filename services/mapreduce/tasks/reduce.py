@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Iterator
 from itertools import chain, groupby
 from operator import itemgetter
 from typing import TYPE_CHECKING, Any
@@ -19,6 +18,8 @@ from services.mapreduce.tasks.order import STREAMING, Done, Order, Skipped, User
 from services.mapreduce.tasks.segment import runs_of
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from services.child import Inside, Storage
     from services.mapreduce.tasks.segment import Run
 
@@ -113,7 +114,7 @@ class _Reduce:
             mark(number)
             try:
                 given = function(key, map(_value_of, group))
-                if isinstance(given, Iterator) or type(given) is list:
+                if type(given) is list or hasattr(given, "__next__"):
                     for value in given:
                         append(value if type(value) is Pair else (key, value))
                         if len(out) >= _PAIRS:

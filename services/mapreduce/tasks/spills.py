@@ -5,7 +5,7 @@ At the end the spills are merged into one file of R regions, each a sorted run.
 
 from __future__ import annotations
 
-from itertools import chain, groupby, islice
+from itertools import chain, groupby
 from operator import itemgetter
 from typing import TYPE_CHECKING, Any
 
@@ -89,12 +89,17 @@ class Spills:
     def _spill(self, path: str) -> None:
         pairs = self.pairs
         try:
-            pairs.sort(key=key_of)
+            groups = self._grouped(pairs) if self._execution.program.combiner else None
+            if groups is None:
+                pairs.sort(key=key_of)
         except TypeError as exc:
             raise UserError(f"keys cannot be put in order: {exc}") from exc
-        blocks: Iterable[list[Any]] = (pairs,) if pairs else ()
-        if self._execution.program.combiner:
-            blocks = self._combined(blocks)
+        if groups is not None:
+            blocks: Iterable[list[Any]] = self._combined(groups)
+        elif self._execution.program.combiner:
+            blocks = self._combined(_groups((pairs,)))
+        else:
+            blocks = (pairs,)
         regions = self._partitioned(blocks)
         self.pairs.clear()
         with self._disk.open(path, "wb") as file:
@@ -103,6 +108,24 @@ class Spills:
                 {number: self._write(writer, (regions.pop(number),)) for number in sorted(regions)}
             )
         self._checked = self._memory = 0
+
+    def _grouped(self, pairs: list[Any]) -> Iterator[tuple[Any, Iterable[Any]]] | None:
+        """Returns the values of each key, keys in order; None if keys cannot be hashed.
+
+        With many values a key, as there are where a combiner makes sense, that is faster than to sort all pairs.
+        """
+        groups: dict[Any, list[Any]] = {}
+        get = groups.get
+        try:
+            for key, value in pairs:
+                values = get(key)
+                if values is None:
+                    groups[key] = [value]
+                else:
+                    values.append(value)
+        except TypeError:
+            return None
+        return ((key, groups[key]) for key in sorted(groups))
 
     def _write(self, writer: RunWriter, blocks: Iterable[Sequence[Any]]) -> Run:
         try:
@@ -147,33 +170,31 @@ class Spills:
                 runs = [spill[number] for spill in self._spills if number in spill]
                 blocks: Iterable[list[Any]] = merge.blocks(runs)
                 if execution.program.combiner and len(runs) > 1:
-                    blocks = self._combined(blocks)
+                    blocks = self._combined(_groups(blocks))
                 regions[number] = self._write(writer, blocks)
         for name in names:
             self._disk.remove(name)
         return regions
 
-    def _combined(self, blocks: Iterable[list[Any]]) -> Iterator[list[Any]]:
-        """Yields what the combiner makes of sorted blocks."""
+    def _combined(self, groups: Iterable[tuple[Any, Iterable[Any]]]) -> Iterator[list[Any]]:
+        """Yields what the combiner makes of the values of each key."""
         execution = self._execution
         execution.inside.mark(-1)  # what goes wrong here is no record's fault
         combine = execution.job.combine
         counters = execution.task.counters
         taken = given = 0
         combined: list[Any] = []
-        for key, group in groupby(chain.from_iterable(blocks), key_of):
-            values = list(islice(group, _TOGETHER))
-            taken += len(values)
+        for key, values in groups:
+            counted = None if type(values) is list else _Counted(values)
             try:
-                if len(values) < _TOGETHER:
-                    some = outputs_of(combine(key, map(_value_of, values)))
+                some = combine(key, iter(values) if counted is None else counted)
+                if type(some) is int or type(some) is str:  # the common case, at once
+                    combined.append((key, some))
                 else:
-                    more = _Counted(group)  # noqa: B031 - what is left of it
-                    some = list(outputs_of(combine(key, map(_value_of, chain(values, more)))))
-                    taken += more.number
-                combined += [(key, value) for value in some]
+                    combined += [(key, value) for value in outputs_of(some)]
             except Exception as exc:
                 raise execution.failed("combine", exc, where=repr(key)[:200]) from exc
+            taken += len(values) if counted is None else counted.number  # type: ignore[arg-type]
             if len(combined) >= _TOGETHER:
                 given += len(combined)
                 yield combined
@@ -186,11 +207,17 @@ class Spills:
         execution.inside.mark(execution.number)
 
 
+def _groups(blocks: Iterable[list[Any]]) -> Iterator[tuple[Any, Iterable[Any]]]:
+    """Yields the values of each key of sorted blocks."""
+    for key, group in groupby(chain.from_iterable(blocks), key_of):
+        yield key, map(_value_of, group)
+
+
 class _Counted:
     """Counts what passes."""
 
-    def __init__(self, items: Iterator[Any]) -> None:
-        self._items = items
+    def __init__(self, items: Iterable[Any]) -> None:
+        self._items = iter(items)
         self.number = 0
 
     def __iter__(self) -> _Counted:
