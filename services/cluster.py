@@ -36,14 +36,13 @@ from services.real.folder import (
     write_struct,
     write_whole,
 )
-from services.real.launch import last_words, launch, search_path
+from services.real.launch import Child, last_words, launch, search_path, template
 from services.real.names import NAME, Names, free_port, reached_at
 from services.real.processes import Process
 from services.real.programs import program_name
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
-    from subprocess import Popen
     from types import TracebackType
 
 __all__ = ["Cluster", "ClusterError", "NodeStatus"]
@@ -87,7 +86,7 @@ class Cluster:
         self.about = about
         self._owned = owned
         self._names = Names(folder.names, reached_at(about.listen))
-        self._children: dict[str, Popen[bytes]] = {}
+        self._children: dict[str, Child] = {}
         self._clients: dict[str, ClientHost] = {}
 
     @classmethod
@@ -135,6 +134,7 @@ class Cluster:
         about = ClusterFile(listen, time.time(), system, self)
         write_whole(files.token, secrets.token_hex(32).encode(), mode=0o600)
         write_struct(files.cluster, about)
+        template()  # gets ready meanwhile
         return cls(files, about, owned=True)
 
     @classmethod
@@ -236,13 +236,8 @@ class Cluster:
         await self._launch(node)
 
     async def _launch(self, node: NodeFile) -> None:
-        if self._owned:
-            ties = ["--owner", str(os.getpid())]
-        elif self.about.owner is not None:
-            ties = ["--watch", str(self.about.owner.pid), self.about.owner.started]
-        else:
-            ties = []
-        self._children[node.name] = await launch(self.folder, node, ties)
+        watch = None if self._owned else self.about.owner
+        self._children[node.name] = await launch(self.folder, node, owned=self._owned, watch=watch)
 
     async def serving(
         self, names: Iterable[str] = (), within: float = 10.0, port: int = DEFAULT_PORT

@@ -1,13 +1,12 @@
-"""The process of one node: `python -m services.node CLUSTER_FOLDER NAME [--owner PID]`.
+"""The process of one node.
 
-`services.cluster` starts it, with what to run in the node's folder. It gives the program its `Host`, and
-the operator its control service (`protos/control.proto`), which only who knows the cluster's token may call.
-It ends when the program returns or fails, at SIGTERM, and, with `--owner`, together with its owner.
+`services.real.launch` has it forked from a template, with what to run in the node's folder. It gives the
+program its `Host`, and the operator its control service (`protos/control.proto`), which only who knows the
+cluster's token may call. It ends when the program returns or fails, at SIGTERM, and together with its owner.
 """
 
 from __future__ import annotations
 
-import argparse
 import asyncio
 import contextlib
 import logging
@@ -16,9 +15,10 @@ import signal
 import sys
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import grpc
+import msgspec
 from google.protobuf import json_format
 
 from protos import control_pb2, control_pb2_grpc
@@ -33,15 +33,21 @@ from services.real.folder import (
     write_struct,
     write_whole,
 )
+from services.real.forks import Forks
 from services.real.host import RealHost
+from services.real.launch import Launch
 from services.real.names import Names, reached_at
-from services.real.processes import Process, die_with_parent, outlive_parent, resident_bytes, watch
+from services.real.processes import (
+    Process,
+    call_oneself,
+    die_with_parent,
+    outlive_parent,
+    resident_bytes,
+    watch,
+)
 from services.real.programs import ProgramError, load_program
 from services.real.server import Authentication
 from services.real.tracing import TraceLog
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
 
 _GRACE = 3.0  # seconds that a cancelled program may take to end
 
@@ -101,17 +107,14 @@ class Control(control_pb2_grpc.ControlServicer):
         return control_pb2.DisownReply()
 
 
-async def run(cluster: ClusterFolder, folder: NodeFolder) -> int:
+async def run(
+    cluster: ClusterFolder, folder: NodeFolder, about: ClusterFile, node: NodeFile, forks: Forks
+) -> int:
     """Runs the node to its end and returns its exit status."""
-    about = read_struct(cluster.cluster, ClusterFile)
-    node = read_struct(folder.node, NodeFile)
-    if about is None or node is None:
-        log.error("%s is not the folder of a node", folder.path)
-        return 2
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
-    host = open_host(cluster, folder, about, node)
+    host = open_host(cluster, folder, about, node, forks)
     asyncio.get_running_loop().add_signal_handler(signal.SIGCONT, read_rules, host, cluster)
     server, address = await serve_control(host, cluster, stop, about.listen)
     host.tracing.event("boot" if node.incarnation == 0 else "restart", node.incarnation)
@@ -131,9 +134,10 @@ async def run(cluster: ClusterFolder, folder: NodeFolder) -> int:
         host.close()
 
 
-def open_host(cluster: ClusterFolder, folder: NodeFolder, about: ClusterFile, node: NodeFile) -> RealHost:
+def open_host(
+    cluster: ClusterFolder, folder: NodeFolder, about: ClusterFile, node: NodeFile, forks: Forks
+) -> RealHost:
     """Returns the node's host, with the rules that hold at its door, recording."""
-    sys.path[:0] = [entry for entry in node.path if entry not in sys.path]
     is_file = node.program.rpartition(":")[0].endswith(".py")
     host = RealHost(
         node.name,
@@ -143,6 +147,7 @@ def open_host(cluster: ClusterFolder, folder: NodeFolder, about: ClusterFile, no
         incarnation=node.incarnation,
         listen=about.listen,
         programs=(node.program,) if is_file else (),
+        forks=forks,
     )
     logging.getLogger().addHandler(TraceLog(node.name, host.tracing))
     read_rules(host, cluster)
@@ -213,30 +218,46 @@ async def serve_control(
     return server, f"{reached_at(listen)}:{port}"
 
 
-def main(arguments: Sequence[str] | None = None) -> None:
-    """The process, start to end."""
-    parser = argparse.ArgumentParser(prog="python -m services.node", description=__doc__)
-    parser.add_argument("cluster", type=Path)
-    parser.add_argument("name")
-    parser.add_argument("--owner", type=int, help="die with this process, the parent")
-    parser.add_argument("--watch", nargs=2, metavar=("PID", "STARTED"), help="die when this process has")
-    given = parser.parse_args(arguments)
-    if given.owner is not None:
-        die_with_parent(given.owner)
-    if given.watch is not None:
-        die_unless_detached(ClusterFolder(given.cluster), Process(int(given.watch[0]), given.watch[1]))
+def begin(request: bytes, descriptors: list[int]) -> None:
+    """The node's life, in a process just forked by a template.
+
+    Args:
+        request: nothing.
+        descriptors: of a file with a `Launch`.
+    """
+    with open(descriptors[0], "rb") as file:
+        file.seek(0)
+        what = msgspec.msgpack.decode(file.read(), type=Launch)
+    os.setsid()
+    if what.owned:
+        die_with_parent(os.getppid())
+    cluster = ClusterFolder(Path(what.cluster))
+    folder = cluster.node(what.name)
+    said = os.open(folder.log, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o644)
+    for standard in (1, 2):
+        os.dup2(said, standard)
+    os.close(said)
+    title = f"{sys.executable} -m services.node {what.cluster} {what.name}"
+    call_oneself(title)
+    os.chdir(what.cwd)
+    os.environ.clear()
+    os.environ.update(what.environment)
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
-    cluster = ClusterFolder(given.cluster)
-    write_struct(
-        cluster.node(given.name).process, Process.of(os.getpid())
-    )  # if its starter could not any more
+    write_struct(folder.process, Process.of(os.getpid()))  # if its starter could not any more
+    about = read_struct(cluster.cluster, ClusterFile)
+    node = read_struct(folder.node, NodeFile)
+    if about is None or node is None:
+        log.error("%s is not the folder of a node", folder.path)
+        os._exit(2)
+    path = [what.cwd, *node.path]
+    sys.path[:0] = [entry for entry in path if entry not in sys.path]
+    forks = Forks.forked("child", f"{title} (child)")  # now: later there are threads, and gRPC
+    if what.watch is not None:
+        die_unless_detached(cluster, Process(*what.watch))
     status = 1
     with contextlib.suppress(KeyboardInterrupt):
-        status = asyncio.run(run(cluster, cluster.node(given.name)))
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+        status = asyncio.run(run(cluster, folder, about, node, forks))
     logging.shutdown()
     sys.stdout.flush()
     os._exit(status)  # what threads or servers a program has left do not keep the process
-
-
-if __name__ == "__main__":
-    main()

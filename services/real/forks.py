@@ -11,7 +11,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from services.real.processes import die_with_parent
+from services.real.processes import call_oneself, die_with_parent
 from services.real.template import ANSWER, REQUEST, run
 
 if TYPE_CHECKING:
@@ -61,8 +61,13 @@ class Forks:
         self._count = 0
 
     @classmethod
-    def forked(cls, kind: Literal["child", "node"]) -> Forks:
-        """Makes a fork of this process the template: at once, but only before there are threads or gRPC."""
+    def forked(cls, kind: Literal["child", "node"], title: str) -> Forks:
+        """Makes a fork of this process the template: at once, but only before there are threads or gRPC.
+
+        Args:
+            kind: of template.
+            title: what `ps` shows for it and its forks.
+        """
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         owner = os.getpid()
         pid = os.fork()
@@ -70,6 +75,7 @@ class Forks:
             try:
                 ours.close()
                 die_with_parent(owner)
+                call_oneself(title)
                 run(kind, theirs, owner)
             finally:
                 os._exit(1)
@@ -84,6 +90,7 @@ class Forks:
         process = subprocess.Popen(
             [
                 sys.executable,
+                "-P",
                 "-c",
                 "from services.real.template import main; main()",
                 kind,
@@ -92,6 +99,7 @@ class Forks:
                 *([" " * _ROOM] if kind == "node" else []),
             ],
             stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL if kind == "node" else None,
             env={**os.environ, "PYTHONPATH": path, "PYTHONUNBUFFERED": "1"},
             pass_fds=[theirs.fileno()],
             start_new_session=kind == "node",

@@ -16,6 +16,10 @@ from services.host import Host
 PROBE = f"{Path(__file__).with_name('programs.py')}:probe"
 
 
+EACH = 2
+"""Processes of a node: its own, and the template of its children."""
+
+
 def left_over(folder: Path) -> list[str]:
     """Returns the command lines of living processes that belong to a cluster's folder."""
     found = []

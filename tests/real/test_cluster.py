@@ -26,7 +26,7 @@ from services.systems import SYSTEMS, NodeSpec, System, bring_up, find_system, t
 from sim.faults import Isolate
 from sim.scenario.cluster_faults import ClusterFaults
 from tests.real import programs
-from tests.real.outside import PROBE, ask, left_over, soon
+from tests.real.outside import EACH, PROBE, ask, left_over, soon
 
 PROGRAMS = PROBE.rpartition(":")[0]
 
@@ -164,7 +164,7 @@ def test_a_node_that_cannot_be_identified_does_not_keep_the_others_up(tmp_path: 
         (folder / "token").unlink()
         with pytest.raises(ClusterError, match=r"process\.json is damaged.*echo1 .*it may still run"):
             asyncio.run(take_down(folder))
-        assert [" echo1 " in command for command in left_over(folder)] == [True]
+        assert [" echo1 " in command for command in left_over(folder)] == [True] * EACH
     finally:
         process.write_bytes(whole)
         assert asyncio.run(take_down(folder)) == ["echo1"]
@@ -280,7 +280,7 @@ def test_the_example_of_the_readme_runs(tmp_path: Path, monkeypatch: pytest.Monk
 def test_ctrl_c_takes_the_cluster_down(tmp_path: Path) -> None:
     child = starter(tmp_path / "c", "await asyncio.sleep(60)")
     wait_until_up(child)
-    assert len(left_over(tmp_path)) == 2
+    assert len(left_over(tmp_path)) == 2 * EACH
     child.send_signal(signal.SIGINT)
     child.communicate(timeout=10)
     assert gone(tmp_path / "c")
@@ -304,7 +304,7 @@ def test_what_another_shell_restarted_dies_with_the_owner_too(tmp_path: Path) ->
     child = starter(tmp_path / "c", "await asyncio.sleep(60)")
     wait_until_up(child)
     asyncio.run(Cluster.open(tmp_path / "c").restart("a"))
-    assert len(left_over(tmp_path)) == 2
+    assert len(left_over(tmp_path)) == 2 * EACH
     child.kill()
     child.communicate()
     assert gone(tmp_path / "c")
@@ -344,7 +344,7 @@ from services.systems import bring_up, find_system
 asyncio.run(bring_up(Path({str(folder)!r}), find_system("echo"), 2))
 """
     subprocess.run([sys.executable, "-c", code], check=True, timeout=30)
-    assert len(left_over(folder)) == 2
+    assert len(left_over(folder)) == 2 * EACH
     cluster = Cluster.open(folder)
     assert [status.state for status in asyncio.run(cluster.status())] == ["running", "running"]
     assert cluster.about.system == "echo"
@@ -376,7 +376,7 @@ def test_what_another_shell_restarted_lives_on_when_the_cluster_was_detached_sin
     asyncio.run(Cluster.open(tmp_path / "c").restart("a"))
     child.communicate("go\n")
     time.sleep(0.6)  # longer than it takes a node to notice that its owner is gone
-    assert len(left_over(tmp_path)) == 2
+    assert len(left_over(tmp_path)) == 2 * EACH
     assert asyncio.run(take_down(tmp_path / "c")) == ["a", "b"]
     assert gone(tmp_path / "c")
 
@@ -392,7 +392,7 @@ asyncio.run(bring_up(Path({str(folder)!r}), System("half", "", lambda _: nodes))
 """
     child = subprocess.Popen([sys.executable, "-c", code])
     assert soon(lambda: (folder / "nodes" / "mute" / "control").exists(), within=20)
-    assert len(left_over(folder)) == 2
+    assert len(left_over(folder)) == 2 * EACH
     child.kill()
     child.wait()
     assert gone(folder)
