@@ -15,8 +15,8 @@ from typing import Any
 
 from protos import mapreduce_pb2 as pb
 from services.files import beside, connect
-from services.files import server as files
-from services.files.api import FileSystem
+from services.files import master as files
+from services.files.api import FileSystem, Range
 from services.mapreduce import client, master
 from services.mapreduce.counters import MAP_IN, REDUCE_OUT
 from services.mapreduce.job import Spec
@@ -141,7 +141,17 @@ class Cluster:
         for _ in range(workers):
             await cluster.join()
         await world.serving("files", "master", *cluster.workers, within=30.0)
+        await cluster._settled(min(replicas, workers))
         return cluster
+
+    async def _settled(self, replicas: int) -> None:
+        """Returns when a file gets as many replicas as it should: chunkservers may not be known yet."""
+        probe, held = "probe", 0
+        while held < replicas:
+            await self.files.write(probe, b"?")
+            held = len((await self.files.locate([Range(probe, 0, -1)]))[0])
+            await self.files.remove(probe)
+            await asyncio.sleep(0.0 if held >= replicas else 0.2)
 
     async def join(self) -> str:
         """Starts one more worker, and returns its name."""
