@@ -17,12 +17,13 @@ from __future__ import annotations
 
 import math
 from functools import cache
+from itertools import pairwise
 
 import numpy as np
 from msgspec import Struct
 
 from scenarios.papers.figures import Curve, curve
-from scenarios.papers.hardware import MIB, PAPER, SPLIT
+from scenarios.papers.hardware import MIB, SPLIT
 
 WORKERS = 1764  # at the peak (5.2)
 MAPS = 15_000
@@ -48,7 +49,7 @@ class Calibration(Struct, frozen=True):
 
     def read_rates(self, machines: int) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
         """Returns bytes a second that each of so many machines reads: the quantiles, slowest last."""
-        return np.maximum(self.fastest_Bps / _slowness(self.index, machines), PAPER.worst_Bps)
+        return self.fastest_Bps / _slowness(self.index, machines)
 
     def arrival(self, share: float) -> float:
         """Returns when so large a share of the workers is there, in seconds of the figure."""
@@ -82,11 +83,7 @@ def _fastest(rate: float, index: float) -> float:
 
 def _left(grep: Curve, at: float) -> float:
     """Returns bytes that are read after a time."""
-    return sum(
-        rate * (end - begin) * MIB
-        for (begin, _), (end, rate) in zip(grep, grep[1:], strict=False)
-        if begin >= at - 0.01
-    )
+    return sum(rate * (end - begin) * MIB for (begin, _), (end, rate) in pairwise(grep) if begin >= at - 0.01)
 
 
 def _modelled_left(rates: np.ndarray[tuple[int], np.dtype[np.float64]], after_s: float) -> float:
@@ -102,7 +99,7 @@ def _fit_index(grep: Curve, rate: float) -> float:
     best = (math.inf, 0.0)
     for step in range(150, 400):
         index = step / 100
-        rates = np.maximum(_fastest(rate, index) / _slowness(index, WORKERS), PAPER.worst_Bps)
+        rates = _fastest(rate, index) / _slowness(index, WORKERS)
         began = times[0] - _when_left(rates, observed[0])
         error = sum(
             math.log(max(_modelled_left(rates, time - began), 1.0) / left) ** 2
@@ -123,7 +120,7 @@ def _when_left(rates: np.ndarray[tuple[int], np.dtype[np.float64]], left: float)
 def _arrivals(grep: Curve, rate: float) -> list[tuple[float, float]]:
     """Returns how many workers are there over time: linear between the figure's points, up to all of them."""
     knots = [(grep[0][0], 0.0)]
-    for (begin, _), (end, value) in zip(grep, grep[1:], strict=False):
+    for (begin, _), (end, value) in pairwise(grep):
         mean = value * MIB / rate / WORKERS
         before = knots[-1][1]
         after = 2 * mean - before

@@ -101,7 +101,7 @@ class Cluster:
         self._chunk = np.zeros(count)  # bytes left of this chunk of the output
         self._second = self._ids.copy()  # where its second copy goes
         # Serving
-        self._request = np.zeros(count)  # seconds of the disk for one cold region
+        self._request_s = 0.0  # of a disk, for one cold region
         self._served = np.zeros(count)  # seconds given to them in this step
         self._behind = np.zeros(count)  # bytes of second copies that are not yet on the disk
         self._ticks = 0
@@ -149,7 +149,7 @@ class Cluster:
         self._reduce[machine] = pulled
         self._region[machine], self._copies[machine] = region, copies
         self._pulled[machine] = self._unwritten[machine] = self._rest[machine] = 0
-        self._request[:] = PAPER.request_s + region / self.read
+        self._request_s = PAPER.request_s + region / self.write
         self.shuffle.clear(machine)
 
     def offer(self, machine: int, counts: Counts, cold: float) -> None:
@@ -231,7 +231,7 @@ class Cluster:
         mapping = self._split > 0
         own = self._source == ids
         writing = (phase == WRITING) & (self._behind[self._second] < WRITE_AHEAD)
-        per_byte = self._ratio / write + own / read  # seconds of this disk for a byte of the split
+        per_byte = self._ratio / write + 1 / read  # seconds of this machine for a byte of the split
         sorting_s = 1 / read + 1 / write
         writing_s = 1 / write + self._merged / read
         away = np.flatnonzero(mapping & ~own)
@@ -242,9 +242,9 @@ class Cluster:
             [phase == PULLING, phase == SORTING, writing],
             [self._unwritten / write, self._rest * sorting_s, self._rest * writing_s],
         )
-        wanted[2] = np.maximum(self.shuffle.asked * self._request - self._served, 0)
+        wanted[2] = np.maximum(self.shuffle.asked * self._request_s - self._served, 0)
         regions = wanted[2].copy()
-        np.add.at(wanted[2], self._source[away], self._split[away] / read[self._source[away]])
+        np.add.at(wanted[2], self._source[away], self._split[away] / write)
         wanted[3] = self._behind / write
 
         budget = TICK_S + self._credit
@@ -254,7 +254,7 @@ class Cluster:
             part = np.where(wanted[2] > 0, given[2] / wanted[2], 0.0)
             got = np.where(mapping & own, np.minimum(given[0] / per_byte, self._split), 0.0)
             if len(away):
-                limit = np.where(per_byte[away] > 0, given[0][away] / per_byte[away], np.inf)
+                limit = given[0][away] / per_byte[away]
                 there = part[self._source[away]] * self._split[away]
                 got[away] = np.minimum(np.minimum(there, limit), PAPER.nic_Bps * TICK_S)
         self._served += part * regions
@@ -298,7 +298,7 @@ class Cluster:
     def _pull(self) -> None:
         """Sources have served what was asked; reduces ask for more."""
         shuffle, step = self.shuffle, TICK_S * PULL_TICKS
-        cost = shuffle.asked * self._request
+        cost = shuffle.asked * self._request_s
         served = np.ones(len(cost))
         np.divide(self._served, cost, out=served, where=cost > 0)
         got = shuffle.serve(np.minimum(served, 1)) * self._region

@@ -230,11 +230,13 @@ class ReduceTask(ModelledTask):
 
     def offer(self, outputs: MapOutputs) -> None:
         """Takes what is there to be pulled; what it has read already it does not read again."""
+        if self.plane.reducing is not self:
+            return
         maps = np.frombuffer(outputs.maps, np.uint32).astype(np.int64)
         index = self.cluster.index
         source = np.fromiter(map(index.__getitem__, outputs.workers), np.int16, len(maps))
         fresh = self._source[maps] == NOT_OFFERED
-        if self.plane.reducing is not self or not fresh.any():
+        if not fresh.any():
             return
         if not fresh.all():
             maps, source = maps[fresh], source[fresh]
@@ -255,7 +257,7 @@ class ReduceTask(ModelledTask):
 
     def source_died(self, source: int) -> None:
         """A machine's worker is dead: what has not been pulled from it must be offered again, from elsewhere."""
-        if self._phase == "pull":
+        if self._phase == "pull" and self.cluster.shuffle.pending[self.plane.machine, source] > 0:
             self._forsake(source, np.flatnonzero(self._source == source))
 
     def _forsake(self, source: int, gone: np.ndarray[Any, np.dtype[np.int64]]) -> None:
@@ -297,8 +299,10 @@ class ReduceTask(ModelledTask):
         self.cluster.end_reduce(self.plane.machine)
         self.plane.reducing = None
         self.plane.books.reduces.pop(self.plane.machine, None)
-        if self._sorting is not None:
+        if self._sorting is not None:  # a simulation collects cycles rarely, and this one would hold much
             self._sorting.cancel()
+            self._sorting = None
+        self._source = np.empty(0, np.int16)
 
     def report(self) -> pb.Report:
         """Returns how far it is: a third each for pulling, sorting and writing, as Hadoop has it."""

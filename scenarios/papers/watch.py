@@ -6,6 +6,7 @@ are read as they are written, and held against the paper's rules (1.C of the che
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Any
 
 from protos.trace import Lost, Message, Note
@@ -30,6 +31,9 @@ class Watch:
         deaths: times, in ns, at which the master marked a worker as failed.
         wrong: steps that the state machine of 3.2 and 3.3 does not allow, in words.
         progress: (ns, input, shuffled, output) as the master says, in bytes.
+        falls: of these, by more than what has died since (1.C, 16), in words.
+        commits: of each task: completions less reopenings.
+        messages: that were left out of the trace.
         finished: virtual ns of the job's end.
         first_map: when the first map was completed.
         last_map: when the last one was.
@@ -48,8 +52,14 @@ class Watch:
         self.progress: list[tuple[int, int, int, int]] = []
         self.messages = 0
         self.finished = self.last_map = 0
+        self.commits: dict[tuple[str, int], int] = {}
+        self.falls: list[str] = []
+        self._input: dict[int, int] = {}  # bytes read by each completed map
+        self._losses = [0.0, 0.0, 0.0]  # since the last word of progress
+        self._worth = {"map": [0.0, 0.0, 0.0], "reduce": [0.0, 0.0, 0.0]}
         self._states: dict[tuple[str, int], str] = {}
         self._failed: set[str] = set()
+        self._dying: list[str] = []  # kinds of the executions that died since the last word of progress
         self._idle = {"map": 0, "reduce": 0}
         self.tasks = {"map": 0, "reduce": 0}
 
@@ -97,8 +107,15 @@ class Watch:
                 f"{said['kind']} {said['number']} was completed though {self._states.get(task)}"
             )
         self._states[task] = COMPLETED
+        self.commits[task] = self.commits.get(task, 0) + 1
+        worth = self._worth[said["kind"]]
         if said["kind"] == "map":
             self.last_map = time
+            self._input[said["number"]] = said["input_bytes"]
+            worth[0] = max(worth[0], said["input_bytes"])
+        else:
+            worth[1] = max(worth[1], said["input_bytes"])
+            worth[2] = max(worth[2], said["output_bytes"])
 
     def _worker_failed(self, time: int, said: dict[str, Any]) -> None:
         self.deaths.append(time)
@@ -111,6 +128,7 @@ class Watch:
         if self._states.get(task) == RUNNING:
             self._states[task] = IDLE
             self._idle[said["kind"]] += 1
+        self._dying.append(said["kind"])
 
     def _reopened(self, time: int, said: dict[str, Any]) -> None:
         task = said["kind"], said["number"]
@@ -120,6 +138,24 @@ class Watch:
             )
         self._states[task] = IDLE
         self._idle["map"] += 1
+        self.commits[task] -= 1
+        self._losses[0] += self._input.get(said["number"], 0)
 
     def _progress(self, time: int, said: dict[str, Any]) -> None:
-        self.progress.append((time, said["input_bytes"], said["shuffled_bytes"], said["output_bytes"]))
+        now = (said["input_bytes"], said["shuffled_bytes"], said["output_bytes"])
+        for kind in self._dying:
+            worth = self._worth[kind]
+            # Before the first reduce is completed nobody knows how much one is worth.
+            unknown = kind == "reduce" and not worth[1]
+            self._losses = [
+                a + (math.inf if unknown else b) for a, b in zip(self._losses, worth, strict=True)
+            ]
+        if self.progress:
+            names = ("input", "shuffled", "output")
+            for name, before, after, loss in zip(
+                names, self.progress[-1][1:], now, self._losses, strict=True
+            ):
+                if before - after > loss:
+                    self.falls.append(f"{name} fell by {before - after:,} bytes at {time / 1e9:.0f} s")
+        self._losses, self._dying = [0.0, 0.0, 0.0], []
+        self.progress.append((time, *now))

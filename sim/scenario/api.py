@@ -148,6 +148,20 @@ class World(Protocol):
         """
         ...
 
+    def measure(self, name: str, value: float, *, paper: float | None = None, unit: str = "") -> None:
+        """Reports a number that the run has found, for `summary.json` and the words at the end.
+
+        Args:
+            name: what it is; reported twice, the later value stands.
+            value: finite.
+            paper: what the paper says, if it does: the error, as a share of it, is told too.
+            unit: "s", "MB/s"; "" for a plain number.
+
+        Raises:
+            ValueError: a number is not finite.
+        """
+        ...
+
     def note(self, name: str, **fields: Any) -> None:
         """Writes an annotation into the trace, on the line of the scenario itself."""
         ...

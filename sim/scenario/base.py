@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -13,7 +14,7 @@ from protos.trace import Note
 from sim.faults import KINDS, read_schedule, write_schedule
 from sim.scenario.errors import InvalidInput, RunFailed, near
 from sim.scenario.history import History
-from sim.scenario.summary import CheckResult
+from sim.scenario.summary import CheckResult, Measure
 
 if TYPE_CHECKING:
     import random
@@ -53,6 +54,7 @@ class BaseWorld(ABC):
 
     Attributes:
         results: what was reported of each declared check; None while nothing was.
+        measures: numbers that the story reported, by name.
         faults: how many were injected.
     """
 
@@ -63,6 +65,7 @@ class BaseWorld(ABC):
         self.rng = chance.stream("scenario")
         self.history = History(records.history, self.now_ns)
         self.results: dict[str, CheckResult | None] = dict.fromkeys(plan.scenario.checks)
+        self.measures: dict[str, Measure] = {}
         self.faults = 0
         self._plan = plan
         self._records = records
@@ -196,6 +199,14 @@ class BaseWorld(ABC):
         before = self.results[name]
         if before is None or before.ok:
             self.results[name] = CheckResult(name, bool(ok), detail)
+
+    def measure(self, name: str, value: float, *, paper: float | None = None, unit: str = "") -> None:
+        """Reports a number that the run has found; see `World.measure`."""
+        for number in (value, paper):
+            if number is not None and not math.isfinite(number):
+                raise ValueError(f"measure {name!r}: {number} is not a finite number")
+        error = (value - paper) / abs(paper) if paper else None
+        self.measures[name] = Measure(name, value, unit, paper, error)
 
     def note(self, name: str, **fields: Any) -> None:
         """Writes an annotation into the trace."""

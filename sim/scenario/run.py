@@ -178,6 +178,7 @@ def _told(plan: Plan, folder: Path | None, progress: Progress | None) -> Summary
         limit_s=plan.limit_s,
         reason=why,
         error=error,
+        measures=list(world.measures.values()),
         failures=[f"{failure.host}: {failure.error}" for failure in world.failures()],
     )
 

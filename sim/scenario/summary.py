@@ -24,6 +24,24 @@ class CheckResult(Struct):
     detail: str = ""
 
 
+class Measure(Struct, omit_defaults=True):
+    """A number that a run has found, beside the paper's where there is one.
+
+    Attributes:
+        name: what it is.
+        value: ours.
+        unit: "s", "MB/s"; "" for a plain number.
+        paper: the paper's.
+        error: (value - paper) / |paper|.
+    """
+
+    name: str
+    value: float
+    unit: str = ""
+    paper: float | None = None
+    error: float | None = None
+
+
 class Summary(Struct, kw_only=True):
     """A run in numbers.
 
@@ -32,6 +50,7 @@ class Summary(Struct, kw_only=True):
         reason: with the verdict "error": why, in one line.
         error: the same at length: the traceback, from the scenario's file on, or the report of
             who waits where.
+        measures: numbers that the run has found.
         events: lines of the trace.
         operations: of the history, counted once each.
         faults: that were injected.
@@ -69,6 +88,7 @@ class Summary(Struct, kw_only=True):
     limit_s: float | None = None
     reason: str = ""
     error: str = ""
+    measures: list[Measure] = []
     failures: list[str] = []
     words: str = ""
     plots: list[str] = []

@@ -71,6 +71,12 @@ KINDS = {
             "No message was sent and no operation recorded.",
         ),
         Kind("topology", "traffic between hosts", ("messages", "lost"), "No message was sent."),
+        Kind(
+            "overlay",
+            "curves over a paper's",
+            ("overlays",),
+            "No curve was noted: a scenario writes them with world.note(\"overlay\", ...).",
+        ),
         Kind("clocks", "wall clocks against true time", ("clocks",), "No clock was sampled."),
     )
 }

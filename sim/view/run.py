@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 SECOND = 1_000_000_000  # ns
 STORYTELLER = "scenario"  # the host on which the scenario's own tasks run
+OVERLAY = "overlay"  # the note that holds curves for the picture of that name
 
 
 class ViewError(Exception):
@@ -49,6 +50,7 @@ class Run:
         start, end: the window in ns; never empty.
         hosts: in the order in which pictures show them, of the whole trace.
         messages, lost, spans, notes, clocks, operations: how many there are in the window.
+        overlays: notes with curves for the picture "overlay", of the whole trace.
         faults: those that held in the window, clipped to it.
         lives: the stretches of each host's life within the window.
         empty: there is nothing in the window.
@@ -70,6 +72,7 @@ class Run:
         self.history = history
         self.name = name
         self.messages = self.lost = self.spans = self.notes = self.clocks = self.operations = 0
+        self.overlays = 0
         hosts: dict[str, None] = {}
         spoke: dict[str, None] = {}
         steps: dict[str, list[HostEvent]] = {}
@@ -100,6 +103,7 @@ class Run:
                 case Note() | Log():
                     hosts[event.host] = spoke[event.host] = None
                     self.notes += low <= time <= high
+                    self.overlays += isinstance(event, Note) and event.name == OVERLAY
                 case HostEvent():
                     hosts[event.host] = None
                     steps.setdefault(event.host, []).append(event)

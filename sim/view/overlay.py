@@ -1,0 +1,80 @@
+"""Curves of a run over those of a paper's figure, panel below panel.
+
+They come from one note that the scenario writes when it knows them:
+`world.note("overlay", title=..., panels=[...], marks=[...])`. A panel has a `label`, its vertical limits `low` and `high`, and
+`curves`: each a `name`, `x`, `y`, and `paper`: whether it is the paper's. A mark has a `name`, `x` and `paper`: a moment, such as
+the end of the job. The horizontal axis is the paper's, which need not begin when the run does.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from matplotlib.lines import Line2D
+
+from protos.trace import Note
+from sim.view.colours import BLUE, GREY
+from sim.view.colours import RED as PAPER
+from sim.view.paper import Sheet, blank
+from sim.view.run import OVERLAY
+from sim.view.text import SMALL, TEXT
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+    from sim.view.run import Run
+
+HEIGHT = 1.9  # inches of a panel
+
+
+def overlay(run: Run) -> Figure:
+    """Draws the curves that the scenario has noted last."""
+    noted = [event for event in run.events if isinstance(event, Note) and event.name == OVERLAY]
+    if not noted:
+        return blank(run, "curves over a paper's", 'No curve was noted: world.note("overlay", ...).')
+    said = noted[-1].fields
+    panels = said["panels"]
+    labels = [f"{panel['high']:,}" for panel in panels]
+    sheet = Sheet(
+        run, said["title"], said.get("says", []), [HEIGHT] * len(panels), labels=labels, timed=False
+    )
+    marks = said.get("marks", [])
+    for axes, panel in zip(sheet.panels, panels, strict=True):
+        _draw(axes, panel, marks, low=said["low"], high=said["high"], last=axes is sheet.panels[-1])
+    sheet.panels[-1].set_xlabel(said.get("axis", "seconds"), fontsize=TEXT)
+    sheet.legend(
+        [Line2D([], [], color=PAPER, linewidth=1.4), Line2D([], [], color=BLUE, linewidth=1.4)],
+        ["the paper", "this run"],
+    )
+    return sheet.figure
+
+
+def _draw(
+    axes: Any, panel: dict[str, Any], marks: list[dict[str, Any]], *, low: float, high: float, last: bool
+) -> None:
+    axes.set_xlim(low, high)
+    axes.set_ylim(panel["low"], panel["high"])
+    axes.set_ylabel(panel["label"], fontsize=TEXT)
+    axes.axhline(0, color=GREY, linewidth=0.6, zorder=1)
+    axes.grid(axis="y", color="#EEEEEE", linewidth=0.6, zorder=0)
+    axes.set_axisbelow(True)
+    axes.tick_params(axis="x", labelbottom=last)
+    axes.yaxis.set_major_formatter("{x:,.0f}")
+    for curve in panel["curves"]:
+        colour = PAPER if curve["paper"] else BLUE
+        axes.plot(curve["x"], curve["y"], color=colour, linewidth=1.4, zorder=2 if curve["paper"] else 3)
+    for mark in marks:
+        colour = PAPER if mark["paper"] else BLUE
+        axes.axvline(mark["x"], color=colour, linewidth=0.9, linestyle=(0, (4, 3)), zorder=1)
+        if panel.get("names"):
+            axes.annotate(
+                mark["name"],
+                (mark["x"], panel["high"]),
+                xytext=(-3, -2),
+                textcoords="offset points",
+                ha="right",
+                va="top",
+                fontsize=SMALL,
+                color=colour,
+                rotation=90,
+            )
