@@ -1,7 +1,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: setup pythons demo test bench protos clean
+.PHONY: setup pythons browser demo test bench protos clean
 
 setup: .venv/ready
 
@@ -21,7 +21,15 @@ pythons: setup
 demo: setup
 	$(BIN)/python -m scenarios.demo
 
-test: setup pythons
+# A browser, for the test that opens MapReduce's status page in one. Debian's, when we may install it; without one
+# that test is skipped, and says so.
+browser:
+	@command -v chromium chromium-browser google-chrome > /dev/null \
+	|| { [ "$$(id -u)" = 0 ] && apt-get update -qq && DEBIAN_FRONTEND=noninteractive \
+	     apt-get install -y -qq --no-install-recommends chromium > /dev/null; } \
+	|| echo "no browser: the test that opens a page in one will be skipped"
+
+test: setup pythons browser
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy

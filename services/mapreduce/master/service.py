@@ -20,6 +20,7 @@ from services.mapreduce.master.locality import most
 from services.mapreduce.master.recovery import Recovery
 from services.mapreduce.master.scheduler import Scheduler
 from services.mapreduce.master.splits import MAX_PAIRS, PLANNED, SPLIT_BYTES, TooManyMaps, plan_splits
+from services.mapreduce.master.status_page import StatusPage
 from services.mapreduce.master.view import View
 
 if TYPE_CHECKING:
@@ -86,6 +87,7 @@ class Master(rpc.MasterServicer):
             no_worker_limit_s=no_worker_limit_s,
         )
         self.view = View(self.scheduler, self.outcomes)
+        self._page = StatusPage(self.view, host.name)
         self._host = host
         self._files = files
         self._rule = backups or Rule()
@@ -93,14 +95,23 @@ class Master(rpc.MasterServicer):
         self._planning = asyncio.Lock()
         self._errands: dict[asyncio.Task[None], None] = {}
 
-    async def run(self, server: grpc.aio.Server) -> None:
-        """Recovers what an earlier incarnation has left, and serves until cancelled."""
+    async def run(self, server: grpc.aio.Server, status: tuple[str, int] | None = None) -> None:
+        """Recovers what an earlier incarnation has left, and serves until cancelled.
+
+        Args:
+            server: not yet started.
+            status: where the status page listens (4.8): address and port.
+        """
         await Recovery(self, self._host).run(await self.journal.load())
         rpc.add_MasterServicer_to_server(self, server)
         async with asyncio.TaskGroup() as group:
             group.create_task(self.journal.write(), name="journal")
             group.create_task(self.scheduler.tick(), name="tick")
             await self.journal.durable()
+            if status is not None:
+                started = asyncio.Event()
+                group.create_task(self._page.run(*status, started), name="status page")
+                await started.wait()
             await server.start()
             await server.wait_for_termination()
 
@@ -281,7 +292,9 @@ class Master(rpc.MasterServicer):
 
     def _progress(self, job: RunningJob) -> pb.Progress:
         now = asyncio.get_running_loop().time()
-        return job.progress(now, len(self.scheduler.workers.links))
+        report = job.progress(now, len(self.scheduler.workers.links))
+        report.status_page = self._page.url
+        return report
 
     # The workers' side
 
@@ -390,7 +403,12 @@ async def _refuse(context: Context, why: str) -> None:
 
 
 async def serve(
-    host: Host, files: str = "files", backups: dict[str, Any] | None = None, **settings: Any
+    host: Host,
+    files: str = "files",
+    backups: dict[str, Any] | None = None,
+    status_port: int | None = 0,
+    status_address: str = "127.0.0.1",
+    **settings: Any,
 ) -> None:
     """Serves as master until cancelled.
 
@@ -398,7 +416,10 @@ async def serve(
         host: its door.
         files: address of the file system, as `services.files.connect` takes it.
         backups: of `backups.Rule`: when backup tasks are started.
+        status_port: of the status page; 0: any that is free; None: there is none.
+        status_address: where it listens. It shows everything to everybody who reaches it.
         settings: seconds, as `Master` takes them.
     """
     rule = Rule(**backups) if backups is not None else None
-    await Master(host, connect(host, files), backups=rule, **settings).run(host.serve())
+    page = (status_address, status_port) if status_port is not None else None
+    await Master(host, connect(host, files), backups=rule, **settings).run(host.serve(), page)
