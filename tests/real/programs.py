@@ -165,3 +165,24 @@ async def adopted(answer: str) -> None:
     async with grpc.aio.insecure_channel("localhost:50051") as channel:
         assert (await echo_pb2_grpc.EchoStub(channel).Say(Words(text="me"))).text == f"{answer} me"
     await server.wait_for_termination()
+
+
+class Parent(Probe):
+    """A probe that has a child, which never returns."""
+
+    async def start_child(self) -> int:
+        from tests.real import calls
+
+        heard: list[int] = []
+        self.child = self.host.child(heard=heard.append)
+        self.call = asyncio.ensure_future(self.child.run(calls.hang))
+        while not heard:
+            await asyncio.sleep(0.005)
+        return heard[0]
+
+
+async def parent(host: Host) -> None:
+    server = host.serve()
+    echo_pb2_grpc.add_EchoServicer_to_server(Parent(host), server)
+    await server.start()
+    await server.wait_for_termination()
