@@ -15,7 +15,7 @@ from protos import mapreduce_pb2 as pb
 from services.mapreduce.master.checkpoint import Failed, Joined, Lost, completed
 from services.mapreduce.master.job import FAILURES_KEPT, FailedAttempt
 from services.mapreduce.master.locality import Racks
-from services.mapreduce.master.state import JobFailed, Kind, State
+from services.mapreduce.master.state import Execution, JobFailed, Kind, State
 from services.mapreduce.master.workers import Workers
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from services.host import Host
     from services.mapreduce.master.checkpoint import Journal, Record
     from services.mapreduce.master.job import RunningJob
-    from services.mapreduce.master.state import Execution, Task
+    from services.mapreduce.master.state import Task
     from services.mapreduce.master.workers import Link
 
 
@@ -245,11 +245,15 @@ class Scheduler:
             self._attempt_failed(job, completion, link)
             return
         first_map = kind is Kind.MAP and not job.state.completed(Kind.MAP)
+        known = job.state.tasks[kind][completion.number].execution(completion.attempt)
         others = job.accept(completion, now)
         if others is None:
             self._ignored(completion)
             return
         self._journal.append(completed(completion.SerializeToString()))
+        if known is None:  # begun before the master's restart, and ended meanwhile
+            adopted = Execution(kind, completion.number, completion.attempt, link.id, now)
+            self._note("adopted", job, adopted)
         self._host.trace(
             "completed",
             job=job.id,
