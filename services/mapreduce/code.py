@@ -12,7 +12,10 @@ import pickle
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from services.mapreduce.hints import Types, types_of
+from services.mapreduce.inputs import Records
 from services.mapreduce.job import Job, Spec, SpecError
+from services.mapreduce.outputs import PairsOutput
+from services.mapreduce.partition import TotalOrder, by_hash
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -42,6 +45,31 @@ class Program(NamedTuple):
     partitioner: Partitioner
     combiner: bool
     reduces: int
+
+    @property
+    def fixed(self) -> bool:
+        """Whether all that is asked for is to sort records of a fixed size: `tasks/fixed.py` does that."""
+        job: Any = self.job
+        order = self.partitioner
+        return (
+            type(self.input) is Records
+            and self.input.key > 0
+            and type(self.output) is PairsOutput
+            and not self.combiner
+            and all(
+                getattr(job, name) is getattr(Job, name)
+                for name in ("__init__", "setup", "map", "reduce", "teardown")
+            )
+            and (
+                order is by_hash
+                or (
+                    type(order) is TotalOrder
+                    and order.cuts is not None
+                    and len(order.cuts) < max(1, self.reduces)
+                    and all(type(cut) is bytes and len(cut) <= self.input.key for cut in order.cuts)
+                )
+            )
+        )
 
 
 def pack(spec: Spec) -> tuple[str, bytes]:

@@ -37,6 +37,10 @@ def run_map(inside: Inside, order: Order, view: Storage) -> Done:
 
         return streaming.run_map(inside, order, view)
     execution = Execution(inside, order, view, "map")
+    if execution.program.fixed and order.reduces:
+        from services.mapreduce.tasks.fixed import map_records  # numpy: most jobs do without
+
+        return map_records(execution)
     with execution.entered():
         return _Map(execution).run()
 

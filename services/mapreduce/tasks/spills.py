@@ -112,7 +112,8 @@ class Spills:
     def _grouped(self, pairs: list[Any]) -> Iterator[tuple[Any, Iterable[Any]]] | None:
         """Returns the values of each key, keys in order; None if keys cannot be hashed.
 
-        With many values a key, as there are where a combiner makes sense, that is faster than to sort all pairs.
+        With many values a key, as there are where a combiner makes sense, that is faster than to sort all
+        pairs.
         """
         groups: dict[Any, list[Any]] = {}
         get = groups.get
