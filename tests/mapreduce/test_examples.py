@@ -1,6 +1,10 @@
 """The examples say what they should, on every engine."""
 
+import os
 import random
+import re
+import subprocess
+import sys
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -8,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from services.mapreduce import examples
 from services.mapreduce.examples.grep import Grep
 from services.mapreduce.examples.inverted_index import InvertedIndex
 from services.mapreduce.examples.join import Join
@@ -140,3 +145,22 @@ def test_awk(folder: Folder) -> None:
         output=str(folder.path / "out"),
     )
     assert sorted(run(spec, **folder.engine)) == [(b"/a", b"40"), (b"/b", b"5")]
+
+
+def test_what_the_readme_shows_is_what_there_is(tmp_path: Path) -> None:
+    shown = re.findall(r"```console\n(.*?)```", Path(examples.__path__[0], "README.md").read_text(), re.S)
+    lines = "".join(shown).splitlines()
+    script = "\n".join(line[2:] for line in lines if line.startswith(("$ ", "> ")))
+    binaries = Path(sys.executable).parent
+    done = subprocess.run(
+        ["bash", "-e", "-c", script],
+        cwd=tmp_path,
+        env={**os.environ, "PATH": f"{binaries}:{os.environ['PATH']}"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    expected = "\n".join(line for line in lines if not line.startswith(("$ ", "> ")))
+    seconds = re.compile(r"\d+\.\d s")
+    assert seconds.sub("N s", done.stdout.rstrip("\n")) == seconds.sub("N s", expected)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
 
+from services.mapreduce.inputs import TextBlocks
 from services.mapreduce.job import Job
 
 
@@ -20,3 +22,13 @@ class WordCount(Job):
         return sum(counts)
 
     combine = reduce
+
+
+class FastWordCount(WordCount):
+    """The same, by what Python has in C: a map call gets a block of many lines, and counts it as a whole."""
+
+    input = TextBlocks()
+
+    def map(self, offset: int, lines: str) -> Iterator[tuple[str, int]]:
+        """Gives each word of a block, and how often it occurs there."""
+        return iter(Counter(lines.split()).items())

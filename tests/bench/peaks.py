@@ -1,0 +1,88 @@
+"""A command, how long it takes, and the most memory that any of its processes held."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+DSIM = Path(sys.executable).with_name("dsim")
+_LOOK_EVERY = 0.1  # seconds
+
+
+class Timed(NamedTuple):
+    """What a command took.
+
+    Attributes:
+        seconds: from its start to its end.
+        peak: bytes, the largest resident set of any of its processes.
+    """
+
+    seconds: float
+    peak: int
+
+
+def timed(
+    command: Sequence[str | Path] | str, folder: Path, environment: Mapping[str, str] | None = None
+) -> Timed:
+    """Runs a command (a str: in the shell), and measures it.
+
+    Raises:
+        RuntimeError: it failed; says what it said.
+    """
+    began = time.perf_counter()
+    process = subprocess.Popen(
+        command,
+        cwd=folder,
+        shell=isinstance(command, str),
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        env={**os.environ, **(environment or {})},
+    )
+    peaks: dict[int, int] = {}
+    ended = threading.Event()
+    watcher = threading.Thread(target=_watch, args=(process.pid, peaks, ended))
+    watcher.start()
+    _, said = process.communicate()
+    seconds = time.perf_counter() - began
+    ended.set()
+    watcher.join()
+    if process.returncode:
+        raise RuntimeError(f"{command} ended with {process.returncode}: {said.decode(errors='replace')}")
+    return Timed(seconds, max(peaks.values(), default=0))
+
+
+def _watch(root: int, peaks: dict[int, int], ended: threading.Event) -> None:
+    """Notes the high-water mark of each descendant, as long as there are any."""
+    while not ended.wait(_LOOK_EVERY):
+        for process in _family(root):
+            try:
+                status = Path(f"/proc/{process}/status").read_text()
+            except OSError:
+                continue
+            mark = status.partition("VmHWM:")[2].split(maxsplit=1)
+            if mark:
+                peaks[process] = int(mark[0]) << 10
+
+
+def _family(root: int) -> Iterator[int]:
+    """Yields a process and all that it has started, also those that were started through others."""
+    yield root
+    try:
+        threads = os.listdir(f"/proc/{root}/task")
+    except OSError:
+        return
+    for thread in threads:
+        try:
+            children = Path(f"/proc/{root}/task/{thread}/children").read_text().split()
+        except OSError:
+            continue
+        for child in children:
+            yield from _family(int(child))
