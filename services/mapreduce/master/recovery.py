@@ -51,7 +51,7 @@ class Recovery:
         for registration in self._workers.values():
             scheduler.workers.register(registration, ready=False)
             scheduler.racks.learn(registration.worker, registration.rack)
-        scheduler.holding = bool(self._workers and self._jobs)
+        scheduler.assignment.holding = bool(self._workers and self._jobs)
         for job in self._jobs.values():
             for host in scheduler.racks.of:
                 job.near.learn(host)

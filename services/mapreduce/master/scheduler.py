@@ -1,4 +1,4 @@
-"""The master's decisions, carried out: who executes what, and what follows from what (3.1 to 3.6).
+"""The master's decisions, carried out: what follows from what happens (3.1 to 3.6).
 
 Each event leads to the smallest decision that it calls for: a completion to new work for that worker; work
 that became available to workers that have free slots, which are kept in a list of their own. No event looks
@@ -12,10 +12,11 @@ import math
 from typing import TYPE_CHECKING
 
 from protos import mapreduce_pb2 as pb
+from services.mapreduce.master.assignment import Assignment
 from services.mapreduce.master.checkpoint import Failed, Joined, Lost, completed
 from services.mapreduce.master.job import FAILURES_KEPT, FailedAttempt
 from services.mapreduce.master.locality import Racks
-from services.mapreduce.master.state import Execution, JobFailed, Kind, State
+from services.mapreduce.master.state import Execution, JobFailed, Kind
 from services.mapreduce.master.workers import Workers
 
 if TYPE_CHECKING:
@@ -24,7 +25,6 @@ if TYPE_CHECKING:
     from services.host import Host
     from services.mapreduce.master.checkpoint import Journal, Record
     from services.mapreduce.master.job import RunningJob
-    from services.mapreduce.master.state import Task
     from services.mapreduce.master.workers import Link
 
 
@@ -44,7 +44,7 @@ class Scheduler:
         jobs: all that are not yet over, by id.
         workers: who is there.
         racks: of hosts.
-        holding: a restarted master gives no tasks until it knows what its workers are executing.
+        assignment: who is given what.
     """
 
     def __init__(
@@ -60,7 +60,6 @@ class Scheduler:
     ) -> None:
         self.jobs: dict[str, RunningJob] = {}
         self.racks = Racks()
-        self.holding = False
         self.workers = Workers(
             host,
             ping_interval_s=ping_interval_s,
@@ -68,13 +67,13 @@ class Scheduler:
             answered=self._answered,
             failed=self._failed,
         )
+        self.assignment = Assignment(host, self.workers, self.jobs)
         self._host = host
         self._journal = journal
         self._end = end
         self._interval = ping_interval_s
         self._locations_interval = locations_interval_s
         self._limit = no_worker_limit_s
-        self._hungry: tuple[dict[Link, None], dict[Link, None]] = ({}, {})  # have free slots of that kind
         self._alone_since: float | None = None
 
     # Jobs
@@ -85,7 +84,7 @@ class Scheduler:
         if job.state.done:
             self._over(job, "", None)
         for kind in Kind:
-            self._kick(kind)
+            self.assignment.kick(kind)
 
     def stop(self, job: RunningJob) -> None:
         """Takes back all that is under way of a job that is ending."""
@@ -103,7 +102,7 @@ class Scheduler:
         for link in self.workers.links.values():
             link.forget[job] = None
             self.workers.send(link)
-            self.fill(link)
+            self.assignment.fill(link)
 
     def _over(self, job: RunningJob, error: str, why: pb.Completion | None) -> None:
         if not job.ending:
@@ -143,7 +142,7 @@ class Scheduler:
         for report in request.running:
             self._heard(link, report, adopt=new)
         self._release()
-        self.fill(link)
+        self.assignment.fill(link)
 
     def _answered(self, link: Link, pong: pb.Pong) -> None:
         for report in pong.running:
@@ -168,7 +167,7 @@ class Scheduler:
                 execution.started = math.inf
                 link.put(job.id, execution)
                 link.turns(kind, now)
-                self._note("adopted", job, execution)
+                self.assignment.note("adopted", job, execution)
         if execution is not None and execution.worker == link.id:
             execution.report = report
             job.version += 1
@@ -182,14 +181,13 @@ class Scheduler:
         """A worker has failed: what it had completed and had under way is executed again (3.3)."""
         self._host.trace("worker failed", worker=link.name, incarnation=link.id[1], why=why)
         self._journal.append(Failed(*link.id))
-        for hungry in self._hungry:
-            hungry.pop(link, None)
+        self.assignment.drop(link)
         for job in list(self.jobs.values()):
             if job.ending:
                 continue
             lost, died = job.worker_failed(link.id)
             for execution in died:
-                self._note("died", job, execution)
+                self.assignment.note("died", job, execution)
             for task in lost:
                 self._reopened(job, task.number, link, why)
             if lost:
@@ -197,18 +195,18 @@ class Scheduler:
         self._release()
         self._pardon()
         for kind in Kind:
-            self._kick(kind)
+            self.assignment.kick(kind)
 
     def _release(self) -> None:
-        if self.holding and all(link.ready for link in self.workers.links.values()):
-            self.holding = False
+        if self.assignment.holding and all(link.ready for link in self.workers.links.values()):
+            self.assignment.holding = False
             for link in list(self.workers.links.values()):
-                self.fill(link)
+                self.assignment.fill(link)
 
     def _pardon(self) -> None:
         for link in self.workers.pardon():
             self._host.trace("worker pardoned", worker=link.name, incarnation=link.id[1])
-            self.fill(link)
+            self.assignment.fill(link)
 
     # Executions end
 
@@ -221,7 +219,7 @@ class Scheduler:
                 links[link] = None
             self._completed(completion, link)
         for link in links:
-            self.fill(link)
+            self.assignment.fill(link)
 
     def _completed(self, completion: pb.Completion, link: Link | None) -> None:
         kind = Kind(completion.kind)
@@ -253,7 +251,7 @@ class Scheduler:
         self._journal.append(completed(completion.SerializeToString()))
         if known is None:  # begun before the master's restart, and ended meanwhile
             adopted = Execution(kind, completion.number, completion.attempt, link.id, now)
-            self._note("adopted", job, adopted)
+            self.assignment.note("adopted", job, adopted)
         self._host.trace(
             "completed",
             job=job.id,
@@ -271,7 +269,7 @@ class Scheduler:
         elif kind is Kind.MAP and not job.map_only:
             self._publish(job, at_once=first_map or job.state.maps_done)
             if first_map:
-                self._kick(Kind.REDUCE)
+                self.assignment.kick(Kind.REDUCE)
 
     def _ignored(self, completion: pb.Completion) -> None:
         self._host.trace(
@@ -292,7 +290,7 @@ class Scheduler:
         if execution is None or execution.worker != link.id:
             self._ignored(completion)
             return
-        self._note("failed", job, execution, error=completion.error, mishap=mishap)
+        self.assignment.note("failed", job, execution, error=completion.error, mishap=mishap)
         record = completion.bad_record.number if completion.HasField("bad_record") else -1
         skip = task.skip
         error = f"{completion.error} (on worker {link.name})"
@@ -314,7 +312,7 @@ class Scheduler:
             self._host.trace(
                 "worker banned", worker=link.name, incarnation=link.id[1], troubles=link.troubles
             )
-        self._kick(kind)
+        self.assignment.kick(kind)
 
     def input_lost(self, lost: pb.LostInput) -> None:
         """A reduce worker could not read a map's output: the map is executed again, elsewhere."""
@@ -337,7 +335,7 @@ class Scheduler:
         )
         self._reopened(job, lost.map, self.workers.links[worker], "unreadable")
         job.locations.publish()
-        self._kick(Kind.MAP)
+        self.assignment.kick(Kind.MAP)
 
     def _reopened(self, job: RunningJob, number: int, link: Link, why: str) -> None:
         self._host.trace("reopened", job=job.id, kind=Kind.MAP.word, number=number, worker=link.name, why=why)
@@ -347,7 +345,7 @@ class Scheduler:
         link = self.workers.links.get(execution.worker)
         if link is None:
             return
-        self._note("withdrawn", job, execution)
+        self.assignment.note("withdrawn", job, execution)
         link.drop(job.id, execution, self._now())
         link.withdrawn.append(
             pb.Task(
@@ -358,65 +356,13 @@ class Scheduler:
             )
         )
         self.workers.send(link)
-        self.fill(link)
+        self.assignment.fill(link)
 
     def _publish(self, job: RunningJob, *, at_once: bool) -> None:
         if at_once:
             job.locations.publish()
         elif job.locations.waiting == 1:
             asyncio.get_running_loop().call_later(self._locations_interval, job.locations.publish)
-
-    # Work is given
-
-    def fill(self, link: Link) -> None:
-        """Gives a worker as much as it can take."""
-        now = self._now()
-        if self.holding or not link.usable:
-            return
-        if now < link.rests_until:
-            self._hungry[0][link] = self._hungry[1][link] = None
-            return
-        for kind in Kind:
-            first = True
-            while self._give_one(link, kind, now, first):
-                first = False
-            if len(link.queue[kind]) < link.slots[kind]:
-                self._hungry[kind][link] = None
-            else:
-                self._hungry[kind].pop(link, None)
-
-    def _give_one(self, link: Link, kind: Kind, now: float, first: bool) -> bool:
-        waiting = len(link.queue[kind]) - link.slots[kind]
-        for job in self.jobs.values():
-            if job.ending or not job.state.available(kind):
-                continue
-            if waiting >= 0:
-                # What waits is topped up when half of it is gone: many tasks go in one call.
-                ahead = job.ahead(kind, link.slots[kind], self.workers.usable)
-                if waiting >= ((ahead + 1) // 2 if first else ahead):
-                    continue
-            execution = job.state.take(kind, link.id, self.workers.usable, now)
-            if execution is not None:
-                self._give(job, execution, link, now)
-                return True
-        return False
-
-    def _give(self, job: RunningJob, execution: Execution, link: Link, now: float) -> None:
-        execution.started = math.inf
-        link.put(job.id, execution)
-        link.turns(execution.kind, now)
-        link.tasks.append(job.task(execution))
-        self.workers.send(link)
-        fields = {} if execution.near is None else {"near": execution.near.word}
-        self._note("assigned", job, execution, **fields)
-        job.version += 1
-
-    def _kick(self, kind: Kind) -> None:
-        """Work of a kind may have become available: those with free slots get it."""
-        for link in list(self._hungry[kind]):
-            if not any(job.state.available(kind) for job in self.jobs.values() if not job.ending):
-                return
-            self.fill(link)
 
     # As time goes by
 
@@ -426,28 +372,14 @@ class Scheduler:
             await asyncio.sleep(self._interval)
             now = self._now()
             for kind in Kind:
-                self._kick(kind)  # those that have rested
+                self.assignment.kick(kind)  # those that have rested
             for job in list(self.jobs.values()):
                 if not job.ending and not job.spec.no_backups:
-                    self._back_up(job, now)
+                    self.assignment.back_up(job, now)
             self._pardon()
             self._give_up_alone(now)
             for job in self.jobs.values():
                 self._progress(job)
-
-    def _back_up(self, job: RunningJob, now: float) -> None:
-        for kind in Kind:
-            free = [link for link in self._hungry[kind] if link.usable and now >= link.rests_until]
-            if not free:
-                continue
-            for task in job.backups.candidates(kind, now):
-                link = next((link for link in free if _suits(link, task)), None)
-                if link is None:
-                    continue
-                self._give(job, job.backups.begin(task, link.id, now), link, now)
-                if len(link.queue[kind]) >= link.slots[kind]:
-                    free.remove(link)
-                    self._hungry[kind].pop(link, None)
 
     def _give_up_alone(self, now: float) -> None:
         """Fails all jobs when there has been no worker for long: better than to wait for ever."""
@@ -472,18 +404,6 @@ class Scheduler:
             output_bytes=live.written,
         )
 
-    def _note(self, name: str, job: RunningJob, execution: Execution, **fields: object) -> None:
-        self._host.trace(
-            name,
-            job=job.id,
-            kind=execution.kind.word,
-            number=execution.number,
-            attempt=execution.attempt,
-            worker=execution.worker[0],
-            backup=execution.backup,
-            **fields,
-        )
-
     def _now(self) -> float:
         return asyncio.get_running_loop().time()
 
@@ -497,8 +417,3 @@ def _registration(link: Link) -> bytes:
         rack=link.rack,
         leaving=link.leaving,
     ).SerializeToString()
-
-
-def _suits(link: Link, task: Task) -> bool:
-    assert task.state is State.IN_PROGRESS
-    return link.id not in task.shunned and all(e.worker != link.id for e in task.executions)
