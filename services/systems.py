@@ -103,8 +103,7 @@ async def bring_up(
     cluster = Cluster.create(folder, listen, system=system.name)
     try:
         specs = system.nodes(count)
-        for spec in specs:
-            await cluster.start(spec.name, spec.program, spec.parameters, spec.adopt)
+        await cluster.start_all((spec.name, spec.program, spec.parameters, spec.adopt) for spec in specs)
         for spec in specs:
             await cluster.serving([spec.name], within, spec.port)
         status = await cluster.status()

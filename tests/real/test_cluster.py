@@ -241,7 +241,7 @@ def test_a_process_number_that_is_somebody_elses_is_not_signalled(tmp_path: Path
 def test_a_program_that_does_not_end_when_cancelled_is_ended(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("services.cluster._STOPS_WITHIN", 0.3)
+    monkeypatch.setattr("services.real.ending.STOPS_WITHIN", 0.3)
 
     async def main() -> None:
         cluster = Cluster.create(tmp_path / "c")
