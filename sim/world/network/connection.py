@@ -141,6 +141,22 @@ class Endpoint:
             self._network.forget(self)
             self._reset("connection aborted")
 
+    def vanish(self) -> None:
+        """Closes this side because nobody knows of it any more; the peer learns of it, if the path works.
+
+        Nothing else depends on it, not even a draw of chance: when an object is found to be garbage must not
+        change a run. (Unless something still waits to be sent, which is sent first.)
+        """
+        if self._queue:
+            self.close()
+        elif self.open:
+            self.open = False
+            self._network.forget(self)
+            if not self._path.blocked:
+                self._deliver(
+                    self._network.env._now + self._path.latency, 0, _learn, (self.peer, "closed by peer")
+                )
+
     # What the network does
 
     def die(self) -> None:

@@ -220,7 +220,7 @@ class Network:
         for delivery in self._under_way(lambda _: True):
             delivery.to.peer._lost("the run ended", delivery.arrive, delivery.args)
         for endpoints in list(self._endpoints.values()):
-            for endpoint in endpoints:
+            for endpoint in list(endpoints):  # one may end another: see `Channel.__del__`
                 endpoint._drop("the run ended")
 
     # What is wrong
@@ -277,7 +277,7 @@ class Network:
     def _lose(self, paths: dict[Path, None]) -> None:
         """Takes back what is under way on paths that have just been blocked."""
         for endpoints in self._endpoints.values():
-            for endpoint in endpoints:
+            for endpoint in list(endpoints):  # one may end another: see `Channel.__del__`
                 if endpoint._path in paths:
                     endpoint.interrupt()
         lost: dict[Endpoint, list[Delivery]] = {}

@@ -99,6 +99,15 @@ class Channel(grpc.aio.Channel):
         self.calls: WeakSet[Any] = WeakSet()  # streaming and intercepted ones
         self.closing = False
 
+    def __del__(self) -> None:
+        """Closes the connection of a channel that nobody has any more, as `grpc.aio.Channel` does.
+
+        Multicallables and calls hold their channel; what holds a connection (the network) does not.
+        """
+        subchannel = getattr(self, "subchannel", None)
+        if subchannel is not None and subchannel.state is not SHUTDOWN and not self.process.dead:
+            subchannel.drop(self.connection)
+
     # What its parts use
 
     def enter(self, then: Callable[..., object], *args: Any) -> None:

@@ -9,6 +9,7 @@ exponential backoff, and RPCs fail at once meanwhile unless they wait for ready.
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
+from weakref import ref
 
 import grpc
 
@@ -49,6 +50,7 @@ class Subchannel:
 
     __slots__ = (
         "_backoff",
+        "_channel",
         "_dialling",
         "_failure",
         "_greeting",
@@ -61,14 +63,13 @@ class Subchannel:
         "_timeout",
         "_timer",
         "_watchers",
-        "channel",
         "state",
     )
 
     def __init__(
         self, channel: Channel, target: Target, initial: float, longest: float, timeout: float
     ) -> None:
-        self.channel = channel
+        self._channel = ref(channel)
         self.state = IDLE
         self._target = target
         self._initial = initial
@@ -83,6 +84,13 @@ class Subchannel:
         self._timer: Timer | None = None
         self._next_attempt = 0  # ns
         self._leaving: dict[ClientConnection, None] = {}  # the server goes away; RPCs on them may end
+
+    @property
+    def channel(self) -> Channel:
+        """Whose this is. A weak reference: see `Channel.__del__`."""
+        channel = self._channel()
+        assert channel is not None, "a channel that is gone has shut its subchannel down"
+        return channel
 
     # RPCs
 
@@ -140,12 +148,16 @@ class Subchannel:
 
     def _dialled(self, endpoint: Endpoint | None, why: str) -> None:
         self._dialling = None
-        self.channel.enter(self._connected, endpoint, why)
+        if self._channel() is not None:
+            self.channel.enter(self._connected, endpoint, why)
 
     def _connected(self, endpoint: Endpoint | None, why: str) -> None:
-        if endpoint is None:
+        if self.state is SHUTDOWN:
+            if endpoint is not None:
+                endpoint.close()
+        elif endpoint is None:
             self._failed(self._target.refusal(why))
-        elif self.state is SHUTDOWN or not endpoint.open:
+        elif not endpoint.open:
             endpoint.close()
         else:
             channel = self.channel
@@ -200,7 +212,7 @@ class Subchannel:
             self._clear_timer()
             self._failed(self._target.refusal("Connection reset by peer"))
             return
-        if connection is not self.channel.connection:
+        if self.state is SHUTDOWN or connection is not self.channel.connection:
             return
         self.channel.connection = None
         if connection.open:
@@ -232,6 +244,22 @@ class Subchannel:
         self._greeting = self.channel.connection = None
         self._leaving.clear()
 
+    def drop(self, connection: ClientConnection | None) -> None:
+        """The channel is gone, closed or not: lets go of everything, without a word to anybody.
+
+        Args:
+            connection: the channel's.
+        """
+        self.state = SHUTDOWN
+        self._clear_timer()
+        if self._dialling is not None:
+            self._dialling.cancel()
+        for one in (self._greeting, connection, *self._leaving):
+            if one is not None:
+                one.endpoint.vanish()
+        self._greeting = None
+        self._leaving.clear()
+
     # The state
 
     def _set(self, state: grpc.ChannelConnectivity) -> None:
@@ -252,8 +280,9 @@ class Subchannel:
 
     def _set_timer(self, at: int, what: Any) -> None:
         self._clear_timer()
-        loop = self.channel.loop
-        self._timer = Timer(what, (), self.channel.process.context, loop, at, FIRE)
+        channel = self.channel
+        loop = channel.loop
+        self._timer = Timer(what, (), channel.process.context, loop, at, FIRE)
         loop.env.push(at, self._timer)
 
     def _clear_timer(self) -> None:

@@ -134,6 +134,6 @@ class Worker:
                 or copy_context() != variables
             ):
                 return
-            context = handler = None
+            context = handler = connection = stream = raw = response = data = None  # they may be large
             future._asyncio_future_blocking = True
             await once
