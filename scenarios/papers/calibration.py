@@ -4,13 +4,14 @@ What Figure 2 tells:
 
 - **the rate of a machine**: 31,508 MB/s at the peak, from 1,764 workers (5.2);
 - **how workers come**: the rate of the first 43 s over that of a machine is how many are at work;
-- **how unequal machines are**: after the last map has begun, what is left is on the slow ones. A machine with
-  slowness s (Pareto, P(slower than s) = s ** -index) reads at `fastest / s`, no slower than the 1 MB/s of 3.6. One
-  index fits the bytes that are left at 73.5, 83.5 and 93.5 s, which span a factor of ten;
+- **how unequal machines are**: after the last map has begun, what is left is on the slow ones. The tasks of a
+  machine with slowness s read at `fastest / s`, where P(slower than s) = s ** -index (Pareto). One index fits
+  the bytes that are left at 73.5, 83.5 and 93.5 s, which span a factor of ten;
 - **the start-up**: the job takes 150 s in all (5.2), and the curve ends at 107.7 s.
 
-Why machines are unequal the paper tells in 3.6 (disks with correctable errors, other jobs), not how unequal. That it is
-their reading which is slow is what 3.6 says of disks, and all that Figure 2 can show.
+Why machines are unequal the paper tells in 3.6 (disks whose correctable errors slow reading from 30 to 1 MB/s,
+other jobs), not how unequal. That it is the reading of a machine's tasks which is slow, and neither its writing
+nor what it serves to others, is an assumption: all that Figure 2 can show is reading.
 """
 
 from __future__ import annotations

@@ -1,12 +1,12 @@
 """The cluster's hardware as one fluid model: disks, network cards, the switch tree, page caches.
 
-Decisions (who executes what, where, when again) are the master's and the workers', in their own code; here it is only
-what their data costs. Every quarter of a second of virtual time all machines share their disk time
+Decisions (who executes what, where, when again) are the master's and the workers', in their own code; here
+it is only what their data costs. Every quarter of a second of virtual time all machines share their disk time
 among four activities, max-min fair:
 
 1. the map task: reads its split (or has it read by a machine that holds it), writes its intermediate data;
-2. the reduce task: writes what it has pulled; when it has all, sorts it (reads it, writes sorted runs); merges
-   these as it writes the output;
+2. the reduce task: writes what it has pulled; when it has all, sorts it (reads it, writes sorted runs);
+   merges these as it writes the output;
 3. serving: regions that have left the page cache, splits of maps elsewhere;
 4. second copies of other machines' output.
 
@@ -59,7 +59,8 @@ class Cluster:
 
     Attributes:
         index: of each name.
-        moved: bytes of input read, intermediate data shuffled, output written so far; what dies is taken back.
+        moved: bytes of input read, intermediate data shuffled, output written so far; what dies is taken
+            back.
         samples: (seconds, the three) once a second.
     """
 
@@ -163,8 +164,8 @@ class Cluster:
     def sort(self, machine: int, done: Callable[[], None]) -> None:
         """The reduce on a machine sorts what it has pulled.
 
-        More than its memory: it reads it back and writes it as sorted runs, which it merges as it writes its output
-        (3.1 step 5: "an external sort is used").
+        More than its memory: it reads it back and writes it as sorted runs, which it merges as it writes
+        its output (3.1 step 5: "an external sort is used").
         """
         external = self._pulled[machine] > PAPER.task_memory
         self._phase[machine] = SORTING
@@ -205,6 +206,11 @@ class Cluster:
         """Lets time pass."""
         self._push()
 
+    def sample(self) -> None:
+        """Notes what has been moved so far."""
+        read, shuffled, written = self.moved.tolist()
+        self.samples.append((self._simulation.now() / 1e9, read, shuffled, written))
+
     def stop(self) -> None:
         """Time passes no more here."""
         self._stopped = True
@@ -219,7 +225,7 @@ class Cluster:
             return
         if self._ticks % PULL_TICKS == 0:
             self._pull()
-            self.samples.append((self._simulation.now() / 1e9, *self.moved.tolist()))
+            self.sample()
         self._ticks += 1
         ended = self._share_disks()
         self._push()

@@ -1,4 +1,4 @@
-"""How the disks of all machines share their time among what wants them: max-min fair, all machines at once."""
+"""How the disks of all machines share their time among what wants them: max-min fair, all at once."""
 
 from __future__ import annotations
 

@@ -1,9 +1,9 @@
-"""One job of the paper's size on the paper's cluster: the same master and workers, and data that is only charged for."""
+"""One job of the paper's size on the paper's cluster: the same master and workers, data only charged for."""
 
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from msgspec import Struct
 
@@ -11,6 +11,7 @@ from protos import mapreduce_pb2 as pb
 from scenarios.papers.calibration import calibrate
 from scenarios.papers.cluster import Cluster
 from scenarios.papers.hardware import PAPER, SPLIT
+from scenarios.papers.modelled import books_of
 from scenarios.papers.modelled_files import INPUT, Input
 from scenarios.papers.watch import Watch
 from services.mapreduce import client, master, worker
@@ -28,7 +29,7 @@ PING_S = 10.0
 LOCATIONS_S = 5.0
 PING_TIMEOUT_S = 60.0
 BACKUP_AFTER_S = 60.0
-"""Open in the paper. Hadoop lets a task run for a minute before it gets a second execution (SPECULATIVE_LAG)."""
+"""Open in the paper. Hadoop lets a task run a minute before it gets a second execution (SPECULATIVE_LAG)."""
 
 FILES = "scenarios.papers.modelled_files:factory"
 DATA = "scenarios.papers.modelled:ModelledData"
@@ -123,6 +124,10 @@ async def perform(
         open_s=found.startup_s,
         chance=world.stream("input"),
     )
+    watch: Watch = simulation.__dict__["watch"]
+    watch.ignored = lambda host, name, attempt: (
+        books_of(cluster).planes[cluster.index[host]].forgo(name, attempt)
+    )
     cluster.start()
     await world.start(
         "master",
@@ -157,9 +162,8 @@ async def perform(
         ),
     )
     total = world.now()
-    cluster.samples.append((total, *cluster.moved.tolist()))
+    cluster.sample()
     cluster.stop()
-    watch: Any = simulation.__dict__["watch"]
     return Outcome(found.startup_s, total, report, cluster.samples, watch, files * SPLITS_OF_A_FILE)
 
 

@@ -1,8 +1,8 @@
 """The machines of MapReduce 5.1, in numbers, and where each number comes from.
 
 "Each machine had two 2 GHz Intel Xeon processors with Hyper-Threading enabled, 4 GB of memory, two 160 GB IDE
-disks, and a gigabit Ethernet link. The machines were arranged in a two-level tree-shaped switched network with
-approximately 100-200 Gbps of aggregate bandwidth available at the root. [...] Out of the 4 GB of memory,
+disks, and a gigabit Ethernet link. The machines were arranged in a two-level tree-shaped switched network
+with approximately 100-200 Gbps of aggregate bandwidth available at the root. [...] Out of the 4 GB of memory,
 approximately 1-1.5 GB was reserved by other tasks."
 """
 
@@ -22,7 +22,7 @@ SPLIT = SPLIT_RECORDS * RECORD
 """Bytes of one map task: 66.7 MB ("approximately 64 MB pieces")."""
 
 INTERMEDIATE = 1.1272
-"""Bytes shuffled for a byte of input: the value, a 10-byte key and 2.7 bytes of framing (1,075,221 MB over 10^12 B)."""
+"""Bytes shuffled for a byte of input: value, 10-byte key, 2.7 of framing (1,075,221 MB over 10^12 B)."""
 
 OUTPUT = 1.0116
 """Bytes of one copy of the output for a byte of input (964,741 MB over 10^12 B)."""
@@ -37,11 +37,11 @@ class Machine(Struct, frozen=True):
         seek_s: of a 160 GB IDE disk of 2003 (Maxtor DiamondMax Plus 9, WD1600JB: 8.9 to 9.4 ms).
         rotation_s: half a turn at 7,200 rpm.
         disks: that seek at the same time.
-        worst_Bps: reading with correctable errors (3.6: "from 30 MB/s to 1 MB/s").
         nic_Bps: each way.
         rack: machines on a switch (3.3: "groups of 80 machines" became unreachable).
         root_Bps: the lower end of the paper's 100 to 200 Gb/s.
-        task_memory: bytes of intermediate data that a reduce holds before they are on its disk (App. A: 100 MB).
+        task_memory: bytes of intermediate data that a reduce holds before they are on its disk (App. A: 100
+            MB).
         compare_s: of two keys while sorting: two cache misses of 100 ns.
         cache_share: Linux 2.4 keeps pages used once on its inactive list, a third of the page cache.
     """
@@ -51,7 +51,6 @@ class Machine(Struct, frozen=True):
     seek_s: float = 8.9e-3
     rotation_s: float = 60 / 7200 / 2
     disks: int = 2
-    worst_Bps: float = 1e6
     nic_Bps: float = 1e9 / 8
     rack: int = 80
     root_Bps: float = 100e9 / 8

@@ -1,7 +1,8 @@
 """The grep of MapReduce 5.2 at the paper's size, and its curve over Figure 2.
 
-10^10 records of 100 bytes, M = 15,000, R = 1, 1,764 machines. This is the one experiment that the hardware was
-calibrated on: that it fits is no merit of the model; where it does not, it says where the model is too simple.
+10^10 records of 100 bytes, M = 15,000, R = 1, 1,764 machines. This is the one experiment that the hardware
+was calibrated on: that it fits is no merit of the model; where it does not, it says where the model is too
+simple.
 """
 
 from __future__ import annotations
@@ -59,8 +60,8 @@ async def mapreduce_grep(
         world,
         "grep, over Figure 2",
         [
-            f"{machines:,} machines, M = {maps:,}, R = 1. Total {outcome.total_s:.0f} s, in the paper {TOTAL_S:.0f} s. "
-            "MB = 2^20 bytes."
+            f"{machines:,} machines, M = {maps:,}, R = 1. Total {outcome.total_s:.0f} s, "
+            f"in the paper {TOTAL_S:.0f} s. MB = 2^20 bytes."
         ],
         ours,
         FIGURE,

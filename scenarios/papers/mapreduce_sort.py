@@ -1,8 +1,9 @@
 """The sort of MapReduce 5.3 to 5.5 at the paper's size, and its curves over those of Figure 3.
 
 10^10 records of 100 bytes, M = 15,000, R = 4,000, 1,746 machines: the master and the workers of
-`services/mapreduce`, and data that is only charged for. The hardware was calibrated on Figure 2, the grep, alone; what
-happens here is a prediction. `--set backup=false` is Figure 3 (b), `--set kill=200` is (c). See README.md.
+`services/mapreduce`, and data that is only charged for. The hardware was calibrated on Figure 2, the grep,
+alone; what happens here is a prediction. `--set backup=false` is Figure 3 (b), `--set kill=200` is (c). See
+README.md.
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ KILL_AT_S = 260.0  # the first drop in Figure 3 (c) lies between 256 and 266 s
 
 def _figure(letter: str) -> overlay.Curves:
     curves = [curve(f"mr_fig3{letter}_sort_{name}") for name in overlay.NAMES]
-    return overlay.Curves(*curves, done=max(times[-1][0] for times in curves))
+    return overlay.Curves(curves[0], curves[1], curves[2], done=max(times[-1][0] for times in curves))
 
 
 FIGURES = {letter: _figure(letter) for letter in TOTALS}
@@ -79,8 +80,8 @@ async def mapreduce_sort(
         world,
         TITLES[letter],
         [
-            f"{machines:,} machines, M = {maps:,}, R = {reduces:,}. Total {outcome.total_s:.0f} s, in the paper "
-            f"{TOTALS[letter]:.0f} s. MB = 2^20 bytes."
+            f"{machines:,} machines, M = {maps:,}, R = {reduces:,}. Total {outcome.total_s:.0f} s, "
+            f"in the paper {TOTALS[letter]:.0f} s. MB = 2^20 bytes."
         ],
         ours,
         paper,

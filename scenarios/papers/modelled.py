@@ -1,6 +1,7 @@
 """The data plane without data: `DataPlane` of `services/mapreduce/worker/plane.py`, charged to a `Cluster`.
 
-Worker parameter `data="scenarios.papers.modelled:ModelledData"`. The job's settings say what it would do with data:
+Worker parameter `data="scenarios.papers.modelled:ModelledData"`. The job's settings say what it would do
+with data:
 
 - `intermediate`: bytes of map output for a byte of input;
 - `output`: bytes of one copy of the output for a byte of input;
@@ -51,6 +52,7 @@ class ModelledData:
         self.stored: dict[tuple[str, int], float] = {}  # bytes read by maps whose output lies here
         self.mapping: MapTask | None = None
         self.reducing: ReduceTask | None = None
+        self.books.planes[self.machine] = self
         simulated.process.on_death(self._died)
 
     async def open(self) -> None:
@@ -61,7 +63,7 @@ class ModelledData:
         return MapTask(self, job, task)
 
     def reduce(self, job: pb.Job, task: pb.Task, lost: Callable[[pb.LostInput], None]) -> ReduceTask:
-        """Returns an execution of a reduce task. It reports no lost input: it waits until the master tells."""
+        """Returns an execution of a reduce task. It reports no lost input, but waits for the master."""
         return ReduceTask(self, job, task)
 
     async def fetch(self, regions: pb.Regions) -> AsyncGenerator[pb.Bytes, None]:
@@ -80,8 +82,12 @@ class ModelledData:
     async def close(self) -> None:
         """Nothing is open."""
 
+    def forgo(self, job: str, attempt: int) -> None:
+        """The master ignores a map's completion, for another was first: it no longer counts."""
+        self.cluster.take_back(read=self.stored.pop((job, attempt), 0.0))
+
     def _died(self) -> None:
-        """The worker's process is dead: what it was doing, and what it had stored for the job, is lost (3.3)."""
+        """The worker's process is dead: what it was doing, and what it had stored, is lost (3.3)."""
         for execution in (self.mapping, self.reducing):
             if execution is not None:
                 execution.give_up()
@@ -96,11 +102,14 @@ class Books:
 
     Attributes:
         reduces: those under way, by machine.
-        age: of each map's output: bytes that had gone through the page cache of its machine when it was written.
+        planes: of the workers that are there, by machine.
+        age: of each map's output: bytes that had gone through the page cache of its machine when it was
+            written.
     """
 
     def __init__(self) -> None:
         self.reduces: dict[int, ReduceTask] = {}
+        self.planes: dict[int, ModelledData] = {}
         self.age: dict[str, np.ndarray[tuple[int], np.dtype[np.float64]]] = {}
 
 
@@ -256,7 +265,7 @@ class ReduceTask(ModelledTask):
             self._forsake(source, gone[sources == source])
 
     def source_died(self, source: int) -> None:
-        """A machine's worker is dead: what has not been pulled from it must be offered again, from elsewhere."""
+        """A machine's worker is dead: what has not been pulled from it must be offered again."""
         if self._phase == "pull" and self.cluster.shuffle.pending[self.plane.machine, source] > 0:
             self._forsake(source, np.flatnonzero(self._source == source))
 

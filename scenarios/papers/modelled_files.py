@@ -1,13 +1,13 @@
 """The input as a file system without bytes: 1,000 files in 64 MB blocks, three replicas each (3.4, 5.2).
 
-Address `scenarios.papers.modelled_files:factory`. Opening the files takes what the paper calls start-up ("opening 1000
-files in GFS and getting the information needed for the locality optimization", 5.2).
+Address `scenarios.papers.modelled_files:factory`. Opening the files takes what the paper calls start-up
+("opening 1000 files in GFS and getting the information needed for the locality optimization", 5.2).
 """
 
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn, TypeAlias
 from weakref import WeakKeyDictionary
 
 from services.files.api import FileInfo
@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
 INPUT = "input"
 REPLICAS = 3
+
+Held: TypeAlias = "list[dict[str, int]]"  # within the class, `list` is the method
 
 _INPUTS: WeakKeyDictionary[Simulation, Input] = WeakKeyDictionary()
 
@@ -101,7 +103,7 @@ class ModelledFiles:
         """Only the input exists."""
         return path == INPUT
 
-    async def locate(self, ranges: Sequence[Range]) -> list[dict[str, int]]:
+    async def locate(self, ranges: Sequence[Range]) -> Held:
         """Returns the holders of each range's block."""
         return [dict.fromkeys(self._input.holders(piece.path, piece.offset), piece.size) for piece in ranges]
 

@@ -51,7 +51,7 @@ def sampled(outcome: Outcome) -> Curves:
         steps = np.diff(np.concatenate([[grid[0] - SAMPLE_S], grid]))
         rates = np.diff(total) / np.maximum(steps, 1e-9)
         curves.append([(float(time), float(rate)) for time, rate in zip(grid, rates, strict=True)])
-    return Curves(*curves, done)
+    return Curves(curves[0], curves[1], curves[2], done)
 
 
 def peak(curve: Curve, begin: float = 0.0, end: float = 1e9) -> tuple[float, float]:
@@ -78,7 +78,7 @@ def first_below(curve: Curve, begin: float, least: float = LITTLE) -> float:
 def share_time(curve: Curve, share: float) -> float:
     """Returns when a share of all bytes has been moved, taking lost work off."""
     times = np.array([time for time, _ in curve])
-    total = np.cumsum([rate for _, rate in curve] * np.diff(times, prepend=times[0] - SAMPLE_S))
+    total = np.cumsum(np.array([rate for _, rate in curve]) * np.diff(times, prepend=times[0] - SAMPLE_S))
     reached = int(np.argmax(total >= share * total[-1]))
     before = total[reached - 1] if reached else 0.0
     back = (total[reached] - share * total[-1]) / max(total[reached] - before, 1e-9)
@@ -89,8 +89,8 @@ def share_time(curve: Curve, share: float) -> float:
 def moved_until(curve: Curve, end: float) -> float:
     """Returns the share of all bytes that has been moved by a time."""
     times = np.array([time for time, _ in curve])
-    bytes_ = [rate for _, rate in curve] * np.diff(times, prepend=times[0] - SAMPLE_S)
-    return float(bytes_[times <= end].sum() / bytes_.sum())
+    moved = np.array([rate for _, rate in curve]) * np.diff(times, prepend=times[0] - SAMPLE_S)
+    return float(moved[times <= end].sum() / moved.sum())
 
 
 def sort_numbers(curves: Curves, kill_at: float | None) -> dict[str, tuple[float, str]]:
@@ -136,7 +136,7 @@ def draw(
     world: World, title: str, says: Sequence[str], ours: Curves, paper: Curves, names: Sequence[str]
 ) -> None:
     """Notes the curves for the picture."""
-    panels = []
+    panels: list[dict[str, object]] = []
     for name, mine, theirs in zip(NAMES, ours.all(), paper.all(), strict=True):
         if name not in names:
             continue

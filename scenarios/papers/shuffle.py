@@ -2,8 +2,8 @@
 
 60 million regions of 19 KB are too many to be moved one by one. Every second each reduce asks all its sources
 for what they have for it, as far as its network card and its memory take it, and every source serves
-all who ask the same share of it: what was written a short while ago from the page cache, what has left it by a
-random read each.
+all who ask the same share of it: what was written a short while ago from the page cache, what has left it
+by a random read each.
 """
 
 from __future__ import annotations

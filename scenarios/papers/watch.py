@@ -1,7 +1,8 @@
 """What a run of the paper's size keeps of its trace, and what its invariants rest on.
 
-A quarter of a million messages say little that is not in the master's notes: they are left out of the trace. The notes
-are read as they are written, and held against the paper's rules (1.C of the checks in `services/mapreduce/README.md`).
+A quarter of a million messages say little that is not in the master's notes: they are left out of the
+trace. The notes are read as they are written, and held against the paper's rules (1.C of the checks in
+`services/mapreduce/README.md`).
 """
 
 from __future__ import annotations
@@ -12,6 +13,8 @@ from typing import TYPE_CHECKING, Any
 from protos.trace import Lost, Message, Note
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from services.recorder import Recorder
     from sim.world.simulation import Simulation
 
@@ -34,6 +37,7 @@ class Watch:
         falls: of these, by more than what has died since (1.C, 16), in words.
         commits: of each task: completions less reopenings.
         messages: that were left out of the trace.
+        ignored: called with worker, job and attempt when the master ignores the completion of a map.
         finished: virtual ns of the job's end.
         first_map: when the first map was completed.
         last_map: when the last one was.
@@ -51,6 +55,7 @@ class Watch:
         self.wrong: list[str] = []
         self.progress: list[tuple[int, int, int, int]] = []
         self.messages = 0
+        self.ignored: Callable[[str, str, int], None] | None = None
         self.finished = self.last_map = 0
         self.commits: dict[tuple[str, int], int] = {}
         self.falls: list[str] = []
@@ -116,6 +121,10 @@ class Watch:
         else:
             worth[1] = max(worth[1], said["input_bytes"])
             worth[2] = max(worth[2], said["output_bytes"])
+
+    def _ignored(self, time: int, said: dict[str, Any]) -> None:
+        if self.ignored is not None and said["kind"] == "map" and not said["failure"]:
+            self.ignored(said["worker"], said["job"], said["attempt"])
 
     def _worker_failed(self, time: int, said: dict[str, Any]) -> None:
         self.deaths.append(time)
