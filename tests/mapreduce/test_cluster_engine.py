@@ -125,7 +125,7 @@ def test_a_folder_without_a_cluster_is_said_to_be_none(tmp_path: Path) -> None:
 def test_a_job_runs_on_a_cluster_that_is_up_which_stays_up(tmp_path: Path) -> None:
     async def jobs() -> None:
         async with Cluster.create(tmp_path / "cluster") as cluster:
-            await engine.start(cluster, 1)
+            await asyncio.gather(*engine.nodes(cluster, 1))
             given = spec(tmp_path)
             for number in range(2):
                 given.output = str(tmp_path / f"out{number}")

@@ -27,7 +27,8 @@ from services.real.shared_folder import SharedFolder
 from services.real.storage import FolderStorage
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable
+    from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
+    from typing import Any
 
     from protos import mapreduce_pb2 as pb
     from services.mapreduce.job import Result, Spec
@@ -66,12 +67,13 @@ async def run(
     began = time.monotonic()
     spec = absolute(spec)
     count = (os.cpu_count() or 1) if workers is None else workers
-    async with _running(cluster, count, status_port, after_down) as (running, up):
+    async with _running(cluster, count, status_port, after_down) as (running, starts):
         prepared = await prepare(spec, SharedFolder("/"))  # while the nodes start
         job = job_message(prepared.spec)
-        await up
+        if starts:
+            await starts[0]  # the master's; it plans while the workers start
         try:
-            last = await client.run(running.client(_USER), MASTER, job, progress)
+            last = await _unless(starts, client.run(running.client(_USER), MASTER, job, progress))
         except ValueError as exc:
             raise SpecError(str(exc)) from None
         except client.JobFailed as exc:
@@ -95,8 +97,8 @@ async def _running(
     workers: int,
     status_port: int | None,
     after_down: Callable[[Path], None] | None,
-) -> AsyncIterator[tuple[Cluster, Awaitable[None]]]:
-    """Yields a cluster, and what to wait for until it is up; leaves things as they were."""
+) -> AsyncIterator[tuple[Cluster, list[asyncio.Task[None]]]]:
+    """Yields a cluster, and the starts of its nodes, which are under way; leaves things as they were."""
     if folder is not None:
         try:
             cluster = Cluster.open(folder)
@@ -105,7 +107,7 @@ async def _running(
         if MASTER not in cluster.alive():
             raise SpecError(f'there is no MapReduce master in the cluster in "{folder}"')
         try:
-            yield cluster, asyncio.sleep(0)
+            yield cluster, []
         finally:
             cluster.client(_USER).close()
         return
@@ -114,12 +116,13 @@ async def _running(
         cluster = Cluster.create(temporary)
         try:
             settings = {} if status_port is None else {"status_port": status_port}
-            up = asyncio.create_task(start(cluster, workers, **settings))
+            starts = [asyncio.create_task(node) for node in nodes(cluster, workers, **settings)]
             try:
-                yield cluster, up
+                yield cluster, starts
             finally:
-                up.cancel()
-                await asyncio.gather(up, return_exceptions=True)
+                for node in starts:
+                    node.cancel()
+                await asyncio.gather(*starts, return_exceptions=True)
         except ClusterError as exc:
             raise JobFailed(f"the cluster does not start: {exc}") from None
         finally:
@@ -130,25 +133,38 @@ async def _running(
         shutil.rmtree(temporary, ignore_errors=True)
 
 
-async def start(cluster: Cluster, workers: int, **settings: int) -> None:
-    """Starts a master and workers, all at once.
+def nodes(cluster: Cluster, workers: int, **settings: int) -> list[Coroutine[Any, Any, None]]:
+    """Returns the starts of a master and of workers, to be awaited together.
 
     Args:
         cluster: where.
         workers: how many.
         settings: of the master.
-
-    Raises:
-        ClusterError: one of them does not start.
     """
-    nodes = [
+    return [
         cluster.start(MASTER, "services.mapreduce.master:serve", {"files": FILES, **settings}),
         *(
             cluster.start(f"worker{n}", "services.mapreduce.worker:serve", {"master": MASTER, "files": FILES})
             for n in range(1, workers + 1)
         ),
     ]
-    started = await asyncio.gather(*nodes, return_exceptions=True)
-    for problem in started:
-        if problem is not None:
-            raise problem
+
+
+async def _unless(starts: Sequence[asyncio.Task[None]], job: Coroutine[Any, Any, pb.Progress]) -> pb.Progress:
+    """Returns what a job does, unless a node does not start meanwhile: then the job is cancelled.
+
+    Raises:
+        ClusterError: a node did not start.
+    """
+    running = asyncio.create_task(job)
+    waiting: set[asyncio.Task[Any]] = {running, *starts}
+    try:
+        while not running.done():
+            ended, waiting = await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+            for start in starts:
+                if start in ended:
+                    start.result()
+        return running.result()
+    finally:
+        running.cancel()
+        await asyncio.gather(running, return_exceptions=True)

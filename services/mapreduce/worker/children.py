@@ -7,9 +7,12 @@ behind.
 from __future__ import annotations
 
 import asyncio
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
+from services.child import ChildDied
 from services.mapreduce.tasks.order import Done, Progress
+from services.mapreduce.tasks.ready import ready
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -103,6 +106,13 @@ class Children:
                 state, since = now, loop.time()
             elif loop.time() - since >= timeout:
                 seat.child.kill(f"no progress for {timeout:g} s")
+
+    async def warm_up(self) -> None:
+        """Has a child started, so that the first task does not wait for what only the first child costs."""
+        child = self._host.child()
+        with suppress(ChildDied, OSError):
+            await child.run(ready)
+        await child.close()
 
     def _take(self, job: pb.Job) -> Seat:
         for seat in reversed(self._idle):

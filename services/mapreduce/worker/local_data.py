@@ -67,6 +67,7 @@ class LocalData:
         self.peers = Peers(host)
         self.children = Children(host, cost_per_byte)
         self._over: dict[str, None] = {}  # jobs whose logs are kept
+        self._warming: asyncio.Task[None] | None = None
 
     async def open(self) -> None:
         """Removes what an earlier life has left on the disk: its map outputs are being executed again."""
@@ -75,6 +76,7 @@ class LocalData:
                 await remove_all(self.host.disk, name)
         for job in await self.host.disk.list(LOGS):
             await self._keep_logs(job)
+        self._warming = asyncio.create_task(self.children.warm_up(), name="warm up")
 
     def map(self, job: pb.Job, task: pb.Task) -> MapExecution:
         """Returns an execution of a map task."""
@@ -120,6 +122,8 @@ class LocalData:
 
     async def close(self) -> None:
         """Ends the children."""
+        if self._warming is not None:
+            self._warming.cancel()
         await self.children.close()
 
 
