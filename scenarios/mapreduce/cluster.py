@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from protos import mapreduce_pb2 as pb
-from services.files import beside, connect
+from services.files import beside, connect, server
 from services.files import master as files
 from services.files.api import FileSystem, Range
 from services.mapreduce import client, master
@@ -117,8 +117,9 @@ class Cluster:
         *,
         racks: int = 2,
         chunk_bytes: int = 4096,
-        replicas: int = 2,
+        replicas: int = 3,
         cost_per_byte: float = 1e-3,
+        archive: bool = False,
         coordinator: Mapping[str, Any] | None = None,
         **parameters: Any,
     ) -> Cluster:
@@ -132,11 +133,13 @@ class Cluster:
                 one over much.
             cost_per_byte: processor seconds that a simulated worker is charged for a byte that it maps or
                 reduces: as if the text were thousands of times as long.
+            archive: the file service's own host keeps chunks as well, so that they outlive all workers.
             coordinator: parameters of the master.
             parameters: of every worker.
         """
-        cluster = Cluster(world, {"cost_per_byte": cost_per_byte, **parameters}, racks)
-        await world.start("files", files.serve, chunk_bytes=chunk_bytes, replicas=replicas)
+        cluster = Cluster(world, {"cost_per_byte": cost_per_byte, "tail_bytes": 256, **parameters}, racks)
+        program = server.serve if archive else files.serve
+        await world.start("files", program, chunk_bytes=chunk_bytes, replicas=replicas)
         await world.start("master", master.serve, **(coordinator or {}))
         for _ in range(workers):
             await cluster.join()

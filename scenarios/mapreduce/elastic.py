@@ -15,13 +15,10 @@ from services.mapreduce.job import Spec
 from sim import World, scenario
 
 
-@scenario(
-    checks=(*WORD_COUNT_CHECKS, Worked(("w3", "w4", "w5", "w6")), *WATCHED), plots=("gantt", "timeline")
-)
+@scenario(checks=(*WORD_COUNT_CHECKS, Worked(("w3", "w4", "w5", "w6")), *WATCHED), plots=("timeline",))
 async def elastic(world: World, *, reduces: int = 6, split_bytes: int = 1000, apart_s: float = 1.0) -> None:
     """A job begins on two workers; four join, and the first two leave before it ends."""
-    # The file service keeps four copies, so that the leavers' chunks stay readable.
-    cluster = await Cluster.start(world, 2, replicas=2)
+    cluster = await Cluster.start(world, 2, archive=True)
     copies = 1 if world.kind == "sim" else 400
     texts = {name: text * copies for name, text in TEXTS.items()}
     await cluster.put("texts", texts)

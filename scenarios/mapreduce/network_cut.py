@@ -22,7 +22,7 @@ from sim.faults import Partition
 
 @scenario(
     checks=(*WORD_COUNT_CHECKS, "work of the unreachable is done again", *WATCHED),
-    plots=("gantt", "timeline"),
+    plots=("timeline",),
     limit_s=7200,
 )
 async def network_cut(
@@ -32,14 +32,21 @@ async def network_cut(
     cut: Annotated[int, Meta(ge=1)] = 80,
     seconds: float = 120.0,
     reduces: int = 40,
-    split_bytes: int = 100,
-    cost_per_byte: float = 0.5,
+    split_bytes: int = 64,
+    cost_per_byte: float = 0.4,
 ) -> None:
     """Of 200 machines 80 are unreachable for two minutes, and then 80 others: the job ends, later."""
     if world.kind == "grpc":  # as many processes as this machine has room for
         workers, cut, seconds, split_bytes = min(workers, 6), min(cut, 2), min(seconds, 8.0), 300_000
     cut = min(cut, workers // 2)
-    cluster = await Cluster.start(world, workers, racks=-(-workers // cut), cost_per_byte=cost_per_byte)
+    cluster = await Cluster.start(
+        world,
+        workers,
+        racks=-(-workers // cut),
+        cost_per_byte=cost_per_byte,
+        coordinator={"ping_interval_s": 3.0, "ping_timeout_s": 15.0, "progress_interval_s": 1.0},
+        ping_timeout_s=15.0,
+    )
     copies = 1 if world.kind == "sim" else 200
     texts = {name: text * copies for name, text in TEXTS.items()}
     await cluster.put("texts", texts)

@@ -44,7 +44,7 @@ class Sort(Job):
         "a sample balances what ranges of equal width do not",
         *WATCHED,
     ),
-    plots=("gantt", "rates"),
+    plots=("timeline", "rates"),
 )
 async def skewed_keys(
     world: World,

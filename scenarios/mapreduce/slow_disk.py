@@ -30,7 +30,7 @@ def old_disks(simulation: Simulation) -> None:
 
 @scenario(
     checks=(*WORD_COUNT_CHECKS, "the job does not wait for the disk", *WATCHED),
-    plots=("gantt", "timeline"),
+    plots=("timeline",),
     hardware=old_disks,
 )
 async def slow_disk(
@@ -42,7 +42,7 @@ async def slow_disk(
     slow: Annotated[float, Meta(gt=1, le=100)] = 30.0,
 ) -> None:
     """One machine's disk becomes thirty times slower in the middle of a job: 30 MB/s, then 1 MB/s."""
-    cluster = await Cluster.start(world, workers, replicas=3)
+    cluster = await Cluster.start(world, workers)
     copies = 1 if world.kind == "sim" else 200
     texts = {name: text * copies for name, text in TEXTS.items()}
     await cluster.put("texts", texts)

@@ -58,7 +58,7 @@ async def swarm(
     intensity: Annotated[float, Meta(gt=0, le=100)] = 1.0,
 ) -> None:
     """Small jobs under every kind of fault, the master's death included: the answers are right."""
-    cluster = await Cluster.start(world, workers, cost_per_byte=2e-3, replicas=2)
+    cluster = await Cluster.start(world, workers, cost_per_byte=2e-3)
     copies = 1 if world.kind == "sim" else 100
     texts = {name: text * copies for name, text in TEXTS.items()}
     await cluster.put("texts", texts)

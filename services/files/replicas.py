@@ -18,8 +18,6 @@ if TYPE_CHECKING:
 
     from protos import files_pb2 as pb
 
-_CANDIDATES = 10
-
 
 class Server(Struct, eq=False):
     """A chunkserver.
@@ -141,8 +139,9 @@ class Replicas:
             local = [server for server in free if server.host == host] if not hosts else []
             elsewhere = [server for server in free if server.rack not in racks]
             some = local or elsewhere or free
-            if len(some) > _CANDIDATES:
-                some = self._rng.sample(some, _CANDIDATES)
+            # The emptier of two: what has been placed since the last heartbeats is in no `used_bytes` yet, so the
+            # emptiest of all would get everything (Mitzenmacher, The Power of Two Choices).
+            some = self._rng.sample(some, min(2, len(some)))
             best = min(some, key=lambda server: server.used_bytes)
             chosen.append(best.address)
             hosts[best.host] = racks[best.rack] = None

@@ -58,11 +58,15 @@ class LocalData:
         host: the worker's door.
         files: the shared file system.
         cost_per_byte: processor seconds that a simulated host charges for a byte mapped or reduced.
+        tail_bytes: of a remote file system, read behind a split at first: its last record may end there.
     """
 
-    def __init__(self, host: Host, files: FileSystem, *, cost_per_byte: float = 200e-9) -> None:
+    def __init__(
+        self, host: Host, files: FileSystem, *, cost_per_byte: float = 200e-9, tail_bytes: int = TAIL
+    ) -> None:
         self.host = host
         self.files = files
+        self.tail = tail_bytes
         self.regions = Regions(host.disk)
         self.peers = Peers(host)
         self.children = Children(host, cost_per_byte)
@@ -238,7 +242,7 @@ class TaskExecution:
 
     async def _in_child(self, fn: Callable[..., Done], order: Order) -> Done:
         """Runs user code on a view of its input, a longer one when it reads beyond it."""
-        tail = TAIL
+        tail = self._plane.tail
         while True:
             try:
                 view = await self._plane.files.view(order.split, tail)
