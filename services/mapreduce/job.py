@@ -161,7 +161,8 @@ class Spec:
             function = getattr(self, name)
             if function is not None and not isinstance(function, str) and not callable(function):
                 raise SpecError(f"{name}: {function!r} is no function")
-        if not self.paths and (self.input is None or type(self.input).split is Input.split):
+        source = self.input or getattr(self.job, "input", None)
+        if not self.paths and (source is None or type(source).split is Input.split):
             raise SpecError("inputs: none given")
         if not self.output:
             raise SpecError("output: no folder given")

@@ -6,6 +6,7 @@ For one's own, subclass `Output`: `encode` gets many pairs at a time.
 from __future__ import annotations
 
 import gzip
+from itertools import chain
 from typing import TYPE_CHECKING, Any, cast
 
 import msgspec
@@ -100,6 +101,8 @@ class PairsOutput(Output):
 
     def encode(self, pairs: Sequence[tuple[Any, Any]]) -> bytes:
         """Keys and values."""
+        if {*map(type, chain.from_iterable(pairs))} <= _BYTES:
+            return b"".join(chain.from_iterable(pairs))
         return b"".join([as_text(item) for pair in pairs for item in pair])
 
     def read(self, path: str, files: Storage, key: Any, value: Any) -> Iterator[tuple[Any, Any]]:

@@ -5,13 +5,15 @@ At the end the spills are merged into one file of R regions, each a sorted run.
 
 from __future__ import annotations
 
-from itertools import chain, groupby
+from bisect import bisect_left
+from itertools import chain, groupby, pairwise
 from operator import itemgetter
 from typing import TYPE_CHECKING, Any
+from zlib import crc32
 
 from services.mapreduce.counters import COMBINE_IN, COMBINE_OUT
-from services.mapreduce.hints import Codec
-from services.mapreduce.partition import by_hash
+from services.mapreduce.hints import Codec, key_bytes
+from services.mapreduce.partition import TotalOrder, by_hash
 from services.mapreduce.tasks.execution import BadPair, Execution, not_a_pair
 from services.mapreduce.tasks.grouping import outputs_of
 from services.mapreduce.tasks.merge import Merge, key_of
@@ -135,13 +137,35 @@ class Spills:
             raise UserError(f"combine gave what cannot be serialized: {exc}") from exc
 
     def _partitioned(self, blocks: Iterable[list[Any]]) -> dict[int, list[Any]]:
+        """Returns the regions of pairs that are in order: what is not empty."""
         reduces = self._execution.order.reduces
         partitioner = self._execution.program.partitioner
+        pairs = list(chain.from_iterable(blocks))
+        if partitioner is by_hash:
+            if reduces == 1:
+                return {0: pairs} if pairs else {}
+            numbers: Iterable[int] = [crc32(key_bytes(pair[0])) % reduces for pair in pairs]
+        elif type(partitioner) is TotalOrder and partitioner.cuts is not None:
+            cuts = [bisect_left(pairs, cut, key=key_of) for cut in partitioner.cuts]
+            if len(cuts) >= reduces:
+                raise UserError(f"a total order with {len(cuts)} cuts needs {len(cuts) + 1} reduce tasks")
+            ranges = enumerate(pairwise([0, *cuts, len(pairs)]))
+            return {number: pairs[start:end] for number, (start, end) in ranges if start < end}
+        else:
+            numbers = self._numbers(pairs)
         regions: dict[int, list[Any]] = {}
-        if reduces == 1 and partitioner is by_hash:
-            pairs = list(chain.from_iterable(blocks))
-            return {0: pairs} if pairs else {}
-        for key, group in groupby(chain.from_iterable(blocks), key_of):
+        for number, pair in zip(numbers, pairs, strict=True):
+            if number in regions:
+                regions[number].append(pair)
+            else:
+                regions[number] = [pair]
+        return regions
+
+    def _numbers(self, pairs: list[Any]) -> Iterator[int]:
+        """Yields what the user's partition function says of each pair."""
+        reduces = self._execution.order.reduces
+        partitioner = self._execution.program.partitioner
+        for key, group in groupby(pairs, key_of):
             try:
                 number = partitioner(key, reduces)
             except Exception as exc:
@@ -151,12 +175,8 @@ class Spills:
                     f"the partition function gave {number!r} for the key {repr(key)[:200]}: "
                     f"not one of the {reduces} reduce tasks"
                 )
-            region = regions.get(number)
-            if region is None:
-                regions[number] = list(group)
-            else:
-                region += group
-        return regions
+            for _ in group:
+                yield number
 
     def _merge(self, path: str) -> dict[int, Run]:
         execution = self._execution
