@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from contextlib import redirect_stdout
 from pathlib import Path  # noqa: TC003 (typer reads it)
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -137,8 +138,11 @@ def mr(
             raise InvalidInput(f"--{name.replace('_', '-')} is for --engine {owners}, not {engine}")
     if plot and trace is None:
         raise InvalidInput("--plot draws into the folder of --trace DIR: name one")
-    if not input_:
-        raise InvalidInput("name the input: --input PATH")
+    for option in ("workers", "status_port"):
+        if cluster is not None and options[option] is not None:
+            raise InvalidInput(
+                f"--{option.replace('_', '-')} is for a cluster of the job's own, not --cluster"
+            )
     if output is None:
         raise InvalidInput("name a new folder for the output: --output DIR")
     for option, number, least, most in (
@@ -151,7 +155,7 @@ def mr(
         if number is not None:
             check.within(option, number, least, most)
     common = {
-        "inputs": check.inputs(input_),
+        "inputs": check.inputs(input_) or None,
         "output": check.output(output),
         "reduces": reducers,
         "split_bytes": None if split_size is None else check.size("--split-size", split_size),
@@ -164,7 +168,7 @@ def mr(
     }
     given = {name: value for name, value in common.items() if value is not None}
     spec = _spec(job, mapper, reducer, combiner, given, remote=scheduler is not None)
-    with progress_bar() as show:
+    with progress_bar() as show, redirect_stdout(sys.stderr if json else sys.stdout):
         result = _run(spec, engine, options, show)
     if isinstance(result, Failure):
         result.tell(json=json)
@@ -209,10 +213,13 @@ def _spec(
                 setattr(spec, name, value)
             spec.memory = spec.memory or MEMORY
             spec.title = spec.title or job
+            check.has_input(spec)
             spec.check()
             return spec
         from services.mapreduce.tasks import streaming
 
+        if "inputs" not in given:
+            raise InvalidInput(check.NO_INPUT)
         if reducer == "NONE":  # as Hadoop has it
             reducer = None
         for option, text in (("--mapper", mapper), ("--reducer", reducer), ("--combiner", combiner)):

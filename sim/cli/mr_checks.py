@@ -14,6 +14,10 @@ from sim.scenario.errors import InvalidInput
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from services.mapreduce.job import Spec
+
+NO_INPUT = "name the input: --input PATH"
+
 _SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*([KMGT]?)i?B?", re.IGNORECASE)
 _POWERS = {"": 0, "K": 1, "M": 2, "G": 3, "T": 4}
 
@@ -65,6 +69,19 @@ def inputs(paths: Sequence[Path]) -> list[str]:
     if troubles:
         raise InvalidInput(f"cannot read {'; '.join(troubles)}")
     return [str(path.absolute()) for path in paths]
+
+
+def has_input(spec: Spec) -> None:
+    """Checks that a job has something to read.
+
+    Raises:
+        InvalidInput: it has not, and its input type is not one that needs no files.
+    """
+    from services.mapreduce.code import program_of
+    from services.mapreduce.inputs import Input
+
+    if not spec.paths and type(program_of(spec).input).split is Input.split:
+        raise InvalidInput(NO_INPUT)
 
 
 def _unreadable(path: Path) -> str:

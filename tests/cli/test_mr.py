@@ -82,6 +82,8 @@ def folder(dsim: Dsim) -> Path:
         ("words.py --input gone --input lost", "cannot read gone: No such file or directory; lost: No such"),
         ("words.py --output texts", "output texts exists already: choose a new folder, or remove it"),
         ("words.py --output words.py/out", "output words.py/out cannot be made: "),
+        ("words.py --cluster gone --workers 2", "--workers is for a cluster of the job's own, not --cluster"),
+        ("words.py --plot", "--plot draws into the folder of --trace DIR: name one"),
         ("words.py --cluster gone", "there is no cluster in"),
     ],
 )  # fmt: skip
@@ -100,7 +102,8 @@ def test_one_line_says_what_is_wrong(dsim: Dsim, folder: Path, arguments: str, s
 
 
 def test_input_and_output_must_be_named(dsim: Dsim, folder: Path) -> None:
-    assert dsim("mr", "words.py", "--output", "out").err == "dsim: name the input: --input PATH\n"
+    for job in (("words.py",), ("--mapper", "cat")):
+        assert dsim("mr", *job, "--output", "out").err == "dsim: name the input: --input PATH\n"
     result = dsim("mr", "words.py", "--input", "texts")
     assert result == (2, "", "dsim: name a new folder for the output: --output DIR\n")
 
@@ -158,6 +161,42 @@ def test_functions_and_several_jobs_in_one_file(dsim: Dsim, folder: Path) -> Non
     Path("two.py").write_text(WORD_COUNT + "\n\nclass Other(WordCount):\n    pass\n")
     result = dsim("mr", "two.py:Other", "--input", "texts", "--output", "o2", "--engine", "local")
     assert result.status == 0
+
+
+def test_a_job_that_prints_does_not_spoil_the_json(dsim: Dsim, folder: Path) -> None:
+    Path("loud.py").write_text("def map(offset, line):\n    print(line)\n    yield line, 1\n")
+    result = dsim("mr", "loud.py", "--input", "texts", "--output", "out", "--engine", "local", "--json")
+    assert json.loads(result.out)["maps"] == 1
+    assert "to be or not to be\n" in result.err
+
+
+def test_a_job_whose_input_is_no_file_needs_none(dsim: Dsim, folder: Path) -> None:
+    Path("numbers.py").write_text(NUMBERS)
+    for engine in ("local", "grpc"):
+        assert dsim("mr", "numbers.py", "--output", engine, "--engine", engine)[0::2] == (0, "")
+        assert Path(engine, "part-00000").read_text() == "0\t1\n1\t1\n2\t1\n3\t1\n"
+
+
+NUMBERS = """
+from services.mapreduce.inputs import Input
+from services.mapreduce.job import Job, Range
+
+
+class Numbers(Input):
+    def split(self, files, split_bytes):
+        return [[Range("", 0, 2)], [Range("", 2, 2)]]
+
+    def read(self, piece, files):
+        for number in range(piece.offset, piece.offset + piece.size):
+            yield number, None
+
+
+class Count(Job):
+    input = Numbers()
+
+    def map(self, number, nothing):
+        yield number, 1
+"""
 
 
 def test_one_task_alone(dsim: Dsim, folder: Path) -> None:
