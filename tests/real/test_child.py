@@ -142,10 +142,10 @@ def test_a_fault_of_the_disk_holds_in_the_middle_of_a_call(tmp_path: Path) -> No
 
 def test_a_slow_disk_is_slow_for_children(tmp_path: Path) -> None:
     async def case(host: RealHost) -> None:
-        child, data = host.child(), bytes(8 * MEGABYTE)
+        child, data = host.child(), bytes(MEGABYTE)
         await child.run(calls.write, "a", data)
         as_it_is = min([await child.run(calls.write, "a", data) for _ in range(3)])
-        host.set_rules(disk_rules(slow=20.0))
+        host.set_rules(disk_rules(slow=100.0))
         assert await child.run(calls.write, "a", data) > 5 * as_it_is
 
     on_a_host(tmp_path, case)
@@ -186,7 +186,7 @@ def test_a_torn_append_of_a_child_is_half_there(tmp_path: Path) -> None:
 def test_a_slow_host_has_slow_children(tmp_path: Path) -> None:
     async def case(host: RealHost) -> None:
         child = host.child()
-        as_it_is = await child.run(calls.spin, 0.05)
+        as_it_is = min([await child.run(calls.spin, 0.05) for _ in range(3)])
         host.set_rules(control_pb2.Rules(slow=20.0))
         await asyncio.sleep(0.05)
         slow = asyncio.ensure_future(child.run(calls.spin, 0.05))
