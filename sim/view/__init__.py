@@ -75,8 +75,21 @@ KINDS = {
             "overlay",
             "curves over a paper's",
             ("overlays",),
-            "No curve was noted: a scenario writes them with world.note(\"overlay\", ...).",
+            'No curve was noted: a scenario writes them with world.note("overlay", ...).',
         ),
+        Kind(
+            "tasks",
+            "tasks of a MapReduce job by worker",
+            ("executions",),
+            "No task was executed: MapReduce's master and workers write that.",
+        ),
+        Kind(
+            "throughput",
+            "rates of a MapReduce job's input, shuffle and output",
+            ("progress",),
+            "No job has reported its progress: MapReduce's master writes that.",
+        ),
+        Kind("moved", "data moved between hosts", ("messages",), "No message was sent."),
         Kind("clocks", "wall clocks against true time", ("clocks",), "No clock was sampled."),
     )
 }

@@ -13,6 +13,7 @@ from msgspec import Struct
 
 from protos.trace import ClockSample, FaultEvent, HostEvent, Log, Lost, Message, Note, Span
 from sim.trace.faults import Period, Periods
+from sim.view.executions import concerns_task, is_progress
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -50,6 +51,7 @@ class Run:
         start, end: the window in ns; never empty.
         hosts: in the order in which pictures show them, of the whole trace.
         messages, lost, spans, notes, clocks, operations: how many there are in the window.
+        executions, progress: what MapReduce's pictures are made of, of the whole trace.
         overlays: notes with curves for the picture "overlay", of the whole trace.
         faults: those that held in the window, clipped to it.
         lives: the stretches of each host's life within the window.
@@ -72,7 +74,7 @@ class Run:
         self.history = history
         self.name = name
         self.messages = self.lost = self.spans = self.notes = self.clocks = self.operations = 0
-        self.overlays = 0
+        self.overlays = self.executions = self.progress = 0
         hosts: dict[str, None] = {}
         spoke: dict[str, None] = {}
         steps: dict[str, list[HostEvent]] = {}
@@ -100,10 +102,13 @@ class Run:
                     began = event.start
                     hosts[event.host] = spoke[event.host] = None
                     self.spans += began <= high and time >= low
+                    self.executions += concerns_task(event)
                 case Note() | Log():
                     hosts[event.host] = spoke[event.host] = None
                     self.notes += low <= time <= high
                     self.overlays += isinstance(event, Note) and event.name == OVERLAY
+                    self.executions += concerns_task(event)
+                    self.progress += is_progress(event)
                 case HostEvent():
                     hosts[event.host] = None
                     steps.setdefault(event.host, []).append(event)
