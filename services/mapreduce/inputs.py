@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import gzip
 import struct
+from copy import copy
 from typing import TYPE_CHECKING, Any, cast
 
 import msgspec
@@ -36,6 +37,9 @@ TAIL = 4096
 
 LONGEST = 64 << 20
 """Bytes that a record may have unless the input type says otherwise."""
+
+_SMALLEST = 64 << 10
+"""Bytes that a record may have however little memory there is."""
 
 LENGTH = struct.Struct(">I")
 
@@ -71,6 +75,10 @@ class Input:
         """Returns this input with values of the type that map asks for, if it has a choice."""
         return self
 
+    def within(self, memory: int) -> Input:
+        """Returns this input, made to fit a process that may use so many bytes."""
+        return self
+
     def place(self, piece: Range, files: Storage, key: Any, number: int) -> str:
         """Says where a record is: the piece's record `number`, from 0."""
         return f"{piece.path}, record {number} from byte {piece.offset}"
@@ -92,10 +100,15 @@ class Text(Input):
 
     def typed(self, hint: Any) -> Input:
         """Bytes if map asks for bytes."""
-        copy = self.__class__.__new__(self.__class__)
-        copy.__dict__.update(self.__dict__)
-        copy.raw = hint is bytes
-        return copy
+        changed = copy(self)
+        changed.raw = hint is bytes
+        return changed
+
+    def within(self, memory: int) -> Input:
+        """Lines of an eighth of the memory at most: map and text make copies of it."""
+        changed = copy(self)
+        changed.longest = min(self.longest, max(memory // 8, _SMALLEST))
+        return changed
 
     def read(self, piece: Range, files: Storage) -> Iterator[tuple[Any, Any]]:
         """Yields (offset, line)."""
@@ -134,6 +147,12 @@ class TextBlocks(Text):
     def __init__(self, size: int = BLOCK, *, longest: int = LONGEST) -> None:
         super().__init__(longest=longest)
         self.size = size
+
+    def within(self, memory: int) -> Input:
+        """Blocks of a sixteenth of the memory at most."""
+        changed = cast("TextBlocks", super().within(memory))
+        changed.size = min(self.size, max(memory // 16, _SMALLEST))
+        return changed
 
     def read(self, piece: Range, files: Storage) -> Iterator[tuple[Any, Any]]:
         """Yields (offset, lines)."""
@@ -228,6 +247,12 @@ class SequenceInput(Input):
         self.key = key
         self.value = value
         self.longest = longest
+
+    def within(self, memory: int) -> Input:
+        """Records of an eighth of the memory at most."""
+        changed = copy(self)
+        changed.longest = min(self.longest, max(memory // 8, _SMALLEST))
+        return changed
 
     def read(self, piece: Range, files: Storage) -> Iterator[tuple[Any, Any]]:
         """Yields (key, value)."""

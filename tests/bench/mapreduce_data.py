@@ -1,4 +1,4 @@
-"""MapReduce's data path: map and reduce tasks on two processes, without master and network, beside plain programs.
+"""MapReduce's data path on two processes, without master and network, beside plain programs.
 
 Word count over generated text beside `multiprocessing` and `Counter`; a sort of 100-byte records beside GNU
 sort. Both in the same run, on the same files. `python -m tests.bench.mapreduce_data [--quick]`
@@ -274,8 +274,8 @@ def _sort(folder: Path, size: int) -> Iterator[Figure]:
         parts = sorted(work.glob("part-*"))
         assert _sorted_in_order(parts) and checksum(parts) == expected
         yield Figure(
-            f"sort, {size // MB} MB of records, {name}", seconds / plain, "x", "at most" if bound else "", bound,
-            f"GNU sort --parallel=2 -S 512M: {plain:.1f} s",
+            f"sort, {size // MB} MB of records, {name}", seconds / plain, "x", "at most" if bound else "",
+            bound, f"GNU sort --parallel=2 -S 512M: {plain:.1f} s",
         )  # fmt: skip
         yield Figure(
             f"its memory, {name}", peak, "MB", "at most", MEMORY / MB, "what a process may use"

@@ -18,7 +18,7 @@ from services.mapreduce import counters
 from services.mapreduce.counters import count, current, status
 from services.mapreduce.inputs import Input, Text
 from services.mapreduce.job import Job, Pair, Spec
-from services.mapreduce.outputs import Output, SequenceOutput, ValuesOutput
+from services.mapreduce.outputs import SequenceOutput, ValuesOutput
 from services.mapreduce.partition import TotalOrder, by_hash
 from services.mapreduce.tasks.order import InputError, Progress, UserError
 
@@ -61,7 +61,7 @@ keys = st.text(alphabet="ab\udcff\u00e9\U0001f600\t", max_size=3)
 records = st.lists(st.lists(st.tuples(keys, st.integers(-(2**62), 2**62)), max_size=6), max_size=12)
 
 
-@settings(max_examples=80, deadline=None, suppress_health_check=SMALL)
+@settings(max_examples=50, deadline=None, suppress_health_check=SMALL)
 @given(
     records=records,
     split=st.integers(1, 5),
@@ -374,6 +374,15 @@ def test_a_file_that_is_missing_or_damaged_is_the_inputs_error(tmp_path: Path) -
         tasks.map(0, Range("f.gz", 0, -1))
 
 
+def test_a_line_too_long_for_the_memory_is_an_error_that_names_it(tmp_path: Path) -> None:
+    (tmp_path / "f").write_bytes(b"short\n" + b"x" * 3_000_000 + b"\n")
+    tasks = Tasks(tmp_path, Spec(map=emit_line, reduce=add, inputs="f", output="out", memory=16_000_000))
+    with pytest.raises(InputError, match=r"f: the line at byte 6 is longer than 2,000,000 bytes"):
+        tasks.map(0, Range("f", 0, 3_000_007))
+    tasks = Tasks(tmp_path, Spec(map=emit_line, reduce=add, inputs="f", output="out", memory=32_000_000))
+    assert tasks.map(0, Range("f", 0, 3_000_007)).records_in == 2
+
+
 class Short(Text):
     def read(self, piece: Range, files: object) -> Iterator[tuple[Any, Any]]:
         yield 0, "x"
@@ -388,13 +397,6 @@ def test_what_a_view_does_not_hold_is_nobodys_error(tmp_path: Path) -> None:
 
 def emit_line(offset: int, line: str) -> Iterator[tuple[str, int]]:
     yield line, 1
-
-
-class Full(Output):
-    """A disk that is full from the start."""
-
-    def encode(self, pairs: Any) -> bytes:
-        return b"x" * len(pairs)
 
 
 def test_a_full_disk_is_not_the_users_fault(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -66,6 +66,9 @@ class Execution:
             inside.log(order.log)
         with self.user("loading the job"):
             self.program = load(order.code)
+        if order.memory_bytes:
+            source = self.program.input.within(order.memory_bytes)
+            self.program = self.program._replace(input=source)
         with self.user("the job's constructor"):
             self.job = self.program.job()
 
