@@ -39,7 +39,7 @@ def moved(run: Run) -> Figure:
             sums[order[names[event.source]], order[names[event.host]]] += event.size
     says = [f"{_bytes(float(sums.sum()))} in all; rows send, columns receive."]
     if grouped:
-        says.append(f"{len(run.hosts):,} hosts: those whose names differ only in numbers (#) are one.")
+        says.append(f"{len(run.hosts):,} hosts: those whose names differ only in numbers (#) are one node.")
     side = min(SIDE, max(1.6, 0.5 * len(order)))
     labels = [shorten(name) for name in order]
     measure = Measure()
