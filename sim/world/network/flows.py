@@ -94,7 +94,8 @@ class Flows:
         passed = (now - self._settled) / SECOND
         if passed > 0:
             for flow in self._flows:
-                flow.remaining = max(0.0, flow.remaining - flow.rate * passed)
+                left = flow.remaining - flow.rate * passed
+                flow.remaining = left if left > 0.0 else 0.0
         self._settled = now
 
     def _change(self) -> None:
@@ -108,17 +109,21 @@ class Flows:
         self._changed = None
         self._settle()
         fair_rates(self._flows)
-        used: dict[Link, float] = {}
-        count: dict[Link, int] = {}
+        used: dict[Link, list[float]] = {}  # rate, flows
         for flow in self._flows:
+            rate = flow.rate
             for link in flow.links:
-                used[link] = used.get(link, 0.0) + flow.rate
-                count[link] = count.get(link, 0) + 1
+                sums = used.get(link)
+                if sums is None:
+                    used[link] = [rate, 1]
+                else:
+                    sums[0] += rate
+                    sums[1] += 1
         for link in self._crossed:
             if link not in used:
                 link.ns_per_byte = link.idle_ns_per_byte
-        for link, rate in used.items():
-            link.ns_per_byte = SECOND / max(link.bandwidth - rate, link.bandwidth / (count[link] + 1))
+        for link, (rate, count) in used.items():
+            link.ns_per_byte = SECOND / max(link.bandwidth - rate, link.bandwidth / (count + 1))
         self._crossed = dict.fromkeys(used)
         self._schedule()
 
@@ -152,33 +157,46 @@ def fair_rates(flows: Iterable[Flow]) -> None:
     Uses that a link's fair share only grows while others are frozen, so that a heap whose entries
     are corrected when they come up finds the bottlenecks in order: O(n log n) for n crossings.
     """
-    crossing: dict[Any, dict[Flow, None]] = {}  # a link, or a flow with a cap (which is a link of its own)
-    left: dict[Any, float] = {}
+    crossed: dict[Any, list[Any]] = {}  # a link (or a flow with a cap, a link of its own): left, users, flows
     for flow in flows:
-        flow.rate = 0.0
+        flow.rate = -1.0  # not known yet
+        mine: list[Any] = []
+        entry = (flow, mine)
         for link in flow.links:
-            crossing.setdefault(link, {})[flow] = None
-            left[link] = link.bandwidth
+            state = crossed.get(link)
+            if state is None:
+                state = crossed[link] = [link.bandwidth, 0, []]
+            state[1] += 1
+            state[2].append(entry)
+            mine.append(state)
         if flow.cap != math.inf:
-            crossing[flow] = {flow: None}
-            left[flow] = flow.cap
-    heap = [(left[link] / len(users), number, link) for number, (link, users) in enumerate(crossing.items())]
+            state = crossed[flow] = [flow.cap, 1, [entry]]
+            mine.append(state)
+        elif not mine:
+            flow.rate = 0.0
+    heap = [
+        (left / users, number, state)
+        for number, state in enumerate(crossed.values())
+        for left, users, _ in [state]
+    ]
     heapify(heap)
     while heap:
-        share, number, link = heappop(heap)
-        users = crossing[link]
+        share, number, state = heappop(heap)
+        left, users, entries = state
         if not users:
             continue
-        current = max(0.0, left[link]) / len(users)
+        current = max(0.0, left) / users
         if current > share:
-            heappush(heap, (current, number, link))
+            heappush(heap, (current, number, state))
             continue
-        for flow in list(users):
-            flow.rate = share
-            for other in (*flow.links, *((flow,) if flow.cap != math.inf else ())):
-                if other in crossing and flow in crossing[other]:
-                    del crossing[other][flow]
-                    left[other] -= share
+        for flow, mine in entries:
+            if flow.rate < 0:
+                flow.rate = share
+                for other in mine:
+                    other[0] -= share
+                    other[1] -= 1
+    for state in crossed.values():
+        state[2] = None  # memory is given back by counting: no cycles
 
 
 class _At(Struct, eq=False):
