@@ -9,9 +9,9 @@ What Figure 2 tells:
   the bytes that are left at 73.5, 83.5 and 93.5 s, which span a factor of ten;
 - **the start-up**: the job takes 150 s in all (5.2), and the curve ends at 107.7 s.
 
-Why machines are unequal the paper tells in 3.6 (disks whose correctable errors slow reading from 30 to 1 MB/s,
-other jobs), not how unequal. That it is the reading of a machine's tasks which is slow, and neither its writing
-nor what it serves to others, is an assumption: all that Figure 2 can show is reading.
+Why machines are unequal the paper tells in 3.6 (disks whose correctable errors slow reading from 30 to 1
+MB/s, other jobs), not how unequal. That it is the reading of a machine's tasks which is slow, and neither its
+writing nor what it serves to others, is an assumption: all that Figure 2 can show is reading.
 """
 
 from __future__ import annotations

@@ -93,8 +93,10 @@ class ModelledData:
                 execution.give_up()
         self.cluster.take_back(read=sum(self.stored.values()))
         self.stored.clear()
-        for reduce in list(self.books.reduces.values()):
-            reduce.source_died(self.machine)
+        for row in np.flatnonzero(self.cluster.shuffle.pending[:, self.machine]).tolist():
+            reduce = self.books.reduces.get(row)
+            if reduce is not None:
+                reduce.source_died(self.machine)
 
 
 class Books:
@@ -266,7 +268,7 @@ class ReduceTask(ModelledTask):
 
     def source_died(self, source: int) -> None:
         """A machine's worker is dead: what has not been pulled from it must be offered again."""
-        if self._phase == "pull" and self.cluster.shuffle.pending[self.plane.machine, source] > 0:
+        if self._phase == "pull":
             self._forsake(source, np.flatnonzero(self._source == source))
 
     def _forsake(self, source: int, gone: np.ndarray[Any, np.dtype[np.int64]]) -> None:

@@ -63,8 +63,9 @@ class Shuffle:
 
     def forsake(self, reduce: int, source: int) -> None:
         """What a source had for a reduce is gone."""
+        left = self.waiting[reduce] - float(self.pending[reduce, source])
         self.pending[reduce, source] = 0
-        self.waiting[reduce] = self.pending[reduce].sum(dtype=np.float64)
+        self.waiting[reduce] = left if left > CRUMB else self.pending[reduce].sum(dtype=np.float64)
 
     def ask(self, regions: Array) -> None:
         """Each reduce asks for so many regions, of all its sources alike."""
