@@ -4,7 +4,17 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from tests.bench import loop, mapreduce_jobs, mapreduce_streaming, real_echo, rpc, start, sweep, trace
+from tests.bench import (
+    loop,
+    mapreduce_data,
+    mapreduce_jobs,
+    mapreduce_streaming,
+    real_echo,
+    rpc,
+    start,
+    sweep,
+    trace,
+)
 from tests.bench.figure import Figure, show
 
 if TYPE_CHECKING:
@@ -13,7 +23,17 @@ if TYPE_CHECKING:
 
 def figures(quick: bool) -> Iterator[Figure]:
     """Measures everything."""
-    for part in (rpc, loop, trace, start, real_echo, sweep, mapreduce_streaming, mapreduce_jobs):
+    for part in (
+        rpc,
+        loop,
+        trace,
+        start,
+        real_echo,
+        sweep,
+        mapreduce_data,
+        mapreduce_streaming,
+        mapreduce_jobs,
+    ):
         yield from part.figures(quick)
 
 
