@@ -39,6 +39,12 @@ def add(word: str, counts: Iterable[int]) -> int:
     return sum(counts)
 
 
+def fragile(word: str, counts: Iterable[int]) -> int:
+    if word == "deadly":
+        os.kill(os.getpid(), signal.SIGSEGV)
+    return sum(counts)
+
+
 class Rig:
     """A worker's data plane on the host "here"; the shared files are on another."""
 
@@ -61,9 +67,9 @@ class Rig:
         job = job or self.job()
         return await self.plane.map(job, self.map_task(size=len(text), **fields)).run()
 
-    async def reduce(self, attempt: int, number: int = 0) -> pb.Completion:
+    async def reduce(self, attempt: int, number: int = 0, job: pb.Job | None = None) -> pb.Completion:
         task = pb.Task(job="job", kind=pb.REDUCE, number=number, attempt=attempt, maps=1)
-        reduction = self.plane.reduce(self.job(), task, lambda lost: None)
+        reduction = self.plane.reduce(job or self.job(), task, lambda lost: None)
         reduction.offer(MapOutputs(array("I", [0]), ["here"], array("Q", [1]), bytes([9])))
         return await reduction.run()
 
@@ -149,10 +155,22 @@ def test_what_user_code_does_counts_against_the_task_and_names_the_record(
         assert done.failure == failure, done.error
         assert said in done.error
         assert (done.bad_record.number, done.bad_record.kind, done.bad_record.task) == (record, pb.MAP, 0)
+        assert done.bad_record.where == "in/text:4"
         assert done.log == "logs/job/map-00000.1"
         assert await rig.on_disk() == []
         done = await rig.map(job=rig.job(), attempt=2)
         assert done.failure == pb.Completion.NONE, "the next one gets a process that works"
+
+    run(case)
+
+
+def test_a_reduce_whose_process_dies_says_on_which_key() -> None:
+    async def case(rig: Rig) -> None:
+        await rig.map(b"a\ndeadly\nz\n", job=rig.job(reduce=fragile))
+        done = await rig.reduce(attempt=2, number=0, job=rig.job(reduce=fragile))
+        assert done.failure == pb.Completion.USER_CODE
+        assert "SIGSEGV" in done.error
+        assert "'deadly'" in done.bad_record.where
 
     run(case)
 

@@ -5,12 +5,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from services.mapreduce.tasks.map import run_map
+from services.mapreduce.tasks.place import place_of
 from services.mapreduce.tasks.reduce import run_reduce
 
 if TYPE_CHECKING:
     from services.child import Inside
 
-__all__ = ["ready", "run_map", "run_reduce"]
+__all__ = ["place_of", "ready", "run_map", "run_reduce"]
 
 
 def ready(inside: Inside) -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from services.child import ChildDied
 from services.mapreduce.tasks.order import Done, Progress
@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from protos import mapreduce_pb2 as pb
     from services.child import Child
     from services.host import Host
+
+T = TypeVar("T")
 
 TIMEOUT = 600.0
 """Seconds without progress after which an execution is ended, unless the job says otherwise."""
@@ -66,13 +68,13 @@ class Children:
         self._closing: dict[asyncio.Task[None], None] = {}
 
     async def run(
-        self, job: pb.Job, fn: Callable[..., Done], *args: Any, heard: Callable[[Progress], None]
-    ) -> Done:
+        self, job: pb.Job, fn: Callable[..., T], *args: Any, heard: Callable[[Progress], None]
+    ) -> T:
         """Runs `fn(inside, *args)` in a child.
 
         Args:
             job: whose code it is.
-            fn: `tasks.map:run_map` or `tasks.reduce:run_reduce`.
+            fn: of `services.mapreduce.tasks`.
             heard: called with the progress that it tells.
 
         Raises:
@@ -93,7 +95,7 @@ class Children:
             seat.listener = None
             self._idle.append(seat)
 
-    async def _watch(self, seat: Seat, call: asyncio.Future[Done], timeout: float) -> None:
+    async def _watch(self, seat: Seat, call: asyncio.Future[Any], timeout: float) -> None:
         """Returns when the call has ended; ends it when it makes no progress."""
         loop = asyncio.get_running_loop()
         state, since = (seat.told, seat.child.mark), loop.time()

@@ -19,6 +19,7 @@ from services.files.api import BeyondView, Range
 from services.mapreduce import sizes
 from services.mapreduce.tasks.map import run_map
 from services.mapreduce.tasks.order import Done, InputError, Order, Progress, UserError
+from services.mapreduce.tasks.place import place_of
 from services.mapreduce.tasks.reduce import run_reduce
 from services.mapreduce.worker.children import Children
 from services.mapreduce.worker.regions import CHUNK, Regions
@@ -27,6 +28,7 @@ from services.mapreduce.worker.shuffle import Peers, Shuffle
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable, Sequence
 
+    from services.child import Storage
     from services.files.api import FileSystem
     from services.host import Disk, Host
     from services.mapreduce.worker.plane import MapOutputs
@@ -46,6 +48,9 @@ TAIL = 1 << 16
 """Bytes behind a split that its reader may need, to begin with."""
 
 MOST_TAIL = 1 << 31
+
+_PLACE_WITHIN = 30.0
+"""Seconds for finding out where a record is on which the process died."""
 
 _SHUFFLE_SHARE = 1 / 3
 """Of a reduce task's progress."""
@@ -145,6 +150,7 @@ class TaskExecution:
         self._told = Progress(0.0, "", {}, 0, 0)
         self._work: asyncio.Task[pb.Completion] | None = None
         self._killed = ""
+        self._ordered: tuple[Order, Storage] | None = None  # what the child was last given
 
     async def run(self) -> pb.Completion:
         """Does the work; see `services.mapreduce.worker.plane.Execution.run`."""
@@ -194,13 +200,14 @@ class TaskExecution:
         except ChildDied as exc:
             error = f"its process ended: {exc.how}"
             if exc.mark >= 0:
-                error = f"{error} (record {exc.mark})"
-                record = self._record(exc.mark, exc.how)
+                where = await self._place_of(exc.mark)
+                error = f"{error} (record {exc.mark}{': ' if where else ''}{where})"
+                record = self._record(exc.mark, exc.how, where)
         except MemoryError:
             error = f"out of memory: the limit is {self._job.memory_bytes:,} bytes"
         except InputError as exc:
             failure, error = pb.Completion.INPUT, str(exc)
-        except OSError as exc:
+        except (OSError, EOFError) as exc:
             failure, error = pb.Completion.WORKER, f"{self._plane.host.name}: {exc}"
         except Exception as exc:  # what user code raised and nobody foresaw
             error = f"{type(exc).__name__}: {exc}"
@@ -248,12 +255,26 @@ class TaskExecution:
                 view = await self._plane.files.view(order.split, tail)
             except (FileNotFoundError, PermissionError, IsADirectoryError) as exc:
                 raise InputError(str(exc)) from None
+            self._ordered = (order, view)
             try:
                 return await self._plane.children.run(self._job, fn, order, view, heard=self._heard)
             except BeyondView:
                 if tail >= MOST_TAIL:
                     raise InputError(f"a record is longer than {MOST_TAIL:,} bytes") from None
                 tail *= 16
+
+    async def _place_of(self, number: int) -> str:
+        """Returns where the record is on which the process died."""
+        if self._ordered is None:
+            return ""
+        order, view = self._ordered
+        try:
+            async with asyncio.timeout(_PLACE_WITHIN):
+                return await self._plane.children.run(
+                    self._job, place_of, order, view, number, heard=lambda _: None
+                )
+        except Exception:  # reading died too, or takes too long: the number must do
+            return ""
 
     async def _commit(self, done: Done) -> None:
         """Gives the output files their final names (3.3). Of two executions, the first one's bytes stand."""
