@@ -41,7 +41,7 @@ class Fragile(WordCount):
         "the result says what was left out",
         *WATCHED,
     ),
-    plots=("timeline",),
+    plots=("tasks",),
 )
 async def bad_record(world: World, *, workers: int = 4, lines: int = 200, split_bytes: int = 400) -> None:
     """One record kills its process, one makes map raise: a job that fails, and one that skips them."""

@@ -14,7 +14,7 @@ from sim import World, scenario
 from sim.faults import DiskFull
 
 
-@scenario(checks=(*WORD_COUNT_CHECKS, *WATCHED), plots=("timeline",))
+@scenario(checks=(*WORD_COUNT_CHECKS, *WATCHED), plots=("tasks", "timeline"))
 async def disk_full(world: World, *, workers: int = 6, reduces: int = 6, split_bytes: int = 1500) -> None:
     """Two workers' disks fill up, one during the maps and one during the reduces; the job goes elsewhere."""
     cluster = await Cluster.start(world, workers)

@@ -15,7 +15,9 @@ from services.mapreduce.job import Spec
 from sim import World, scenario
 
 
-@scenario(checks=(*WORD_COUNT_CHECKS, Worked(("w3", "w4", "w5", "w6")), *WATCHED), plots=("timeline",))
+@scenario(
+    checks=(*WORD_COUNT_CHECKS, Worked(("w3", "w4", "w5", "w6")), *WATCHED), plots=("tasks", "timeline")
+)
 async def elastic(world: World, *, reduces: int = 6, split_bytes: int = 1000, apart_s: float = 1.0) -> None:
     """A job begins on two workers; four join, and the first two leave before it ends."""
     cluster = await Cluster.start(world, 2, archive=True)

@@ -17,7 +17,7 @@ from sim import World, scenario
 from sim.faults import LoseReply, Pause
 
 
-@scenario(checks=(*WORD_COUNT_CHECKS, Ignored(1), *WATCHED), plots=("spacetime",))
+@scenario(checks=(*WORD_COUNT_CHECKS, Ignored(1), *WATCHED), plots=("spacetime", "tasks"))
 async def lost_reply(
     world: World,
     *,

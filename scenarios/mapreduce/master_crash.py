@@ -17,7 +17,9 @@ from sim import World, scenario
 from sim.faults import Crash
 
 
-@scenario(checks=(*WORD_COUNT_CHECKS, "what was completed stays completed", *WATCHED), plots=("timeline",))
+@scenario(
+    checks=(*WORD_COUNT_CHECKS, "what was completed stays completed", *WATCHED), plots=("tasks", "timeline")
+)
 async def master_crash(
     world: World, *, workers: int = 6, reduces: int = 6, split_bytes: int = 1500, away_s: float = 1.0
 ) -> None:

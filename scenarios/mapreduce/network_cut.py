@@ -22,7 +22,7 @@ from sim.faults import Partition
 
 @scenario(
     checks=(*WORD_COUNT_CHECKS, "work of the unreachable is done again", *WATCHED),
-    plots=("timeline",),
+    plots=("tasks", "throughput"),
     limit_s=7200,
 )
 async def network_cut(
@@ -33,7 +33,7 @@ async def network_cut(
     seconds: float = 120.0,
     reduces: int = 40,
     split_bytes: int = 64,
-    cost_per_byte: float = 0.4,
+    cost_per_byte: float = 0.15,
 ) -> None:
     """Of 200 machines 80 are unreachable for two minutes, and then 80 others: the job ends, later."""
     if world.kind == "grpc":  # as many processes as this machine has room for

@@ -44,7 +44,7 @@ class Draws(Job):
 
 @scenario(
     checks=("each reduce has heard one execution of every map", "the weak promise is seen", *WATCHED),
-    plots=("spacetime",),
+    plots=("tasks", "spacetime"),
 )
 async def nondeterministic(
     world: World, *, workers: int = 5, maps: int = 10, reduces: int = 10, seconds: float = 2.0

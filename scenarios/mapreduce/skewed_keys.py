@@ -44,7 +44,7 @@ class Sort(Job):
         "a sample balances what ranges of equal width do not",
         *WATCHED,
     ),
-    plots=("timeline", "rates"),
+    plots=("tasks", "throughput"),
 )
 async def skewed_keys(
     world: World,

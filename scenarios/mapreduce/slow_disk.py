@@ -30,7 +30,7 @@ def old_disks(simulation: Simulation) -> None:
 
 @scenario(
     checks=(*WORD_COUNT_CHECKS, "the job does not wait for the disk", *WATCHED),
-    plots=("timeline",),
+    plots=("tasks", "timeline"),
     hardware=old_disks,
 )
 async def slow_disk(

@@ -20,7 +20,7 @@ from sim import World, scenario
 from sim.faults import Slow
 
 
-@scenario(checks=(*WORD_COUNT_CHECKS, "backup tasks pay", *WATCHED), plots=("timeline",))
+@scenario(checks=(*WORD_COUNT_CHECKS, "backup tasks pay", *WATCHED), plots=("tasks", "timeline"))
 async def straggler(
     world: World,
     *,

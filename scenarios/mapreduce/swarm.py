@@ -44,7 +44,7 @@ RECOVERY_S = 300.0
         "invariants",
         *WATCHED,
     ),
-    plots=("timeline",),
+    plots=("tasks", "timeline"),
     limit_s=3600,
 )
 async def swarm(

@@ -20,7 +20,7 @@ from sim import World, scenario
         LocalMaps(0.5),
         *WATCHED,
     ),
-    plots=("timeline", "rates"),
+    plots=("tasks", "moved", "throughput"),
 )
 async def word_count(world: World, *, workers: int = 6, reduces: int = 4, split_bytes: int = 2000) -> None:
     """A word count on a healthy cluster, twice: what the combiner saves, and how local the maps are."""
