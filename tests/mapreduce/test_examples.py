@@ -18,7 +18,7 @@ from services.mapreduce.examples.inverted_index import InvertedIndex
 from services.mapreduce.examples.join import Join
 from services.mapreduce.examples.tera_sort import ROW, TeraGen, TeraSort, TeraValidate
 from services.mapreduce.examples.top_words import top
-from services.mapreduce.examples.word_count import WordCount
+from services.mapreduce.examples.word_count import FastWordCount, WordCount
 from services.mapreduce.job import Result, Spec, run
 from services.mapreduce.tasks import streaming
 
@@ -70,6 +70,14 @@ def test_word_count(folder: Folder) -> None:
     assert dict(folder.run(WordCount, "a", "b", reduces=2)) == {
         word: 3 * times for word, times in Counter(TEXT.split()).items()
     }
+
+
+def test_nothing_is_lost_where_a_record_gives_more_pairs_than_the_buffer_holds(tmp_path: Path) -> None:
+    words = [f"w{number}" for number in range(60_000)]
+    (tmp_path / "a").write_text("\n".join(words * 8))
+    result = Folder(tmp_path, {"engine": "local"}).run(FastWordCount, "a", memory=16 << 20)
+    assert result.counters["combine output records"] > len(words)  # it has spilled
+    assert dict(result) == dict.fromkeys(words, 8)
 
 
 def test_grep(folder: Folder) -> None:

@@ -121,6 +121,9 @@ class _Map:
                     extend(islice(some, _PAIRS))
                     if len(pairs) >= full:
                         self._drain(some)
+                        full = (
+                            len(pairs) + _PAIRS
+                        )  # it may have spilled: else the next record would be cut off
             except Exception as exc:
                 if exc is execution.trouble:
                     raise
