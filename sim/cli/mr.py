@@ -154,6 +154,8 @@ def mr(
     ):
         if number is not None:
             check.within(option, number, least, most)
+    if status_port is not None:
+        check.port(status_port)
     common = {
         "inputs": check.inputs(input_) or None,
         "output": check.output(output),

@@ -114,6 +114,21 @@ def output(path: Path) -> str:
     return str(path.absolute())
 
 
+def port(number: int) -> int:
+    """Returns a port of this machine on which one can listen now; 0: any.
+
+    Raises:
+        InvalidInput: somebody else does, or one may not.
+    """
+    import socket
+
+    try:
+        with socket.create_server(("127.0.0.1", number)):
+            return number
+    except OSError as exc:
+        raise InvalidInput(f"--status-port {number}: {os.strerror(exc.errno or 0)}: choose another") from None
+
+
 def trace(path: Path) -> Path:
     """Returns the folder for a trace, which is made later.
 

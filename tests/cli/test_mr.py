@@ -4,6 +4,7 @@ import json
 import os
 import pty
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -99,6 +100,14 @@ def test_one_line_says_what_is_wrong(dsim: Dsim, folder: Path, arguments: str, s
     assert len(result.err.splitlines()) == 1
     assert result.out == ""
     assert snapshot(folder) == before
+
+
+def test_a_port_that_is_taken_is_named(dsim: Dsim, folder: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        number = taken.getsockname()[1]
+        result = dsim("mr", "words.py", "--input", "texts", "--output", "out", "--status-port", str(number))
+    assert result.status == 2
+    assert result.err == f"dsim: --status-port {number}: Address already in use: choose another\n"
 
 
 def test_input_and_output_must_be_named(dsim: Dsim, folder: Path) -> None:
