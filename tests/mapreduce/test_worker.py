@@ -8,6 +8,7 @@ import struct
 import pytest
 
 from protos import mapreduce_pb2 as pb
+from services.mapreduce.worker.outbox import Outbox
 from tests.mapreduce.scripted import Rig, a_map, a_reduce, run, until
 
 
@@ -96,6 +97,31 @@ def test_a_completion_is_told_until_the_master_has_it() -> None:
         assert rig.master.completions == [(0, 1)] * 4
 
     run(case)
+
+
+@pytest.mark.parametrize("turns", range(8))
+def test_a_completion_is_sent_at_whatever_moment_it_comes(turns: int) -> None:
+    """Also when the one before has just been confirmed, and whoever sent it is about to end."""
+
+    class Confirms:
+        def __init__(self) -> None:
+            self.told: list[int] = []
+
+        async def Complete(self, request: pb.Completions, timeout: float) -> pb.Ack:
+            self.told += [done.attempt for done in request.completions]
+            return pb.Ack()
+
+    async def case() -> None:
+        master = Confirms()
+        outbox = Outbox(master)  # type: ignore[arg-type]
+        outbox.complete(pb.Completion(job="job", attempt=1))
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        outbox.complete(pb.Completion(job="job", attempt=2))
+        await outbox.flush()
+        assert (master.told, outbox.waiting) == ([1, 2], [])
+
+    asyncio.run(case())
 
 
 def test_completions_that_wait_for_the_master_come_in_one_message() -> None:

@@ -7,13 +7,15 @@ completion told twice is as good as told once (3.3).
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import grpc
 
 from protos import mapreduce_pb2 as pb
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Coroutine
+
     from protos import mapreduce_pb2_grpc as rpc
 
 MOST = 500
@@ -68,19 +70,18 @@ class Outbox:
 
     async def flush(self) -> None:
         """Returns when the master has all completions."""
-        while (sender := self._senders.get("completions")) is not None:
-            await asyncio.wait([sender])
+        while self._completions:
+            await asyncio.wait([self._senders["completions"]])
 
     def close(self) -> None:
         """Gives up what waits."""
         for sender in self._senders.values():
             sender.cancel()
 
-    def _begin(self, name: str, send: object) -> None:
-        if name not in self._senders:
-            assert callable(send)
-            sender = self._senders[name] = asyncio.create_task(send(), name=name)
-            sender.add_done_callback(lambda _: self._senders.pop(name, None))
+    def _begin(self, name: str, send: Callable[[], Coroutine[Any, Any, None]]) -> None:
+        sender = self._senders.get(name)
+        if sender is None or sender.done():  # it may have looked for the last time already
+            self._senders[name] = asyncio.create_task(send(), name=name)
 
     async def _send_completions(self) -> None:
         pause = _RETRY
