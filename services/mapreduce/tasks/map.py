@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from services.files.api import BeyondView
 from services.mapreduce.counters import MAP_IN, MAP_OUT, SKIPPED
+from services.mapreduce.tasks.checksums import region_checksums
 from services.mapreduce.tasks.execution import BadPair, Execution
 from services.mapreduce.tasks.order import STREAMING, Done, InputError, Order, Skipped, UserError
 from services.mapreduce.tasks.spills import Spills
@@ -32,6 +33,13 @@ def run_map(inside: Inside, order: Order, view: Storage) -> Done:
         BeyondView: the view does not reach to the end of the last record.
         OSError, MemoryError: the machine failed.
     """
+    done = _run(inside, order, view)
+    if order.reduces:
+        done.checksums = region_checksums(inside.disk, done.path, done.offsets)
+    return done
+
+
+def _run(inside: Inside, order: Order, view: Storage) -> Done:
     if order.code[0].startswith(STREAMING):
         from services.mapreduce.tasks import streaming
 

@@ -1,24 +1,21 @@
 """What a worker asks of a child, and what comes back.
 
-`services.mapreduce.tasks.map:run_map(inside, order, view)` and `tasks.reduce:run_reduce(inside, order, view)` are the
-ways in; `view` is the shared file system as `FileSystem.view` gives it. Both return a `Done` (with the view, when it has
-to be published) and tell `Progress` about twice a second. They `mark` the record (map) or key group (reduce)
-before they give it to user code, so that a death says on which.
+`services.mapreduce.tasks.map:run_map(inside, order, view)` and `tasks.reduce:run_reduce(inside, order,
+view)` are the ways in; `view` is the shared file system as `FileSystem.view` gives it. Both return a
+`Done` (with the view, when it has to be published) and tell `Progress` about twice a second. They
+`mark` the record (map) or key group (reduce) before they give it to user code, so that a death says on
+which.
 
-Whatever the user's code raises comes out as `UserError`; what the machine does (a full disk, no memory) as OSError
-or MemoryError.
+Whatever the user's code raises comes out as `UserError`; what the machine does (a full disk, no memory)
+as OSError or MemoryError.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from msgspec import Struct
 
+from services.child import Storage
 from services.files.api import Range
-
-if TYPE_CHECKING:
-    from services.child import Storage
 
 
 STREAMING = "services.mapreduce.tasks.streaming:Streaming"
@@ -80,15 +77,17 @@ class Done(Struct):
     """What a task has done.
 
     Attributes:
-        path: map: the file of R regions on the host's disk; reduce, and map of a map-only job: the main output file,
-            still below `OUTPUT/.temporary/`.
+        path: map: the file of R regions on the host's disk; reduce, and map of a map-only job: the main
+            output file, still below `OUTPUT/.temporary/`.
         offsets: map: R + 1 offsets of the regions in that file.
+        checksums: map: of the R regions, see `tasks/checksums.py`.
         outputs: (temporary, final) names of all files to commit, the main one last (4.5: several outputs).
         records_in, records_out: also in `counters`, under their automatic names (4.9).
     """
 
     path: str
     offsets: list[int] = []
+    checksums: list[int] = []
     outputs: list[tuple[str, str]] = []
     counters: dict[str, int] = {}
     input_bytes: int = 0
