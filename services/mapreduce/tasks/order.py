@@ -17,7 +17,6 @@ from msgspec import Struct
 from services.child import Storage
 from services.files.api import Range
 
-
 STREAMING = "services.mapreduce.tasks.streaming:Streaming"
 """What the code's name begins with when the job is one of executables (`streaming.py`)."""
 
