@@ -1,8 +1,9 @@
-"""What must hold in every run of MapReduce, watched in the trace of its master.
+"""What must hold in every run of MapReduce, watched in its trace.
 
 The master asserts its rules where it applies them; these checks know nothing of it but the notes that
-it writes (`services/mapreduce/master/__init__.py` lists them), so they would see a master that breaks
-its own rules. The numbers are those of the invariants in `services/mapreduce/README.md`.
+it writes (`services/mapreduce/master/__init__.py` lists them; those of workers are in
+`services/mapreduce/worker/shuffle.py`), so they would see a master that breaks its own rules. The numbers
+are those of the invariants in `services/mapreduce/README.md`.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, TypeAlias
 
-from protos.trace import Note, TraceEvent
+from protos.trace import Log, Message, Note, TraceEvent
 
 Key: TypeAlias = tuple[str, str, int]
 """A task: job, kind ("map" or "reduce"), number."""
@@ -262,6 +263,102 @@ class _SkippedAfterTwo(_Watcher):
         return f"{self._skipped} records left out"
 
 
+class Inputs:
+    """Invariants 3, 5 and 8: a reduce reads one output of every map, of an execution which the master has
+    accepted, and none that it has been told is gone.
+    """
+
+    name = "a reduce reads each map once, and none that is known to be lost"
+
+    def begin(self) -> _Inputs:
+        """A run begins."""
+        return _Inputs()
+
+
+class _Inputs(_Watcher):
+    def __init__(self) -> None:
+        super().__init__()
+        self._accepted: dict[tuple[str, int, int], None] = {}  # job, map, attempt
+        self._read: dict[tuple[str, int], dict[int, int]] = {}  # by job and attempt of a reduce: map, attempt
+        self._gone: dict[tuple[str, int], dict[tuple[int, int], None]] = {}
+        self._regions = 0
+        self._notices = 0
+        self._shuffles = 0
+        self.take(["completed"], self._completes)
+        self.take(["regions read"], self._reads)
+        self.take(["inputs withdrawn"], self._hears)
+        self.take(["shuffled"], self._ends)
+
+    def _completes(self, note: Note) -> None:
+        if note.fields["kind"] == "map":
+            self._accepted[note.fields["job"], note.fields["number"], note.fields["attempt"]] = None
+
+    def _reads(self, note: Note) -> None:
+        job, reader = note.fields["job"], (note.fields["job"], note.fields["attempt"])
+        read = self._read.setdefault(reader, {})
+        for number, attempt in zip(note.fields["maps"], note.fields["attempts"], strict=True):
+            self._regions += 1
+            if number in read:
+                self.violated(note, f"reduce {note.fields['reduce']} of {job} has read map {number} twice")
+            if (job, number, attempt) not in self._accepted:
+                self.violated(
+                    note, f"{job}: read of map {number}, execution {attempt}, which no one accepted"
+                )
+            if (number, attempt) in self._gone.get(reader, {}):
+                self.violated(note, f"{job}: read of map {number}, execution {attempt}, after the notice")
+            read[number] = attempt
+
+    def _hears(self, note: Note) -> None:
+        gone = self._gone.setdefault((note.fields["job"], note.fields["attempt"]), {})
+        self._notices += 1
+        gone.update(dict.fromkeys(zip(note.fields["maps"], note.fields["attempts"], strict=True)))
+
+    def _ends(self, note: Note) -> None:
+        self._shuffles += 1
+        job, maps, empty = note.fields["job"], note.fields["maps"], note.fields["empty"]
+        read = len(self._read.get((job, note.fields["attempt"]), {}))
+        if read + empty != maps:
+            self.violated(note, f"a reduce of {job} begins with {read} + {empty} of {maps} inputs")
+
+    def seen(self) -> str:
+        return f"{self._regions} regions in {self._shuffles} shuffles, {self._notices} notices of lost ones"
+
+
+class NothingBreaks:
+    """No assertion fails, no handler of a call raises, nothing is logged as an error, whatever happens."""
+
+    name = "nothing breaks inside"
+
+    def begin(self) -> _NothingBreaks:
+        """A run begins."""
+        return _NothingBreaks()
+
+
+class _NothingBreaks:
+    def __init__(self) -> None:
+        self._violation = ""
+        self._calls = 0
+
+    def see(self, events: Sequence[TraceEvent]) -> None:
+        """Takes the next events of the trace."""
+        for event in events:
+            what = ""
+            if isinstance(event, Message):
+                self._calls += bool(event.code)
+                if event.code == "UNKNOWN":
+                    what = f"{event.source} raised in {event.method}"
+            elif isinstance(event, Note) and event.name == "execution broke":
+                what = f"{event.host}: {event.fields['error']}"
+            elif isinstance(event, Log) and event.level in ("ERROR", "CRITICAL"):
+                what = f"{event.host}: {event.message}"
+            if what and not self._violation:
+                self._violation = f"at {event.time / 1e9:.3f} s: {what}"
+
+    def verdict(self) -> tuple[bool, str]:
+        """Returns the verdict, and what it rests on."""
+        return not self._violation, self._violation or f"{self._calls} calls ended as they should"
+
+
 class LocalMaps:
     """3.4: most maps are executed where a replica of their input is (how many, the story says).
 
@@ -361,5 +458,5 @@ class _Worked(_Watcher):
         return ", ".join(f"{worker}: {tasks} tasks" for worker, tasks in self._tasks.items())
 
 
-WATCHED = (TaskStates(), BackupsNearTheEnd(), NetProgress(), SkippedAfterTwo())
+WATCHED = (TaskStates(), BackupsNearTheEnd(), NetProgress(), SkippedAfterTwo(), Inputs(), NothingBreaks())
 """What is watched in every scenario."""

@@ -10,13 +10,19 @@ What 3.3 asks for:
 - nothing is read from a failed worker after the notice: a call under way is broken off;
 - what cannot be read is tried again for a while, then reported, and again for as long as nobody says
   otherwise.
+
+Notes in the trace, each with `job`, `reduce` and `attempt`:
+
+- `regions read`, one a call that brought some: `source`, `maps`, `attempts`
+- `inputs withdrawn`, the notice that outputs not yet read are gone: `maps`, `attempts`
+- `shuffled`, when all M are there: `maps`, `empty` (those without a byte for this reduce)
 """
 
 from __future__ import annotations
 
 import asyncio
 from contextlib import aclosing
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import grpc
 from msgspec import Struct
@@ -126,6 +132,7 @@ class Shuffle:
         self.maps = task.maps
         self.read = 0
         self.bytes = 0
+        self._empty = 0
         self._have = bytearray(task.maps)
         self._peers: dict[str, Peer] = {}
         self._at: dict[int, Peer] = {}  # where each output is to be read
@@ -150,6 +157,7 @@ class Shuffle:
                     continue
                 self._drop(number)
             if size == 0:
+                self._empty += 1
                 self._got(number, 0)
                 continue
             peer = self._peers.get(worker)
@@ -162,9 +170,11 @@ class Shuffle:
 
     def withdraw(self, maps: Sequence[int]) -> None:
         """These outputs are gone."""
-        for number in maps:
-            if number in self._at:
-                self._drop(number)
+        gone = [number for number in dict.fromkeys(maps) if number in self._at]
+        if gone:
+            self._note("inputs withdrawn", maps=gone, attempts=[self._at[n].pending[n].attempt for n in gone])
+        for number in gone:
+            self._drop(number)
         self._break_off()
 
     def _drop(self, number: int) -> None:
@@ -190,6 +200,10 @@ class Shuffle:
         self.bytes += size
         self._check()
 
+    def _note(self, name: str, **fields: Any) -> None:
+        task = self._task
+        self._host.trace(name, job=task.job, reduce=task.number, attempt=task.attempt, **fields)
+
     def _check(self) -> None:
         if self.read == self.maps and not self._ended.done():
             self._ended.set_result(None)
@@ -207,6 +221,7 @@ class Shuffle:
             assert self.read == self.maps == sum(self._have)
         finally:
             await self._stop()
+        self._note("shuffled", maps=self.maps, empty=self._empty)
         return tuple(segment.path for segment in self._segments if segment.size)
 
     async def _stop(self) -> None:
@@ -278,16 +293,20 @@ class Shuffle:
         """
         chunks = self._from_disk(peer) if peer.name == self._host.name else self._from_peer(peer)
         left = len(peer.asked)
+        brought: dict[int, int] = {}
         try:
             async with aclosing(chunks):
                 async for chunk in chunks:
                     left -= chunk.last or chunk.missing
-                    await self._take(peer, segment, chunk)
+                    await self._take(peer, segment, chunk, brought)
         except (grpc.aio.AioRpcError, TimeoutError):
             return False
+        finally:
+            if brought:
+                self._note("regions read", source=peer.name, maps=[*brought], attempts=[*brought.values()])
         return left == 0
 
-    async def _take(self, peer: Peer, segment: Segment, chunk: pb.Bytes) -> None:
+    async def _take(self, peer: Peer, segment: Segment, chunk: pb.Bytes, brought: dict[int, int]) -> None:
         number = chunk.map
         if chunk.missing:
             peer.missing[number] = None
@@ -298,6 +317,7 @@ class Shuffle:
         elif chunk.last:
             size = segment.partial
             segment.keep()
+            brought[number] = peer.asked[number].attempt
             self._drop(number)
             self._got(number, size)
 
