@@ -139,8 +139,8 @@ class Replicas:
             local = [server for server in free if server.host == host] if not hosts else []
             elsewhere = [server for server in free if server.rack not in racks]
             some = local or elsewhere or free
-            # The emptier of two: what has been placed since the last heartbeats is in no `used_bytes` yet, so the
-            # emptiest of all would get everything (Mitzenmacher, The Power of Two Choices).
+            # The emptier of two: what has been placed since the last heartbeats is in no `used_bytes`
+            # yet, so the emptiest of all would get everything (Mitzenmacher, The Power of Two Choices).
             some = self._rng.sample(some, min(2, len(some)))
             best = min(some, key=lambda server: server.used_bytes)
             chosen.append(best.address)

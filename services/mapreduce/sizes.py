@@ -1,7 +1,7 @@
 """The size of a region in one byte (3.5: "approximately one byte of data per map task/reduce task pair").
 
-Empty is exact; otherwise the byte is the logarithm to base 1.1, rounded up, of the size: less than 10 % too much,
-from 1 byte to 28 GB.
+Empty is exact; otherwise the byte is the logarithm to base 1.1, rounded up, of the size: less than 10 %
+too much, from 1 byte to 28 GB.
 """
 
 from __future__ import annotations
