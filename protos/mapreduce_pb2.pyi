@@ -466,6 +466,7 @@ class Report(_message.Message):
     COUNTERS_FIELD_NUMBER: _builtins.int
     INPUT_BYTES_FIELD_NUMBER: _builtins.int
     OUTPUT_BYTES_FIELD_NUMBER: _builtins.int
+    LOG_FIELD_NUMBER: _builtins.int
     job: _builtins.str
     kind: Global___Kind.ValueType
     number: _builtins.int
@@ -476,6 +477,8 @@ class Report(_message.Message):
     """the user code's own words"""
     input_bytes: _builtins.int
     output_bytes: _builtins.int
+    log: _builtins.str
+    """as in Completion"""
     @_builtins.property
     def counters(self) -> Global___Counters: ...
     def __init__(
@@ -490,10 +493,11 @@ class Report(_message.Message):
         counters: Global___Counters | None = ...,
         input_bytes: _builtins.int = ...,
         output_bytes: _builtins.int = ...,
+        log: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["counters", b"counters"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["attempt", b"attempt", "counters", b"counters", "input_bytes", b"input_bytes", "job", b"job", "kind", b"kind", "number", b"number", "output_bytes", b"output_bytes", "progress", b"progress", "status", b"status"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["attempt", b"attempt", "counters", b"counters", "input_bytes", b"input_bytes", "job", b"job", "kind", b"kind", "log", b"log", "number", b"number", "output_bytes", b"output_bytes", "progress", b"progress", "status", b"status"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -753,6 +757,7 @@ class Bytes(_message.Message):
     DATA_FIELD_NUMBER: _builtins.int
     LAST_FIELD_NUMBER: _builtins.int
     MISSING_FIELD_NUMBER: _builtins.int
+    CHECKSUM_FIELD_NUMBER: _builtins.int
     map: _builtins.int
     """whose output these bytes continue"""
     data: _builtins.bytes
@@ -760,6 +765,8 @@ class Bytes(_message.Message):
     """the region is complete"""
     missing: _builtins.bool
     """this worker does not have it"""
+    checksum: _builtins.int
+    """with `last`: CRC-32 of the region, as its writer has summed it up"""
     def __init__(
         self,
         *,
@@ -767,10 +774,11 @@ class Bytes(_message.Message):
         data: _builtins.bytes = ...,
         last: _builtins.bool = ...,
         missing: _builtins.bool = ...,
+        checksum: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["data", b"data", "last", b"last", "map", b"map", "missing", b"missing"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["checksum", b"checksum", "data", b"data", "last", b"last", "map", b"map", "missing", b"missing"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -6,6 +6,7 @@ import asyncio
 from array import array
 from collections.abc import Awaitable, Callable
 from typing import Any
+from zlib import crc32
 
 from protos import mapreduce_pb2 as pb
 from protos import mapreduce_pb2_grpc as rpc
@@ -33,7 +34,7 @@ async def put(host: Any, regions: Regions, number: int, attempt: int, datas: lis
     offsets = [0]
     for data in datas:
         offsets.append(offsets[-1] + len(data))
-    regions.add(JOB, number, attempt, path, offsets)
+    regions.add(JOB, number, attempt, path, offsets, [crc32(data) for data in datas])
 
 
 class Peer(rpc.WorkerServicer):

@@ -91,6 +91,30 @@ def test_a_region_that_broke_off_is_cut_off_and_read_again_from_the_start() -> N
     run(case)
 
 
+@pytest.mark.parametrize("where", ["a", "here"])
+def test_a_region_of_which_a_bit_has_flipped_is_reported_and_not_taken(where: str) -> None:
+    async def case(rig: Rig) -> None:
+        rig.peer("a", (0, 1, 3000), (1, 1, 10))
+        rig.peer("b", (0, 2, 3000))
+        await put(rig.host, rig.regions, 0, 1, [region(0, 1, 3000)])
+        await asyncio.sleep(0.1)
+        rig.simulation.machines[where].disk.corrupt("job/map-00000.1")
+        shuffle = rig.shuffle(maps=2)
+        pulling = asyncio.create_task(shuffle.run())
+        shuffle.offer(outputs((0, where, 1, 3000), (1, "a", 1, 10)))
+        await until(lambda: bool(rig.lost))
+        assert [(lost.map, lost.attempt, lost.worker, lost.missing) for lost in rig.lost] == [
+            (0, 1, where, True)
+        ]
+        shuffle.withdraw([0])
+        shuffle.offer(outputs((0, "b", 2, 3000)))
+        data = await rig.pulled(await pulling)
+        assert len(data) == 3010
+        assert region(0, 2, 3000) in data
+
+    run(case)
+
+
 def test_a_peer_that_has_it_not_is_reported_at_once_and_the_others_outputs_are_read() -> None:
     async def case(rig: Rig) -> None:
         rig.peer("a", (1, 1, 10))

@@ -17,6 +17,7 @@ from protos import mapreduce_pb2 as pb
 from services.child import ChildDied
 from services.files.api import BeyondView, Range
 from services.mapreduce import sizes
+from services.mapreduce.commit import commit
 from services.mapreduce.tasks.map import run_map
 from services.mapreduce.tasks.order import Done, InputError, Order, Progress, UserError
 from services.mapreduce.tasks.place import place_of
@@ -184,6 +185,7 @@ class TaskExecution:
             counters=pb.Counters(values=told.counters),
             input_bytes=told.input_bytes,
             output_bytes=told.output_bytes,
+            log=self._log,
         )
 
     async def _do(self) -> Done:
@@ -245,7 +247,8 @@ class TaskExecution:
         )
 
     def _heard(self, told: Progress) -> None:
-        self._told = told
+        if told.fraction >= self._told.fraction:  # begun again, for a longer view, it has died nowhere
+            self._told = told
 
     async def _in_child(self, fn: Callable[..., Done], order: Order) -> Done:
         """Runs user code on a view of its input, a longer one when it reads beyond it."""
@@ -277,20 +280,17 @@ class TaskExecution:
             return ""
 
     async def _commit(self, done: Done) -> None:
-        """Gives the output files their final names (3.3). Of two executions, the first one's bytes stand."""
+        """Publishes the output files, and gives them their final names (3.3)."""
         files = self._plane.files
         if done.view is not None:
             await files.publish(done.view, int(self._job.settings.get(REPLICAS, 0)))
-        for temporary, final in done.outputs:
-            if not await files.commit(temporary, final):
-                await files.remove(temporary)
+        await commit(files, self._job.output, done.outputs)
 
     async def _clean(self) -> None:
         """Removes what this execution has left on the disk, and below the output folder's `.temporary`."""
-        if self._task.kind == pb.REDUCE or not self._job.reduces:
-            kind, number, attempt = self.word, self._task.number, self._task.attempt
-            with suppress(OSError):
-                await self._plane.files.remove(f"{self._job.output}/.temporary/{kind}-{number:05}.{attempt}")
+        kind, number, attempt = self.word, self._task.number, self._task.attempt
+        with suppress(OSError):
+            await self._plane.files.remove(f"{self._job.output}/.temporary/{kind}-{number:05}.{attempt}")
         disk, job = self._plane.host.disk, self._job.id
         with suppress(OSError):
             for name in await disk.list(job):
@@ -307,11 +307,16 @@ class MapExecution(TaskExecution):
     async def _do(self) -> Done:
         split = tuple(Range(piece.path, piece.offset, piece.size) for piece in self._task.split)
         done = await self._in_child(run_map, self._order(split=split))
-        if self._job.reduces == 0:
+        if done.outputs:  # of a map-only job, or what the user's code has written beside (4.5)
             await self._commit(done)
-        else:
+        if self._job.reduces:
             self._plane.regions.add(
-                self._job.id, self._task.number, self._task.attempt, done.path, done.offsets
+                self._job.id,
+                self._task.number,
+                self._task.attempt,
+                done.path,
+                done.offsets,
+                done.checksums,
             )
         return done
 

@@ -24,10 +24,11 @@ CHUNK = 1 << 20
 
 
 class MapOutput(Struct, frozen=True):
-    """A map task's output: its file, and R + 1 offsets of the regions in it."""
+    """A map task's output: its file, R + 1 offsets of the regions in it, and their checksums."""
 
     path: str
     offsets: array[int]
+    checksums: array[int]
 
 
 class Regions:
@@ -37,9 +38,18 @@ class Regions:
         self._disk = disk
         self._outputs: dict[str, dict[tuple[int, int], MapOutput]] = {}  # by job; by map and attempt
 
-    def add(self, job: str, number: int, attempt: int, path: str, offsets: Sequence[int]) -> None:
+    def add(
+        self,
+        job: str,
+        number: int,
+        attempt: int,
+        path: str,
+        offsets: Sequence[int],
+        checksums: Sequence[int],
+    ) -> None:
         """An execution of a map task has left its output."""
-        self._outputs.setdefault(job, {})[number, attempt] = MapOutput(path, array("Q", offsets))
+        output = MapOutput(path, array("Q", offsets), array("L", checksums))
+        self._outputs.setdefault(job, {})[number, attempt] = output
 
     def find(self, job: str, number: int, attempt: int) -> MapOutput | None:
         """Returns the output of an execution."""
@@ -85,6 +95,9 @@ async def read(disk: Disk, output: MapOutput, region: int, number: int) -> Async
             offset += len(data)
             if not data:
                 raise OSError(f"{output.path} ends at {offset}, before its region {region}")
-            yield pb.Bytes(map=number, data=data, last=offset == end)
+            if offset < end:
+                yield pb.Bytes(map=number, data=data)
+            else:
+                yield pb.Bytes(map=number, data=data, last=True, checksum=output.checksums[region])
     finally:
         await file.close()

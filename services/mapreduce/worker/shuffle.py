@@ -1,7 +1,8 @@
 """The shuffle: how one execution of a reduce task pulls its region of all M map outputs (3.1 step 5, 3.3).
 
-Up to `FETCHERS` peers are asked at a time, each for its region of many map outputs in one call, and what
-comes is appended to files on the disk, whole regions only. Outputs on this very host are copied on the disk.
+Up to `FETCHERS` peers are asked at a time, each for its region of many map outputs in one call, and
+what comes is appended to files on the disk, whole regions only. Outputs on this very host are copied on
+the disk.
 
 What 3.3 asks for:
 
@@ -15,6 +16,7 @@ Notes in the trace, each with `job`, `reduce` and `attempt`:
 
 - `regions read`, one a call that brought some: `source`, `maps`, `attempts`
 - `inputs withdrawn`, the notice that outputs not yet read are gone: `maps`, `attempts`
+- `region damaged`, bits have flipped since its writer summed it up: `source`, `map`
 - `shuffled`, when all M are there: `maps`, `empty` (those without a byte for this reduce)
 """
 
@@ -313,6 +315,11 @@ class Shuffle:
         elif chunk.data and self._wanted(peer, number):
             await segment.append(chunk.data)
         if chunk.missing or not self._wanted(peer, number):  # it may have been withdrawn while the disk wrote
+            await segment.cut()
+        elif chunk.last and segment.checksum != chunk.checksum:
+            # Bits have flipped on the peer's disk: what it has left is worth nothing.
+            self._note("region damaged", source=peer.name, map=number)
+            peer.missing[number] = None
             await segment.cut()
         elif chunk.last:
             size = segment.partial
