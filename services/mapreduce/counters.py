@@ -53,14 +53,17 @@ class Task:
         self.counters[name] = self.counters.get(name, 0) + amount
 
     def write(self, output: str, key: Any, value: Any) -> None:
-        """Writes a pair to another output of this task, the file `NAME-00003` beside `part-00003`."""
+        """Writes a pair to another output of this task, the file `NAME-00003` beside `part-00003`.
+
+        It is no part of the job's result: iterating over that does not give its pairs.
+        """
         assert self.writers is not None
         self.writers.write(output, key, value)
 
     def side_file(self, name: str) -> BinaryIO:
         """Opens a file to write that will be `name` below the output folder once the task is committed (4.5).
 
-        Two tasks must not use one name.
+        It may lie in folders of its own: "images/7.png". Two tasks must not use one name.
         """
         assert self.writers is not None
         return self.writers.side_file(name)

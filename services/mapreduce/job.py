@@ -25,11 +25,11 @@ import asyncio
 import concurrent.futures
 import importlib
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, get_args
 
 from services.files.api import Range
 from services.mapreduce.inputs import Input, Text
-from services.mapreduce.outputs import Output, TextOutput
+from services.mapreduce.outputs import PART, Output, TextOutput
 from services.mapreduce.partition import Partitioner, by_hash
 from services.mapreduce.tasks.order import Skipped
 
@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from services.child import Storage
+    from services.files.api import FileSystem
     from services.mapreduce.counters import Task
 
 SPLIT_BYTES = 64 << 20
@@ -232,6 +233,12 @@ class Result:
         return {name: value for name, value in vars(self).items() if name != "reader"}
 
 
+async def parts_of(output: str, files: FileSystem) -> list[str]:
+    """Returns the names of a job's part files, in order, without its other outputs and side files."""
+    prefix = f"{output.rstrip('/')}/{PART}-"
+    return [info.path for info in await files.list(output) if info.path.startswith(prefix)]
+
+
 def reader_of(spec: Spec, files: Storage) -> Callable[[str], Iterator[tuple[Any, Any]]]:
     """Returns what reads a part file of a job: for `Result.reader`.
 
@@ -243,10 +250,12 @@ def reader_of(spec: Spec, files: Storage) -> Callable[[str], Iterator[tuple[Any,
 
     program = program_of(spec)
     types = program.types
-    value = types.output if program.reduces else types.value
+    key, value = types.key, types.output if program.reduces else types.value
+    if value is Pair or Pair in get_args(value):  # whose key may be of any type
+        key = value = Any
 
     def read(path: str) -> Iterator[tuple[Any, Any]]:
-        return program.output.read(path, files, types.key, value)
+        return program.output.read(path, files, key, value)
 
     return read
 

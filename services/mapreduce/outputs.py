@@ -21,6 +21,9 @@ if TYPE_CHECKING:
 
     from services.child import Storage
 
+PART = "part"
+"""What the names of a job's own output files begin with."""
+
 _PLAIN = frozenset((str, int, float, bool))
 _BYTES = frozenset((bytes,))
 

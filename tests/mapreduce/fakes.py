@@ -110,7 +110,7 @@ class FakeWorker(rpc.WorkerServicer):
         task = self.taken[key]
         return pb.Report(
             job=task.job, kind=task.kind, number=task.number, attempt=task.attempt, progress=0.5,
-            counters=pb.Counters(values={"tasks": 1}),
+            log=f"log-{task.attempt}", counters=pb.Counters(values={"tasks": 1}),
         )  # fmt: skip
 
     async def Assign(self, request, context):

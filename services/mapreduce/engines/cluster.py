@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING
 from services.cluster import Cluster, ClusterError
 from services.mapreduce import client
 from services.mapreduce.engines.prepare import prepare
-from services.mapreduce.job import JobFailed, SpecError, reader_of
+from services.mapreduce.job import JobFailed, SpecError, parts_of, reader_of
 from services.mapreduce.message import job_message, result_of
 from services.real.shared_folder import SharedFolder
 from services.real.storage import FolderStorage
@@ -79,7 +79,7 @@ async def run(
         except client.JobFailed as exc:
             log = "\n".join(getattr(exc, "__notes__", ())).splitlines()
             raise JobFailed(str(exc), log) from None
-    parts = [info.path for info in await SharedFolder("/").list(spec.output)]
+    parts = await parts_of(spec.output, SharedFolder("/"))
     files = FolderStorage("/")
     return result_of(last, spec.output, parts, time.monotonic() - began, reader_of(spec, files))
 

@@ -23,8 +23,9 @@ from typing import TYPE_CHECKING, Any
 
 from protos import mapreduce_pb2 as pb
 from services.mapreduce.code import pack, program_of
+from services.mapreduce.commit import commit
 from services.mapreduce.engines.prepare import prepare
-from services.mapreduce.job import JobFailed, Result, SpecError, reader_of
+from services.mapreduce.job import JobFailed, Result, SpecError, parts_of, reader_of
 from services.mapreduce.master import state
 from services.mapreduce.master.state import JobState, Kind
 from services.mapreduce.message import result_of
@@ -90,7 +91,7 @@ async def run(
         except BaseException:  # cancelled: nothing stays
             await asyncio.shield(files.remove(spec.output))
             raise
-    parts = [file.path for file in await files.list(spec.output)]
+    parts = await parts_of(spec.output, files)
     view = await files.view(())
     result = result_of(last, spec.output, parts, time.monotonic() - began, reader_of(prepared.spec, view))
     result.skipped = job.skipped
@@ -249,9 +250,7 @@ class _Job:
 
     async def _completed(self, execution: Execution, done: Done) -> None:
         kind, number = execution.kind, execution.number
-        if kind is Kind.REDUCE or not self._reduces:
-            for temporary, final in done.outputs:
-                await self._files.commit(temporary, final)
+        await commit(self._files, self._spec.output, done.outputs)
         self._state.complete(kind, number, execution.attempt, _DASK)
         sums = self._sums
         for name, amount in done.counters.items():

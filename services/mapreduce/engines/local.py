@@ -14,8 +14,9 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from protos import mapreduce_pb2 as pb
 from services.mapreduce.code import pack, program_of
+from services.mapreduce.commit import commit
 from services.mapreduce.engines.prepare import prepare
-from services.mapreduce.job import JobFailed, Result, SpecError, reader_of
+from services.mapreduce.job import JobFailed, Result, SpecError, parts_of, reader_of
 from services.mapreduce.tasks.map import run_map
 from services.mapreduce.tasks.order import Done, InputError, Order, Progress, Skipped, UserError
 from services.mapreduce.tasks.reduce import run_reduce
@@ -74,7 +75,7 @@ async def run(
         except BaseException:
             await files.remove(target)
             raise
-    return job.result(output, [file.path for file in await files.list(output)], began)
+    return job.result(output, await parts_of(output, files), began)
 
 
 class Within:
@@ -132,13 +133,15 @@ class _Local:
             self.sums.maps_completed += 1
             self.sums.input_bytes += done.input_bytes
             if not self.reduces:
-                await self._commit(done)
+                self.sums.output_bytes += done.output_bytes
+            await commit(self.files, self.spec.output, done.outputs)
         self.sums.map_phase_s = time.monotonic() - self.began
         for number in range(self.reduces):
             done = self.reduce(number, maps)
             self._count(done)
             self.sums.reduces_completed += 1
-            await self._commit(done)
+            self.sums.output_bytes += done.output_bytes
+            await commit(self.files, self.spec.output, done.outputs)
         self.sums.state = pb.Progress.DONE
         self._heard(None)
 
@@ -236,11 +239,6 @@ class _Local:
         values = self.sums.counters.values
         for name, amount in done.counters.items():
             values[name] = values.get(name, 0) + amount
-
-    async def _commit(self, done: Done) -> None:
-        for temporary, final in done.outputs:
-            await self.files.commit(temporary, final)
-        self.sums.output_bytes += done.output_bytes
 
     def _heard(self, progress: Progress | None) -> None:
         if self.told is None:

@@ -230,6 +230,7 @@ def _under_way(task: Task) -> list[AttemptView]:
             0.0 if execution.started == math.inf else _now() - execution.started,
             execution.report.progress if execution.report is not None else 0.0,
             execution.report.status if execution.report is not None else "",
+            log=execution.report.log if execution.report is not None else "",
         )
         for execution in task.executions
     ]

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from services.mapreduce.code import load
 from services.mapreduce.counters import CURRENT, Outside, Task
 from services.mapreduce.job import SpecError
-from services.mapreduce.outputs import open_output
+from services.mapreduce.outputs import PART, open_output
 from services.mapreduce.tasks.order import Done, Progress, UserError
 
 if TYPE_CHECKING:
@@ -164,7 +164,7 @@ class Execution:
                 pass
 
     def _write_other(self, name: str, key: Any, value: Any) -> None:
-        if not name or "/" in name or name.startswith((".", "_")) or name == "part":
+        if not name or "/" in name or name.startswith((".", "_", f"{PART}-")) or name == PART:
             raise ValueError(f"no name for another output: {name!r}")
         waiting = self._waiting.setdefault(name, [])
         waiting.append((key, value))
@@ -181,7 +181,8 @@ class Execution:
             raise
 
     def _side_file(self, name: str) -> BinaryIO:
-        if not name or any(part in ("", ".", "..") or part[0] in "._" for part in name.split("/")):
+        steps = name.split("/")
+        if any(not step or step[0] in "._" for step in steps) or steps[0].startswith(f"{PART}-"):
             raise ValueError(f"no name for a file below the output folder: {name!r}")
         final = f"{self.order.output}/{name}"
         if final in self._sides:
