@@ -113,7 +113,7 @@ def test_a_completion_is_sent_at_whatever_moment_it_comes(turns: int) -> None:
 
     async def case() -> None:
         master = Confirms()
-        outbox = Outbox(master)  # type: ignore[arg-type]
+        outbox = Outbox(master, lambda: None)  # type: ignore[arg-type]
         outbox.complete(pb.Completion(job="job", attempt=1))
         for _ in range(turns):
             await asyncio.sleep(0)

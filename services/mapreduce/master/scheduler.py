@@ -20,7 +20,7 @@ from services.mapreduce.master.state import Execution, JobFailed, Kind
 from services.mapreduce.master.workers import Workers
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from services.host import Host
     from services.mapreduce.master.checkpoint import Journal, Record
@@ -147,6 +147,21 @@ class Scheduler:
     def _answered(self, link: Link, pong: pb.Pong) -> None:
         for report in pong.running:
             self._heard(link, report, adopt=False)
+        said = {(report.job, report.attempt) for report in pong.running}
+        for execution, job in link.absent(said, self._now()):
+            self._completed(
+                pb.Completion(
+                    job=job,
+                    kind=pb.Kind.Value(execution.kind.name),
+                    number=execution.number,
+                    attempt=execution.attempt,
+                    worker=link.name,
+                    incarnation=link.id[1],
+                    failure=pb.Completion.WORKER,
+                    error="its worker knows nothing of this execution",
+                ),
+                link,
+            )
 
     def _heard(self, link: Link, report: pb.Report, *, adopt: bool) -> None:
         """Takes what a worker says of an execution: it is known, taken over, or to be ended."""
@@ -209,6 +224,13 @@ class Scheduler:
             self.assignment.fill(link)
 
     # Executions end
+
+    def knows(self, completions: Sequence[pb.Completion]) -> bool:
+        """Says whether these come from a worker that has registered with this incarnation of the master."""
+        if not completions:
+            return True
+        link = self.workers.links.get((completions[0].worker, completions[0].incarnation))
+        return link is not None and link.ready
 
     def completed(self, completions: Iterable[pb.Completion]) -> None:
         """Takes completion messages (3.3)."""

@@ -311,7 +311,13 @@ class Master(rpc.MasterServicer):
         return job.spec
 
     async def Complete(self, request: pb.Completions, context: Context) -> pb.Ack:
-        """Takes completion messages (3.3); acknowledged, they are durable."""
+        """Takes completion messages (3.3); acknowledged, they are durable.
+
+        All are from one worker. One that is not registered says it again when it is: what it registers with
+        may name the same execution as one under way, which must not end before it begins.
+        """
+        if not self.scheduler.knows(request.completions):
+            await context.abort(grpc.StatusCode.FAILED_PRECONDITION, "a worker must register first")
         self.scheduler.completed(request.completions)
         await self.journal.durable()
         return pb.Ack()

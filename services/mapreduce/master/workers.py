@@ -24,7 +24,7 @@ from protos import mapreduce_pb2_grpc as rpc
 from services.mapreduce.master.state import Execution, Worker
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Collection
 
     from services.host import Host
     from services.mapreduce.master.state import Kind
@@ -34,6 +34,11 @@ BATCH = 500
 
 TROUBLES = 4
 """Executions that a worker's machine failed before it is no longer used."""
+
+ABSENT_S = 5.0
+"""An execution that its worker has not named for so long, though it should be under way, is lost: it may have
+been withdrawn by a message from before the worker was given up and came back.
+"""
 
 REST_S = 1.0
 """A worker gets nothing for so long after its machine failed an execution, and longer each time."""
@@ -54,6 +59,7 @@ class Link(Struct, eq=False):
         troubles: executions that its machine failed.
         rests_until: seconds of the loop's clock.
         heard: when it last answered.
+        unnamed: executions that should be under way and that its last answers did not name, and since when.
     """
 
     id: Worker
@@ -68,6 +74,7 @@ class Link(Struct, eq=False):
     troubles: int = 0
     rests_until: float = 0.0
     heard: float = 0.0
+    unnamed: dict[tuple[str, int], float] = {}
     tasks: list[pb.Task] = []
     withdrawn: list[pb.Task] = []
     forget: dict[str, None] = {}
@@ -98,6 +105,25 @@ class Link(Struct, eq=False):
         for execution in islice(self.queue[kind].values(), self.slots[kind]):
             if execution.started == math.inf:
                 execution.started = now
+
+    def absent(self, named: Collection[tuple[str, int]], now: float) -> list[tuple[Execution, str]]:
+        """Takes what the worker says it is executing.
+
+        Returns:
+            Executions that it has not named for too long, each with its job.
+        """
+        before, self.unnamed = self.unnamed, {}
+        lost = []
+        for kind, queue in enumerate(self.queue):
+            for key, execution in islice(queue.items(), self.slots[kind]):
+                if key in named or self.tasks:  # what it is about to be told of, it cannot know
+                    continue
+                since = before.get(key, now)
+                if now - since < ABSENT_S:
+                    self.unnamed[key] = since
+                else:
+                    lost.append((execution, key[0]))
+        return lost
 
 
 class Gone(Struct, frozen=True):

@@ -193,6 +193,9 @@ class Executions:
                     task.attempt,
                 )
                 done.worker, done.incarnation = self._host.name, self._host.incarnation
+                if done.failure:  # so far it had come
+                    so_far = entry.report()
+                    done.input_bytes, done.output_bytes = so_far.input_bytes, so_far.output_bytes
                 self._done(done)
         finally:
             self._free[task.kind] += 1

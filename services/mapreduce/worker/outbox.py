@@ -34,10 +34,12 @@ class Outbox:
 
     Args:
         master: its stub.
+        unknown: called when the master says that it does not know this worker.
     """
 
-    def __init__(self, master: rpc.MasterAsyncStub) -> None:
+    def __init__(self, master: rpc.MasterAsyncStub, unknown: Callable[[], None]) -> None:
         self._master = master
+        self._unknown = unknown
         self._completions: dict[tuple[str, int], pb.Completion] = {}
         self._lost: dict[tuple[str, int, int, int], pb.LostInput] = {}
         self._senders: dict[str, asyncio.Task[None]] = {}
@@ -89,7 +91,9 @@ class Outbox:
             batch = self._batch()
             try:
                 await self._master.Complete(pb.Completions(completions=batch), timeout=_TIMEOUT)
-            except grpc.aio.AioRpcError:
+            except grpc.aio.AioRpcError as error:
+                if error.code() is grpc.StatusCode.FAILED_PRECONDITION:
+                    self._unknown()
                 await asyncio.sleep(pause)
                 pause = min(2 * pause, _RETRY_AT_MOST)
                 continue

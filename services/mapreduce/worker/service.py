@@ -63,7 +63,8 @@ class Worker(rpc.WorkerServicer):
         self._slots = (map_slots, reduce_slots)
         self._rack = rack
         self._timeout = ping_timeout_s
-        self._outbox = Outbox(self._master)
+        self._silence = asyncio.Event()  # set when it is time to register again
+        self._outbox = Outbox(self._master, self._silence.set)
         self._executions = Executions(
             host,
             self._master,
@@ -75,7 +76,6 @@ class Worker(rpc.WorkerServicer):
         )
         self._heard = 0.0  # when the master last pinged, or answered a registration
         self._registered_with = -1  # incarnation of the master
-        self._silence = asyncio.Event()  # set when a ping shows that it is time to register
 
     # What the master and other workers ask
 
@@ -139,7 +139,16 @@ class Worker(rpc.WorkerServicer):
     def _registration(self, *, leaving: bool = False) -> pb.Registration:
         # What is done, but not known to the master, is as good as under way: its completion will come.
         waiting = [
-            pb.Report(job=done.job, kind=done.kind, number=done.number, attempt=done.attempt, progress=1.0)
+            pb.Report(
+                job=done.job,
+                kind=done.kind,
+                number=done.number,
+                attempt=done.attempt,
+                progress=1.0,
+                counters=done.counters,
+                input_bytes=done.input_bytes,
+                output_bytes=done.output_bytes,
+            )
             for done in self._outbox.waiting
         ]
         return pb.Registration(
