@@ -200,6 +200,10 @@ class RealRig:
             await server.start()
         return RealServed(server, f"127.0.0.1:{port}")
 
+    def forget(self, served: RealServed) -> None:
+        """Keeps a server no longer."""
+        self._servers.remove(served.server)
+
     def connect(
         self,
         target: str,

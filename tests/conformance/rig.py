@@ -118,6 +118,10 @@ class Rig(Protocol):
         """
         ...
 
+    def forget(self, served: Any) -> None:
+        """Keeps a server of `serve` no longer: when the case drops it, nobody has it."""
+        ...
+
     def connect(
         self,
         target: str,

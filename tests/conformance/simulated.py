@@ -124,6 +124,7 @@ class SimRig:
         self._host = host
         self._simulation = host.machine.simulation
         self._events = events
+        self._servers: list[grpc.aio.Server] = []  # one that nobody has is stopped
 
     def address(self) -> str:
         """Returns a host that has not been started yet."""
@@ -165,9 +166,14 @@ class SimRig:
                 add(server)
             if start:
                 await server.start()
+            self._servers.append(server)
             return server
 
         return SimServed(machine, await within(machine, serve()), f"{machine.name}:{port}")
+
+    def forget(self, served: SimServed) -> None:
+        """Keeps a server no longer."""
+        self._servers.remove(served.server)
 
     def _server(self, host: SimHost, port: int, **how: Any) -> grpc.aio.Server:
         return host.serve(port, **how)
@@ -187,7 +193,8 @@ class SimRig:
         machine, events = self._machine(parameters.get("at")), []
 
         async def life(*_: SimHost) -> None:
-            await program(type(self)(machine.host, events), **parameters)
+            rig = type(self)(machine.host, events)
+            await program(rig, **parameters)
             await forever()
 
         machine.boot(life, adopt=self.adopt)

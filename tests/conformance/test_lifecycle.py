@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import gc
+import weakref
 from typing import TYPE_CHECKING, Any
 
 import grpc
@@ -305,6 +307,73 @@ async def test_a_server_not_started(rig: Rig) -> None:
     assert not call.done()
     await served.server.start()
     assert await outcome(call) == "hello"
+
+
+async def test_a_port_added_late(rig: Rig) -> None:
+    """One that a running server is given accepts connections, and nobody ever speaks there."""
+    served = await rig.serve(**ECHO)
+    port = served.server.add_insecure_port("127.0.0.1:0")
+    channel = rig.connect(f"{served.target.rsplit(':', 1)[0]}:{port}")
+    late = await outcome(EchoStub(channel).Say(words(), timeout=0.3))
+    assert late == ("DEADLINE_EXCEEDED", "Deadline Exceeded")
+    assert channel.get_state() is CONNECTING
+    waiting = asyncio.create_task(code_of(EchoStub(channel).Say(words(), timeout=5)))
+    await asyncio.sleep(0.05)
+    assert await outcome(EchoStub(rig.connect(served.target)).Say(words("hello"))) == "hello"
+    await served.stop()
+    assert await waiting == "UNAVAILABLE"
+
+
+async def test_a_server_that_nobody_has(rig: Rig) -> None:
+    """It is stopped without grace: calls under way end, its port is closed."""
+    seen: list[Any] = []
+
+    async def say(request: Any, context: Any) -> Any:
+        seen.append("say")
+        try:
+            await forever()
+        except BaseException as error:
+            seen.append(type(error).__name__)
+            raise
+
+    async def repeat(request: Any, context: Any) -> Any:
+        yield words("one")
+        await forever()
+
+    served = await rig.serve(say=say, repeat=repeat)
+    target = served.target
+    echo = EchoStub(rig.connect(target))
+    call, stream = echo.Say(words()), echo.Repeat(words())
+    assert plain(await stream.read()) == "one"
+    await until(lambda: seen)
+    rig.forget(served)
+    del served
+    stopped = ("UNAVAILABLE", "Cancelling all calls")
+    assert [await outcome(call), await outcome(stream.read())] == [stopped, stopped]
+    await until(lambda: len(seen) == 2)
+    assert seen == ["say", "CancelledError"]
+    assert await code_of(echo.Say(words())) == await code_of(EchoStub(rig.connect(target)).Say(words()))
+    assert await code_of(echo.Say(words())) == "UNAVAILABLE"
+
+
+async def test_a_server_that_its_servicer_has(rig: Rig) -> None:
+    """It serves on: what serves has the servicer."""
+    kept: list[Any] = []
+
+    async def say(request: Any, context: Any, kept: Any = kept) -> Any:
+        return words(f"{len(kept)}")
+
+    served = await rig.serve(say=say)
+    target, found = served.target, weakref.ref(served.server)
+    kept.append(served.server)
+    del kept
+    rig.forget(served)
+    del served
+    gc.collect()
+    assert await outcome(EchoStub(rig.connect(target)).Say(words())) == "1"
+    server = found()
+    assert server is not None
+    await server.stop(None)
 
 
 @pytest.mark.differs(door="a host waits for a predecessor's port, so it learns at `start` that it is taken")

@@ -10,7 +10,7 @@ import pytest
 
 from protos.echo_pb2_grpc import EchoStub
 from tests.conformance.programs import ECHO
-from tests.conformance.rig import drain, outcome, plain, until, words
+from tests.conformance.rig import code_of, drain, outcome, plain, until, words
 
 if TYPE_CHECKING:
     from tests.conformance.rig import Rig
@@ -83,6 +83,51 @@ async def test_illegal_metadata(rig: Rig, bad: Any) -> None:
     echo = EchoStub(rig.connect(served.target))
     result = await outcome(echo.Say(words("sent"), metadata=(bad,)))
     assert (result[0], seen) == ("TypeError" if bad[1] == 7 else "ExecuteBatchError", [])
+
+
+@pytest.mark.parametrize("bad", [("UPPER", "x"), ("k", "line\nbreak")], ids=["key", "value"])
+async def test_illegal_metadata_of_a_stream(rig: Rig, bad: Any) -> None:
+    """The call of a stream ends by it, however it is used."""
+    served = await rig.serve(**ECHO)
+    echo = EchoStub(rig.connect(served.target))
+    refused = ("INTERNAL", "Invalid metadata")
+    calls: list[Any] = []
+    for begin, request in ((echo.Repeat, words()), (echo.Chat, iter([words()]))):
+        calls.append(begin(request, metadata=(bad,)))
+        assert await drain(calls[-1]) == [refused]
+    for begin in (echo.Gather, echo.Chat):
+        calls.append(begin(metadata=(bad,)))
+        assert await outcome(calls[-1].write(words())) == refused
+    assert [await outcome(calls[2]), await outcome(calls[3].read())] == [refused, refused]
+    assert {(await call.code(), await call.details(), call.done()) for call in calls} == {
+        (grpc.StatusCode.INTERNAL, "Invalid metadata", True)
+    }
+
+
+@pytest.mark.parametrize("bad", [(7, "x"), ("k", 7)], ids=["key", "value"])
+async def test_metadata_that_is_no_text(rig: Rig, bad: Any) -> None:
+    """A TypeError for whoever awaits or reads, whatever the shape."""
+    served = await rig.serve(**ECHO)
+    echo = EchoStub(rig.connect(served.target))
+    error = ("TypeError", "Expected str, not <class 'int'>")
+    assert await outcome(echo.Say(words(), metadata=(bad,))) == error
+    assert await outcome(echo.Gather(iter(()), metadata=(bad,))) == error
+    assert await drain(echo.Repeat(words(), metadata=(bad,))) == [error]
+    assert await drain(echo.Chat(iter(()), metadata=(bad,))) == [error]
+
+
+@pytest.mark.parametrize("bad", [("UPPER", "x"), ("k", 7)], ids=["illegal", "number"])
+async def test_a_call_that_could_not_begin(rig: Rig, bad: Any) -> None:
+    """A unary call that metadata keep from beginning has no end: no code, until it is cancelled."""
+    served = await rig.serve(**ECHO)
+    call = EchoStub(rig.connect(served.target)).Say(words(), metadata=(bad,))
+    errors = [await code_of(call), await code_of(call)]
+    assert errors == ["TypeError" if bad[1] == 7 else "ExecuteBatchError"] * 2
+    asking = asyncio.create_task(call.code())
+    await asyncio.sleep(0.1)
+    assert (call.done(), asking.done()) == (False, False)
+    assert call.cancel()
+    assert (await asking, call.done(), call.cancelled()) == (grpc.StatusCode.CANCELLED, True, True)
 
 
 async def test_initial_metadata_of_a_stream(rig: Rig) -> None:

@@ -31,6 +31,7 @@ async def test_abort(rig: Rig) -> None:
     call = EchoStub(rig.connect(served.target)).Say(words())
     assert await outcome(call) == ("NOT_FOUND", "no such word")
     assert tuple(await call.trailing_metadata()) == (("hint", "spell"), ("raw-bin", b"\0"))
+    await until(lambda: seen)  # the caller can be faster than the handler's end
     assert seen == [("AbortError", True)]
 
 

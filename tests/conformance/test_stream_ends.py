@@ -140,6 +140,21 @@ async def test_a_stream_of_requests_that_the_server_refuses(rig: Rig) -> None:
     assert await outcome(call) == ("RESOURCE_EXHAUSTED", "one is enough")
 
 
+async def test_a_write_after_the_end_that_was_not_read(rig: Rig) -> None:
+    """A write fails when the server has ended the call, and spoils what is left to be read."""
+
+    async def chat(requests: Any, context: Any) -> Any:
+        yield words("one")
+        yield words("two")
+
+    served = await rig.serve(chat=chat)
+    call = EchoStub(rig.connect(served.target)).Chat()
+    assert plain(await call.read()) == "one"
+    await asyncio.sleep(0.1)
+    spoilt = ("INTERNAL", "Internal error from Core")
+    assert [await outcome(call.write(words())), await outcome(call.read())] == [spoilt, spoilt]
+
+
 # What holds a writer back
 
 CHUNK = 100_000  # bytes

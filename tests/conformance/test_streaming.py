@@ -195,6 +195,78 @@ async def test_two_reads_one_after_the_other_by_two_tasks(rig: Rig) -> None:
     assert seen == ["w0", "w1", "w2"]
 
 
+async def test_a_second_read_beside_one_that_waits(rig: Rig) -> None:
+    """It gets no message: the caller's is answered by the end of the call, a handler's by EOF at once."""
+    gate = asyncio.Event()
+    seen: list[Any] = []
+
+    async def chat(requests: Any, context: Any) -> Any:
+        first = asyncio.create_task(context.read())
+        await asyncio.sleep(0.05)
+        seen.append(await context.read() is grpc.aio.EOF)
+        await context.write(words("go"))
+        seen.append(plain(await first))
+        await gate.wait()
+        for text in ("one", "two"):
+            await context.write(words(text))
+
+    served = await rig.serve(chat=chat)
+    call = EchoStub(rig.connect(served.target)).Chat()
+    assert plain(await call.read()) == "go"
+    await call.write(words("hello"))
+    await until(lambda: len(seen) == 2)
+    assert seen == [True, "hello"]
+    first = asyncio.create_task(call.read())
+    await asyncio.sleep(0.05)
+    second = asyncio.create_task(call.read())
+    await asyncio.sleep(0.05)
+    gate.set()
+    assert plain(await first) == "one"
+    await asyncio.sleep(0.05)
+    assert not second.done()
+    assert [plain(await call.read()), await call.read()] == ["two", grpc.aio.EOF]
+    assert await second is grpc.aio.EOF
+
+
+async def test_a_handlers_read_that_was_given_up(rig: Rig) -> None:
+    """A read that a timeout has cancelled goes on in gRPC: others get EOF, and it takes the next message."""
+    seen: list[Any] = []
+
+    async def chat(requests: Any, context: Any) -> Any:
+        try:
+            await asyncio.wait_for(context.read(), 0.05)
+        except TimeoutError:
+            seen.append("late")
+        seen.append(await context.read() is grpc.aio.EOF)
+        await context.write(words("go"))
+        await asyncio.sleep(0.1)
+        seen.append(plain(await context.read()))
+
+    served = await rig.serve(chat=chat)
+    call = EchoStub(rig.connect(served.target)).Chat()
+    assert plain(await call.read()) == "go"
+    await call.write(words("lost"))
+    await call.write(words("read"))
+    assert await call.read() is grpc.aio.EOF
+    assert seen == ["late", True, "read"]
+
+
+async def test_a_unary_call_to_a_stream(rig: Rig) -> None:
+    """One message or none is a response; of more, the first is taken and the call never ends."""
+    served = await rig.serve(**ECHO)
+    channel = rig.connect(served.target)
+    path, encode, decode = "/dsim.echo.Echo/Repeat", Words.SerializeToString, Words.FromString
+    results = []
+    for number in range(3):
+        request = words("w", number)
+        results += [
+            await outcome(channel.unary_unary(path, encode, decode)(request, timeout=0.3)),
+            await outcome(channel.stream_unary(path, encode, decode)(iter([request]), timeout=0.3)),
+        ]
+    late = ("DEADLINE_EXCEEDED", "Deadline Exceeded")
+    assert results == [None, None, "w0", "w0", late, late]
+
+
 async def test_a_request_in_a_stream_that_is_no_message(rig: Rig) -> None:
     """An empty message is sent in its place."""
     served = await rig.serve(**ECHO)

@@ -7,7 +7,8 @@ travel as bytes over `sim.world.network`. Read
   (the state of an RPC), `unary` (unary calls, the fast way), `core` (what grpc.aio's own call classes run
   on), `streaming`, `intercepted`;
 - between the two: `connection`, `flow`, `metadata`, `status`;
-- the server's side: `server`, `worker` (the tasks that run handlers), `handlers`, `context`, `sync`.
+- the server's side: `server` (what applications hold), `serving` (its core), `worker` (the tasks that run
+  handlers), `handlers`, `context`, `sync`.
 
 How a message wakes a task is in `waking`. `fast` has the commonest RPC, request and reply, written out.
 """

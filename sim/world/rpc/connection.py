@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
     from sim.world.network import Endpoint
     from sim.world.rpc.context import Context
-    from sim.world.rpc.server import Server
+    from sim.world.rpc.serving import CoreServer
     from sim.world.rpc.stream import ClientStream
     from sim.world.rpc.subchannel import Subchannel
     from sim.world.simulation import Simulation
@@ -335,7 +335,7 @@ class ServerConnection(Connection):
 
     streams: dict[Context, None]
 
-    def __init__(self, simulation: Simulation, endpoint: Endpoint, server: Server) -> None:
+    def __init__(self, simulation: Simulation, endpoint: Endpoint, server: CoreServer) -> None:
         super().__init__(simulation, endpoint)
         self.server = server
         self.client: ClientConnection | None = None

@@ -26,7 +26,7 @@ if TYPE_CHECKING:  # msgspec looks at annotations only when it encodes
 
 FINISHED = "RPC already finished."
 TOO_MANY = "Failed grpc_call_start_batch: 8 with grpc_call_error value: 'GRPC_CALL_ERROR_TOO_MANY_OPERATIONS'"
-INVALID = status.failure(status.INTERNAL, "Invalid metadata")
+INVALID = status.failure(status.INTERNAL, status.INVALID_METADATA)
 
 
 class Context(Struct, eq=False, weakref=True):

@@ -81,7 +81,7 @@ class CoreCall(ClientStream):
 
     async def initiate_unary_stream(self, request: bytes, metadata: Any, context: Any = None) -> None:
         """Sends the one request; returns when the initial metadata have come."""
-        self.metadata = outbound(metadata)
+        self._set_metadata(metadata)
         self.reads = True
         request = self.checked(request)
         self._open(Frame("request", headers=self.metadata, data=request, end=True))
@@ -104,7 +104,7 @@ class CoreCall(ClientStream):
         await self.initial_metadata()
 
     async def _start_writing(self, metadata: Any, sent: Callable[[], None]) -> None:
-        self.metadata = outbound(metadata)
+        self._set_metadata(metadata)
         self.outflow = Outflow(self.channel.loop)
         self.on_way = self.channel.loop.create_future()
         self._open(Frame("headers", headers=self.metadata))
@@ -114,7 +114,7 @@ class CoreCall(ClientStream):
     async def send_serialized_message(self, message: bytes) -> None:
         """Sends a message; returns when the window has room for more."""
         message = self.checked(message)
-        if self.outcome is not None or self.connection is None:
+        if self.outcome is not None or self.last is not None or self.connection is None:
             raise cygrpc.ExecuteBatchError("the RPC has ended")
         assert self.outflow is not None
         frame = Frame("request", task=self.connection.task(), index=self.outflow.sent, data=message)
@@ -140,6 +140,17 @@ class CoreCall(ClientStream):
         return cygrpc.EOF if data is None else data
 
     # Inside
+
+    def _set_metadata(self, metadata: Any) -> None:
+        """Sets the metadata of a stream, which ends if they may not be sent.
+
+        Raises:
+            TypeError: a key or value is neither text nor bytes.
+        """
+        try:
+            self.metadata = outbound(metadata)
+        except cygrpc.ExecuteBatchError:
+            self.finish(status.failure(status.INTERNAL, status.INVALID_METADATA))
 
     def _open(self, frame: Frame) -> None:
         if self.outcome is None:
@@ -172,7 +183,7 @@ class CoreCall(ClientStream):
         if self.reads:
             self._inflow().put(data)
         else:
-            self.response = data
+            ClientStream.message(self, data)
 
     def credit(self, size: int) -> None:
         """The server has read `size` bytes."""
@@ -185,7 +196,7 @@ class CoreCall(ClientStream):
             self.last = how
             self._inflow().end()
         else:
-            self.finish(how)
+            ClientStream.ended(self, how)
 
     def replied(self, data: bytes) -> None:
         """A whole unary reply has come."""

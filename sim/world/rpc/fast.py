@@ -1,8 +1,8 @@
 """The commonest RPC, written out: a unary request and its reply, with nothing unusual about either.
 
 Each function here does, for a message that arrives, exactly what the general way does (`arrived`, then
-`ServerConnection.on_unary` and `Server.begin_unary`, or `ClientStream.on_reply` and `replied`), in one frame
-and with as few steps as that takes; whatever is unusual goes the general way from the start.
+`ServerConnection.on_unary` and `CoreServer.begin_unary`, or `ClientStream.on_reply` and `replied`), in one
+frame and with as few steps as that takes; whatever is unusual goes the general way from the start.
 """
 
 from __future__ import annotations

@@ -68,18 +68,21 @@ class Outflow:
 class Inflow:
     """The receiver's side of a stream: messages that have arrived, in order, and its end.
 
+    One read is under way at a time, as in gRPC core. A reader that is cancelled does not take its read back:
+    the next message goes there, and is lost.
+
     Args:
         loop: where readers wait.
         give_back: is told how many bytes have been read, in portions of half a window.
     """
 
-    __slots__ = ("_ended", "_give_back", "_loop", "_messages", "_read", "_readers")
+    __slots__ = ("_ended", "_give_back", "_loop", "_messages", "_read", "_reader")
 
     def __init__(self, loop: asyncio.AbstractEventLoop, give_back: Callable[[int], None]) -> None:
         self._loop = loop
         self._give_back = give_back
         self._messages: deque[bytes] = deque()
-        self._readers: deque[asyncio.Future[None]] = deque()
+        self._reader: asyncio.Future[bytes | None] | None = None
         self._ended = False
         self._read = 0
 
@@ -90,36 +93,40 @@ class Inflow:
 
     def put(self, message: bytes) -> None:
         """A message has arrived."""
-        self._messages.append(message)
-        self._notify()
+        reader, self._reader = self._reader, None
+        if reader is None:
+            self._messages.append(message)
+        elif reader.done():
+            self._taken(message)
+        else:
+            reader.set_result(message)
 
     def end(self, *, discard: bool = False) -> None:
         """No more messages will come; with `discard` those that have are not to be read."""
         self._ended = True
         if discard:
             self._messages.clear()
-        self._notify()
+        reader, self._reader = self._reader, None
+        if reader is not None and not reader.done():
+            reader.set_result(None)
 
     async def get(self) -> bytes | None:
-        """Returns the next message, None at the end."""
-        while not self._messages:
-            if self._ended:
+        """Returns the next message; None at the end, and at once while another read is under way."""
+        if self._messages:
+            message = self._messages.popleft()
+        elif self._ended or self._reader is not None:
+            return None
+        else:
+            self._reader = self._loop.create_future()
+            arrived = await self._reader
+            if arrived is None:
                 return None
-            reader = self._loop.create_future()
-            self._readers.append(reader)
-            await reader
-        message = self._messages.popleft()
+            message = arrived
+        self._taken(message)
+        return message
+
+    def _taken(self, message: bytes) -> None:
         self._read += len(message) + PREFIX
         if self._read * 2 >= WINDOW and not self._ended:
             read, self._read = self._read, 0
             self._give_back(read)
-        return message
-
-    def _notify(self) -> None:
-        readers = self._readers
-        while readers:
-            reader = readers.popleft()
-            if not reader.done():
-                reader.set_result(None)
-                if not self._ended:
-                    return

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
 
     from sim.world.rpc.context import Context
-    from sim.world.rpc.server import Server
+    from sim.world.rpc.serving import CoreServer
 
 _LOGGER = logging.getLogger("grpc.aio.server")
 
@@ -63,7 +63,7 @@ def _is_async(behaviour: Any) -> bool:
     )
 
 
-async def serve(server: Server, context: Context) -> None:
+async def serve(server: CoreServer, context: Context) -> None:
     """Serves one RPC, whatever becomes of it."""
     try:
         await _serve(server, context)
@@ -104,7 +104,7 @@ def failed(context: Context, error: BaseException) -> None:
     context._plain = False
 
 
-async def _serve(server: Server, context: Context) -> None:
+async def _serve(server: CoreServer, context: Context) -> None:
     handler = context._handler
     if handler is None:
         found = await _find(server, context)
@@ -147,7 +147,7 @@ def _unpack(context: Context) -> None:
         context._request = None
 
 
-async def _unary(server: Server, context: Context, handler: Handler, request: Any) -> None:
+async def _unary(server: CoreServer, context: Context, handler: Handler, request: Any) -> None:
     if _is_async(handler.behaviour):
         response = await handler.behaviour(request, context)
     else:
@@ -158,7 +158,7 @@ async def _unary(server: Server, context: Context, handler: Handler, request: An
     server.finish_unary(context, handler, response)
 
 
-async def _stream(server: Server, context: Context, handler: Handler, request: Any) -> None:
+async def _stream(server: CoreServer, context: Context, handler: Handler, request: Any) -> None:
     behaviour = handler.behaviour
     if inspect.iscoroutinefunction(behaviour):
         await behaviour(request, context)
@@ -227,7 +227,7 @@ class _Requests:
         return await self.__aiter__().__anext__()
 
 
-async def _find(server: Server, context: Context) -> Any:
+async def _find(server: CoreServer, context: Context) -> Any:
     """Returns the method handler, by way of the interceptors."""
     details = cygrpc._HandlerCallDetails(context._stream.method, visible(context._stream.metadata))
     return await _intercept(iter(server.interceptors), server.resolve, details)

@@ -26,16 +26,17 @@ def outbound(metadata: Iterable[Any] | None) -> tuple[Any, ...]:
 
     Raises:
         ExecuteBatchError: a key or value may not be sent (as grpc.aio has it; core logs the reason).
-        TypeError: a value is neither text nor bytes.
+        TypeError: a key or value is neither text nor bytes.
     """
     if not metadata:
         return ()
     checked = []
     for key, value in metadata:
+        for text in (key, value):
+            if not isinstance(text, (str, bytes)):
+                raise TypeError(f"Expected str, not {type(text)}")
         name = key.decode() if isinstance(key, bytes) else key
         binary = name.endswith("-bin")
-        if not isinstance(value, (str, bytes)):
-            raise TypeError(f"Expected str or bytes for metadata {name!r}, got {type(value).__name__}")
         raw = value if isinstance(value, bytes) else value.encode()
         if not _KEY.fullmatch(name):
             raise cygrpc.ExecuteBatchError(f"Metadata key {name!r} is invalid: Illegal header key")

@@ -30,6 +30,7 @@ INTERNAL = 13
 UNAVAILABLE = 14
 
 FINE = Status(OK, "", (), "")
+INVALID_METADATA = "Invalid metadata"
 
 METHOD_NOT_FOUND = "Method not found!"
 TOO_MANY_CALLS = "Concurrent RPC limit exceeded!"

@@ -39,6 +39,7 @@ class ClientStream:
         outcome: its status; None while it goes on.
         initial: the initial metadata from the server; None until they come.
         locally_cancelled: by this side.
+        surplus: messages have come that nobody will read.
         first: what is sent when there is a connection.
         waiter: the one task that waits, when stepping it is all there is to do at the end (of a unary call).
     """
@@ -60,6 +61,7 @@ class ClientStream:
     callbacks: list[Callable[[], object]] | None = None
     waiting: list[asyncio.Future[None]] | None = None
     response: bytes | None = None
+    surplus: bool = False
     first: Frame | bytes | None = None
     tries: int = 0
     waiter: asyncio.Future[None] | None = None
@@ -142,7 +144,9 @@ class ClientStream:
         """The deadline has come."""
         if self.outcome is None:
             self.abandon()
-            self.finish(status.failure(status.DEADLINE_EXCEEDED, status.DEADLINE))
+            # Once there was an answer, gRPC nearly always says where it noticed.
+            words = status.DEADLINE if self.initial is None else f"Stream removed ({status.DEADLINE})"
+            self.finish(status.failure(status.DEADLINE_EXCEEDED, words))
 
     # What the server says
 
@@ -195,15 +199,19 @@ class ClientStream:
             self.ended(frame.status)
 
     def message(self, data: bytes) -> None:
-        """A message has come."""
-        self.response = data
+        """A message has come. More than the one that is read hide the status for good, as in gRPC."""
+        if self.response is None:
+            self.response = data
+        else:
+            self.surplus = True
 
     def credit(self, size: int) -> None:
         """The server has read `size` bytes."""
 
     def ended(self, how: Any) -> None:
         """The server has sent the status."""
-        self.finish(how)
+        if not self.surplus:
+            self.finish(how)
 
     def _too_large(self, size: int) -> None:
         self.abandon()

@@ -103,9 +103,9 @@ class UnaryCall(ClientStream):
         try:
             data = self.checked(message)
             self.metadata = outbound(self.metadata)
-        except Exception as exc:
+        except Exception as exc:  # whoever awaits the call gets that; it has not begun, and never ends
             self.error = exc
-            self.finish(status.Status(status.UNKNOWN, str(exc), (), ""))
+            self._wake()
             return
         if self.outcome is None:
             self.task = self.channel.task()
@@ -115,6 +115,9 @@ class UnaryCall(ClientStream):
         """The RPC has ended."""
         self.callback = None
         ClientStream.finish(self, how)
+        self._wake()
+
+    def _wake(self) -> None:
         self._share()
         waiters, self.waiters = self.waiters, None
         for waiter in waiters or ():
@@ -144,7 +147,7 @@ class UnaryCall(ClientStream):
             if soon and soon[-1] is self:
                 soon.pop()  # the loop need not start it
             self.start()
-        if self.outcome is None:
+        if self.outcome is None and self.error is None:
             pauses = channel.pauses
             future: Any = pauses.pop() if pauses else pause(channel.loop)
             if self.plain and self.waiter is None:
@@ -216,7 +219,7 @@ class UnaryCall(ClientStream):
         return grpc.aio.Metadata.from_tuple(how.trailing_metadata() or ())
 
     async def code(self) -> grpc.StatusCode:
-        """Returns the status code, when the RPC has ended."""
+        """Returns the status code, when the RPC has ended (never, if it could not begin: as in grpc.aio)."""
         how = await self.wait_status()
         return status.CODES[how.code()]
 

@@ -25,7 +25,7 @@ from sim.world.rpc.waking import Once, pause, wake
 
 if TYPE_CHECKING:
     from sim.world.rpc.context import Context
-    from sim.world.rpc.server import Server
+    from sim.world.rpc.serving import CoreServer
 
 
 class Worker:
@@ -42,7 +42,7 @@ class Worker:
 
     task: asyncio.Task[Any]
 
-    def __init__(self, server: Server, name: str) -> None:
+    def __init__(self, server: CoreServer, name: str) -> None:
         self._server = server
         self._name = name
         self.context: Context | None = None

@@ -92,6 +92,77 @@ def test_a_dropped_channel_stops_trying() -> None:
     run(main)
 
 
+def test_a_dropped_server_gives_its_port_back() -> None:
+    """Another can serve there at once, and the old one's calls have ended."""
+
+    async def main(simulation: Simulation) -> None:
+        host = simulation.machines["main"].host
+        server = server_of(host)
+        await server.start()
+        stub = EchoStub(host.connect("main"))
+        call = stub.Say(Words())
+        await asyncio.sleep(0.05)
+        del server
+        with pytest.raises(grpc.aio.AioRpcError, match="Cancelling all calls"):
+            await call
+        server = server_of(host)
+        await server.start()
+        assert await stub.Say(Words(text="again")) == Words(text="again")
+
+    run(main)
+
+
+@pytest.mark.parametrize("keeping", ["waiting", "stopped", "never started"])
+def test_servers_that_are_not_dropped(keeping: str) -> None:
+    """Who waits for a server's termination has it; one that does not serve need not be stopped."""
+
+    async def main(simulation: Simulation) -> None:
+        host = simulation.machines["main"].host
+        if keeping == "waiting":
+            waiting = asyncio.create_task(keep(host))
+            await asyncio.sleep(0.01)
+            gc.collect()
+            assert await EchoStub(host.connect("main")).Say(Words(text="x")) == Words(text="x")
+            waiting.cancel()
+            return
+        server = server_of(host)
+        if keeping == "stopped":
+            await server.start()
+            await server.stop(None)
+        del server
+        await asyncio.sleep(0.01)
+
+    run(main)
+
+
+@pytest.mark.parametrize("interleave", [False, True])
+def test_a_server_that_garbage_has(interleave: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The loop's collector finds it, after the same number of turns in every run."""
+    monkeypatch.setattr("sim.world.loop._GC_EVERY", 500)
+    monkeypatch.setattr("sim.world.loop._FULL_GC_EVERY", 1)
+
+    def story() -> int:
+        async def main(simulation: Simulation) -> int:
+            host = simulation.machines["main"].host
+            server = server_of(host)
+            await server.start()
+            garbage: list[Any] = [server]
+            garbage.append(garbage)
+            del server, garbage
+            stub = EchoStub(host.connect("main"))
+            for number in range(1_000):
+                try:
+                    await stub.Say(Words())
+                except grpc.aio.AioRpcError:
+                    return number
+            return -1
+
+        return run(main, interleave=interleave)  # type: ignore[no-any-return]
+
+    times = {story(), story()}
+    assert len(times) == 1 and times != {-1}
+
+
 @pytest.mark.parametrize("interleave", [False, True])
 def test_when_garbage_is_found_does_not_change_a_run(interleave: bool) -> None:
     """Messages of others arrive at the same moments whether a channel is dropped sooner, later, or never."""

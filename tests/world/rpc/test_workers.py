@@ -73,7 +73,7 @@ def tasks_used(behaviour: Any) -> int:
         stub = world.stub()
         for _ in range(5):
             await outcome(stub.Say(Words()))
-        workers: int = world.servers[0].tasks
+        workers: int = world.servers[0]._core.tasks
         return workers
 
     return int(world.run(main))
@@ -201,7 +201,7 @@ def test_whether_a_task_serves_again_cannot_be_seen_in_the_trace(monkeypatch: py
                 await asyncio.gather(*(outcome(stub.Say(Words(number=n), timeout=0.0015)) for n in range(20)))
 
         world.run(main)
-        return world.servers[0].tasks, world.recorder.sha256
+        return world.servers[0]._core.tasks, world.recorder.sha256
 
     tasks, trace = run()
     numbers = itertools.count()
@@ -223,7 +223,7 @@ def test_a_worker_that_is_cancelled_in_the_instant_of_a_request_does_not_lose_it
         stub, loop = world.stub(), asyncio.get_running_loop()
         for _ in range(2):
             await stub.Say(Words(text="served"))
-        worker = world.servers[0].idle
+        worker = world.servers[0]._core.idle
 
         def cancel() -> None:
             cancelled.append(world.simulation.now())
@@ -235,4 +235,4 @@ def test_a_worker_that_is_cancelled_in_the_instant_of_a_request_does_not_lose_it
 
     assert world.run(main) == "served"
     assert cancelled == [requests()[-1].time]
-    assert world.servers[0].tasks == 2
+    assert world.servers[0]._core.tasks == 2
