@@ -691,6 +691,7 @@ class LostInput(_message.Message):
     WORKER_FIELD_NUMBER: _builtins.int
     REDUCE_FIELD_NUMBER: _builtins.int
     MISSING_FIELD_NUMBER: _builtins.int
+    READER_FIELD_NUMBER: _builtins.int
     job: _builtins.str
     map: _builtins.int
     attempt: _builtins.int
@@ -699,6 +700,8 @@ class LostInput(_message.Message):
     reduce: _builtins.int
     missing: _builtins.bool
     """the worker answered, and has it not"""
+    reader: _builtins.int
+    """the execution of the reduce task"""
     def __init__(
         self,
         *,
@@ -708,10 +711,11 @@ class LostInput(_message.Message):
         worker: _builtins.str = ...,
         reduce: _builtins.int = ...,
         missing: _builtins.bool = ...,
+        reader: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["attempt", b"attempt", "job", b"job", "map", b"map", "missing", b"missing", "reduce", b"reduce", "worker", b"worker"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["attempt", b"attempt", "job", b"job", "map", b"map", "missing", b"missing", "reader", b"reader", "reduce", b"reduce", "worker", b"worker"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -192,8 +192,9 @@ class FakeWorker(rpc.WorkerServicer):
                         assert size == number % 250 + 1, "the size of another map"
                         if self.goes_wrong("lose"):
                             lost = pb.LostInput(
-                                job=task.job, map=number, attempt=attempt, worker=worker, reduce=task.number
-                            )
+                                job=task.job, map=number, attempt=attempt, worker=worker, reduce=task.number,
+                                missing=True, reader=task.attempt,
+                            )  # fmt: skip
                             await self.persist(lambda lost=lost: self.master.ReportLostInput(lost))
                         else:
                             known[number] = (worker, attempt)

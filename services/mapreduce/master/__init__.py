@@ -1,9 +1,9 @@
 """The master (MapReduce 3): program `serve`.
 
-`state` holds the rules; `splits`, `locality` (3.4), `backups` (3.6), `locations` (3.1 step 4), `tally`
-(4.9) one idea each; `job` puts a job together from them; `workers` who is there; `assignment` gives tasks;
-`scheduler` carries decisions out; `checkpoint` and `recovery` outlive a crash; `finish` ends a job;
-`service` is what others call; `view` is what a status page may look at.
+`state` holds the rules; `splits`, `locality` (3.4), `backups` (3.6), `locations` (3.1 step 4), `unreadable`
+(3.3), `tally` (4.9) one idea each; `job` puts a job together from them; `workers` who is there; `assignment`
+gives tasks; `scheduler` carries decisions out; `checkpoint` and `recovery` outlive a crash; `finish` ends a
+job; `service` is what others call; `view` is what a status page may look at.
 
 The notes it writes to the trace. Those about one execution have `job`, `kind` ("map" or "reduce"),
 `number`, `attempt`, `worker` and `backup` (a bool):

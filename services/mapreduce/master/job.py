@@ -14,6 +14,7 @@ from services.mapreduce.master.locality import Locality
 from services.mapreduce.master.locations import Locations
 from services.mapreduce.master.state import MAX_FAILURES, JobState, Kind, Worker
 from services.mapreduce.master.tally import Tally
+from services.mapreduce.master.unreadable import Unreadable
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -58,7 +59,7 @@ class RunningJob:
         began: seconds of the loop's clock, and of the wall clock.
 
     Attributes:
-        state, locations, tally, backups: its parts.
+        state, locations, tally, backups, unreadable: its parts.
         records: by kind: the completion of each completed task, serialized, without its sizes.
         outcome: the last report, once the job is over.
         ending: all is done, or nothing more will be: no more tasks are given.
@@ -92,6 +93,7 @@ class RunningJob:
         self.locations = Locations(len(splits), spec.reduces)
         self.tally = Tally()
         self.backups = Backups(self.state, rule)
+        self.unreadable = Unreadable()
         self.records: tuple[list[bytes], list[bytes]] = ([b""] * len(splits), [b""] * spec.reduces)
         self.failures: list[FailedAttempt] = []
         self.failed_workers: dict[str, None] = {}

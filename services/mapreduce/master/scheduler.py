@@ -17,6 +17,7 @@ from services.mapreduce.master.checkpoint import Failed, Joined, Lost, completed
 from services.mapreduce.master.job import FAILURES_KEPT, FailedAttempt
 from services.mapreduce.master.locality import Racks
 from services.mapreduce.master.state import Execution, JobFailed, Kind
+from services.mapreduce.master.unreadable import Blame
 from services.mapreduce.master.workers import Workers
 
 if TYPE_CHECKING:
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from services.host import Host
     from services.mapreduce.master.checkpoint import Journal, Record
     from services.mapreduce.master.job import RunningJob
+    from services.mapreduce.master.state import Worker
     from services.mapreduce.master.workers import Link
 
 
@@ -149,19 +151,24 @@ class Scheduler:
             self._heard(link, report, adopt=False)
         said = {(report.job, report.attempt) for report in pong.running}
         for execution, job in link.absent(said, self._now()):
-            self._completed(
-                pb.Completion(
-                    job=job,
-                    kind=pb.Kind.Value(execution.kind.name),
-                    number=execution.number,
-                    attempt=execution.attempt,
-                    worker=link.name,
-                    incarnation=link.id[1],
-                    failure=pb.Completion.WORKER,
-                    error="its worker knows nothing of this execution",
-                ),
-                link,
-            )
+            self._give_up(link, job, execution, "its worker knows nothing of this execution")
+
+    def _give_up(self, link: Link, job: str, execution: Execution, why: str) -> None:
+        """An execution will come to nothing where it is: it has failed, by its machine's fault."""
+        task = _task(job, execution)
+        link.withdrawn.append(task)
+        done = pb.Completion(
+            job=job,
+            kind=task.kind,
+            number=task.number,
+            attempt=task.attempt,
+            worker=link.name,
+            incarnation=link.id[1],
+            failure=pb.Completion.WORKER,
+            error=why,
+        )
+        self._completed(done, link)
+        self.workers.send(link)
 
     def _heard(self, link: Link, report: pb.Report, *, adopt: bool) -> None:
         """Takes what a worker says of an execution: it is known, taken over, or to be ended."""
@@ -337,27 +344,43 @@ class Scheduler:
         self.assignment.kick(kind)
 
     def input_lost(self, lost: pb.LostInput) -> None:
-        """A reduce worker could not read a map's output: the map is executed again, elsewhere."""
+        """A reduce could not read a map's output: the map is executed again, or the reduce is moved."""
         job = self.jobs.get(lost.job)
         if job is None or job.ending or job.map_only or not 0 <= lost.map < len(job.splits):
             return
-        worker = job.state.tasks[Kind.MAP][lost.map].worker
-        if not job.input_lost(lost.map, lost.attempt):
+        task = job.state.tasks[Kind.MAP][lost.map]
+        if task.worker is None or task.attempt != lost.attempt:
+            return  # it has moved
+        if not lost.missing and not self._is_to_blame(job, task.worker, lost):
             return
-        assert worker is not None
+        worker = self.workers.links[task.worker]
+        job.input_lost(lost.map, lost.attempt)
         self._journal.append(Lost(job.id, lost.map, lost.attempt))
         self._host.trace(
             "input lost",
             job=job.id,
             number=lost.map,
             attempt=lost.attempt,
-            worker=worker[0],
+            worker=worker.name,
             reduce=lost.reduce,
             missing=lost.missing,
         )
-        self._reopened(job, lost.map, self.workers.links[worker], "unreadable")
+        self._reopened(job, lost.map, worker, "unreadable")
         job.locations.publish()
         self.assignment.kick(Kind.MAP)
+
+    def _is_to_blame(self, job: RunningJob, source: Worker, lost: pb.LostInput) -> bool:
+        """Says whether it is the map's worker that cannot be read from; if it is the reader, moves that."""
+        if not 0 <= lost.reduce < job.spec.reduces:
+            return False
+        execution = job.state.tasks[Kind.REDUCE][lost.reduce].execution(lost.reader)
+        if execution is None:
+            return False  # nobody waits for it
+        blame = job.unreadable.report(source, execution.worker, self._now())
+        if blame is Blame.READER:
+            link = self.workers.links[execution.worker]
+            self._give_up(link, job.id, execution, f"cannot read from several workers, {lost.worker} is one")
+        return blame is Blame.SOURCE
 
     def _reopened(self, job: RunningJob, number: int, link: Link, why: str) -> None:
         self._host.trace("reopened", job=job.id, kind=Kind.MAP.word, number=number, worker=link.name, why=why)
@@ -369,14 +392,7 @@ class Scheduler:
             return
         self.assignment.note("withdrawn", job, execution)
         link.drop(job.id, execution, self._now())
-        link.withdrawn.append(
-            pb.Task(
-                job=job.id,
-                kind=pb.Kind.Value(execution.kind.name),
-                number=execution.number,
-                attempt=execution.attempt,
-            )
-        )
+        link.withdrawn.append(_task(job.id, execution))
         self.workers.send(link)
         self.assignment.fill(link)
 
@@ -428,6 +444,15 @@ class Scheduler:
 
     def _now(self) -> float:
         return asyncio.get_running_loop().time()
+
+
+def _task(job: str, execution: Execution) -> pb.Task:
+    return pb.Task(
+        job=job,
+        kind=pb.Kind.Value(execution.kind.name),
+        number=execution.number,
+        attempt=execution.attempt,
+    )
 
 
 def _registration(link: Link) -> bytes:

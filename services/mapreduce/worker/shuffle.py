@@ -148,9 +148,10 @@ class Shuffle:
 
     def offer(self, outputs: MapOutputs) -> None:
         """These outputs can be read; those known from elsewhere have moved."""
-        for number, worker, attempt, size in zip(
+        for number, index, attempt, size in zip(
             outputs.maps, outputs.workers, outputs.attempts, outputs.sizes, strict=True
         ):
+            worker = outputs.names[index]
             if self._have[number]:
                 continue
             before = self._at.get(number)
@@ -257,6 +258,7 @@ class Shuffle:
 
     async def _ask(self, peer: Peer, segment: Segment) -> None:
         """Fetches some of what is to be read at a peer, and sees to what follows."""
+        began = asyncio.get_running_loop().time()
         peer.asked = _batch(peer)
         peer.missing.clear()
         try:
@@ -274,7 +276,7 @@ class Shuffle:
             if not self._ended.done():
                 await self._give_back(segment)
         if failed or peer.missing:
-            self._failed(peer)
+            self._failed(peer, began)
         else:
             peer.failures, peer.failing_since = 0, -1.0
         self._pump()
@@ -361,12 +363,12 @@ class Shuffle:
             except OSError:
                 yield pb.Bytes(map=number, missing=True)
 
-    def _failed(self, peer: Peer) -> None:
-        """A peer did not answer, or not to all: it is asked again later, and reported in time."""
+    def _failed(self, peer: Peer, began: float) -> None:
+        """A call begun then was not answered, or not to all: the peer is asked again, in time reported."""
         loop = asyncio.get_running_loop()
         now = loop.time()
         if peer.failing_since < 0:
-            peer.failing_since = now
+            peer.failing_since = began
         pause = min(_RETRY * 2**peer.failures, _RETRY_AT_MOST)
         peer.failures += 1
         peer.resting = True
@@ -382,6 +384,7 @@ class Shuffle:
                         worker=peer.name,
                         reduce=self._task.number,
                         missing=missing,
+                        reader=self._task.attempt,
                     )
                 )
         self._timers[peer.name] = loop.call_later(pause, self._rested, peer)
