@@ -24,7 +24,7 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x14protos/control.proto\x12\x0c\x64sim.control\"\xaf\x01\n\x05Rules\x12!\n\x05links\x18\x01 \x03(\x0b\x32\x12.dsim.control.Link\x12 \n\x04\x64isk\x18\x02 \x01(\x0b\x32\x12.dsim.control.Disk\x12\"\n\x05\x63lock\x18\x03 \x01(\x0b\x32\x13.dsim.control.Clock\x12\x0c\n\x04slow\x18\x04 \x01(\x01\x12/\n\x0clost_replies\x18\x05 \x03(\x0b\x32\x19.dsim.control.LostReplies\"f\n\x04Link\x12\x0c\n\x04peer\x18\x01 \x01(\t\x12\x0f\n\x07\x63ut_out\x18\x02 \x01(\x08\x12\x0e\n\x06\x63ut_in\x18\x03 \x01(\x08\x12\x0f\n\x07\x64\x65lay_s\x18\x04 \x01(\x01\x12\x10\n\x08jitter_s\x18\x05 \x01(\x01\x12\x0c\n\x04loss\x18\x06 \x01(\x01\"<\n\x0bLostReplies\x12\x0e\n\x06number\x18\x01 \x01(\x03\x12\x0e\n\x06method\x18\x02 \x01(\t\x12\r\n\x05\x63ount\x18\x03 \x01(\x05\"D\n\x04\x44isk\x12\x0c\n\x04\x66ull\x18\x01 \x01(\x08\x12\x12\n\nsync_fails\x18\x02 \x01(\x08\x12\x0c\n\x04slow\x18\x03 \x01(\x01\x12\x0c\n\x04tear\x18\x04 \x01(\x08\"I\n\x05\x43lock\x12\x10\n\x08offset_s\x18\x01 \x01(\x01\x12\r\n\x05\x64rift\x18\x02 \x01(\x01\x12\x10\n\x08since_ns\x18\x03 \x01(\x03\x12\r\n\x05lie_s\x18\x04 \x01(\x01\"\r\n\x0bPingRequest\".\n\tPingReply\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x13\n\x0bincarnation\x18\x02 \x01(\x05\"\x0c\n\nRulesReply\"\x0f\n\rStatusRequest\"\xaa\x01\n\x0bStatusReply\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x13\n\x0bincarnation\x18\x02 \x01(\x05\x12\x0b\n\x03pid\x18\x03 \x01(\x03\x12\x10\n\x08uptime_s\x18\x04 \x01(\x01\x12\x16\n\x0eresident_bytes\x18\x05 \x01(\x03\x12!\n\x05ports\x18\x06 \x03(\x0b\x32\x12.dsim.control.Port\x12\x0c\n\x04sent\x18\x07 \x01(\x03\x12\x10\n\x08received\x18\x08 \x01(\x03\"%\n\x04Port\x12\x0c\n\x04port\x18\x01 \x01(\x05\x12\x0f\n\x07\x61\x64\x64ress\x18\x02 \x01(\t\"\x11\n\x0fShutdownRequest\"\x0f\n\rShutdownReply\"\x0f\n\rDisownRequest\"\r\n\x0b\x44isownReply2\xcc\x02\n\x07\x43ontrol\x12:\n\x04Ping\x12\x19.dsim.control.PingRequest\x1a\x17.dsim.control.PingReply\x12\x39\n\x08SetRules\x12\x13.dsim.control.Rules\x1a\x18.dsim.control.RulesReply\x12@\n\x06Status\x12\x1b.dsim.control.StatusRequest\x1a\x19.dsim.control.StatusReply\x12\x46\n\x08Shutdown\x12\x1d.dsim.control.ShutdownRequest\x1a\x1b.dsim.control.ShutdownReply\x12@\n\x06\x44isown\x12\x1b.dsim.control.DisownRequest\x1a\x19.dsim.control.DisownReplyb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x14protos/control.proto\x12\x0c\x64sim.control\"\xc3\x01\n\x05Rules\x12!\n\x05links\x18\x01 \x03(\x0b\x32\x12.dsim.control.Link\x12 \n\x04\x64isk\x18\x02 \x01(\x0b\x32\x12.dsim.control.Disk\x12\"\n\x05\x63lock\x18\x03 \x01(\x0b\x32\x13.dsim.control.Clock\x12\x0c\n\x04slow\x18\x04 \x01(\x01\x12/\n\x0clost_replies\x18\x05 \x03(\x0b\x32\x19.dsim.control.LostReplies\x12\x12\n\ncalled_off\x18\x06 \x01(\x03\"f\n\x04Link\x12\x0c\n\x04peer\x18\x01 \x01(\t\x12\x0f\n\x07\x63ut_out\x18\x02 \x01(\x08\x12\x0e\n\x06\x63ut_in\x18\x03 \x01(\x08\x12\x0f\n\x07\x64\x65lay_s\x18\x04 \x01(\x01\x12\x10\n\x08jitter_s\x18\x05 \x01(\x01\x12\x0c\n\x04loss\x18\x06 \x01(\x01\"<\n\x0bLostReplies\x12\x0e\n\x06number\x18\x01 \x01(\x03\x12\x0e\n\x06method\x18\x02 \x01(\t\x12\r\n\x05\x63ount\x18\x03 \x01(\x05\"D\n\x04\x44isk\x12\x0c\n\x04\x66ull\x18\x01 \x01(\x08\x12\x12\n\nsync_fails\x18\x02 \x01(\x08\x12\x0c\n\x04slow\x18\x03 \x01(\x01\x12\x0c\n\x04tear\x18\x04 \x01(\x08\"I\n\x05\x43lock\x12\x10\n\x08offset_s\x18\x01 \x01(\x01\x12\r\n\x05\x64rift\x18\x02 \x01(\x01\x12\x10\n\x08since_ns\x18\x03 \x01(\x03\x12\r\n\x05lie_s\x18\x04 \x01(\x01\"\r\n\x0bPingRequest\".\n\tPingReply\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x13\n\x0bincarnation\x18\x02 \x01(\x05\"\x0c\n\nRulesReply\"\x0f\n\rStatusRequest\"\xaa\x01\n\x0bStatusReply\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x13\n\x0bincarnation\x18\x02 \x01(\x05\x12\x0b\n\x03pid\x18\x03 \x01(\x03\x12\x10\n\x08uptime_s\x18\x04 \x01(\x01\x12\x16\n\x0eresident_bytes\x18\x05 \x01(\x03\x12!\n\x05ports\x18\x06 \x03(\x0b\x32\x12.dsim.control.Port\x12\x0c\n\x04sent\x18\x07 \x01(\x03\x12\x10\n\x08received\x18\x08 \x01(\x03\"%\n\x04Port\x12\x0c\n\x04port\x18\x01 \x01(\x05\x12\x0f\n\x07\x61\x64\x64ress\x18\x02 \x01(\t\"\x11\n\x0fShutdownRequest\"\x0f\n\rShutdownReply\"\x0f\n\rDisownRequest\"\r\n\x0b\x44isownReply2\xcc\x02\n\x07\x43ontrol\x12:\n\x04Ping\x12\x19.dsim.control.PingRequest\x1a\x17.dsim.control.PingReply\x12\x39\n\x08SetRules\x12\x13.dsim.control.Rules\x1a\x18.dsim.control.RulesReply\x12@\n\x06Status\x12\x1b.dsim.control.StatusRequest\x1a\x19.dsim.control.StatusReply\x12\x46\n\x08Shutdown\x12\x1d.dsim.control.ShutdownRequest\x1a\x1b.dsim.control.ShutdownReply\x12@\n\x06\x44isown\x12\x1b.dsim.control.DisownRequest\x1a\x19.dsim.control.DisownReplyb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -32,35 +32,35 @@ _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'protos.control_pb2', _globa
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_RULES']._serialized_start=39
-  _globals['_RULES']._serialized_end=214
-  _globals['_LINK']._serialized_start=216
-  _globals['_LINK']._serialized_end=318
-  _globals['_LOSTREPLIES']._serialized_start=320
-  _globals['_LOSTREPLIES']._serialized_end=380
-  _globals['_DISK']._serialized_start=382
-  _globals['_DISK']._serialized_end=450
-  _globals['_CLOCK']._serialized_start=452
-  _globals['_CLOCK']._serialized_end=525
-  _globals['_PINGREQUEST']._serialized_start=527
-  _globals['_PINGREQUEST']._serialized_end=540
-  _globals['_PINGREPLY']._serialized_start=542
-  _globals['_PINGREPLY']._serialized_end=588
-  _globals['_RULESREPLY']._serialized_start=590
-  _globals['_RULESREPLY']._serialized_end=602
-  _globals['_STATUSREQUEST']._serialized_start=604
-  _globals['_STATUSREQUEST']._serialized_end=619
-  _globals['_STATUSREPLY']._serialized_start=622
-  _globals['_STATUSREPLY']._serialized_end=792
-  _globals['_PORT']._serialized_start=794
-  _globals['_PORT']._serialized_end=831
-  _globals['_SHUTDOWNREQUEST']._serialized_start=833
-  _globals['_SHUTDOWNREQUEST']._serialized_end=850
-  _globals['_SHUTDOWNREPLY']._serialized_start=852
-  _globals['_SHUTDOWNREPLY']._serialized_end=867
-  _globals['_DISOWNREQUEST']._serialized_start=869
-  _globals['_DISOWNREQUEST']._serialized_end=884
-  _globals['_DISOWNREPLY']._serialized_start=886
-  _globals['_DISOWNREPLY']._serialized_end=899
-  _globals['_CONTROL']._serialized_start=902
-  _globals['_CONTROL']._serialized_end=1234
+  _globals['_RULES']._serialized_end=234
+  _globals['_LINK']._serialized_start=236
+  _globals['_LINK']._serialized_end=338
+  _globals['_LOSTREPLIES']._serialized_start=340
+  _globals['_LOSTREPLIES']._serialized_end=400
+  _globals['_DISK']._serialized_start=402
+  _globals['_DISK']._serialized_end=470
+  _globals['_CLOCK']._serialized_start=472
+  _globals['_CLOCK']._serialized_end=545
+  _globals['_PINGREQUEST']._serialized_start=547
+  _globals['_PINGREQUEST']._serialized_end=560
+  _globals['_PINGREPLY']._serialized_start=562
+  _globals['_PINGREPLY']._serialized_end=608
+  _globals['_RULESREPLY']._serialized_start=610
+  _globals['_RULESREPLY']._serialized_end=622
+  _globals['_STATUSREQUEST']._serialized_start=624
+  _globals['_STATUSREQUEST']._serialized_end=639
+  _globals['_STATUSREPLY']._serialized_start=642
+  _globals['_STATUSREPLY']._serialized_end=812
+  _globals['_PORT']._serialized_start=814
+  _globals['_PORT']._serialized_end=851
+  _globals['_SHUTDOWNREQUEST']._serialized_start=853
+  _globals['_SHUTDOWNREQUEST']._serialized_end=870
+  _globals['_SHUTDOWNREPLY']._serialized_start=872
+  _globals['_SHUTDOWNREPLY']._serialized_end=887
+  _globals['_DISOWNREQUEST']._serialized_start=889
+  _globals['_DISOWNREQUEST']._serialized_end=904
+  _globals['_DISOWNREPLY']._serialized_start=906
+  _globals['_DISOWNREPLY']._serialized_end=919
+  _globals['_CONTROL']._serialized_start=922
+  _globals['_CONTROL']._serialized_end=1254
 # @@protoc_insertion_point(module_scope)

@@ -29,8 +29,11 @@ class Rules(_message.Message):
     CLOCK_FIELD_NUMBER: _builtins.int
     SLOW_FIELD_NUMBER: _builtins.int
     LOST_REPLIES_FIELD_NUMBER: _builtins.int
+    CALLED_OFF_FIELD_NUMBER: _builtins.int
     slow: _builtins.float
     """The processor runs this many times slower (0 or 1: as it is)."""
+    called_off: _builtins.int
+    """Orders to lose replies up to this number are called off."""
     @_builtins.property
     def links(self) -> _containers.RepeatedCompositeFieldContainer[Global___Link]: ...
     @_builtins.property
@@ -47,10 +50,11 @@ class Rules(_message.Message):
         clock: Global___Clock | None = ...,
         slow: _builtins.float = ...,
         lost_replies: _abc.Iterable[Global___LostReplies] | None = ...,
+        called_off: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["clock", b"clock", "disk", b"disk"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["clock", b"clock", "disk", b"disk", "links", b"links", "lost_replies", b"lost_replies", "slow", b"slow"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["called_off", b"called_off", "clock", b"clock", "disk", b"disk", "links", b"links", "lost_replies", b"lost_replies", "slow", b"slow"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

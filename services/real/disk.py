@@ -62,6 +62,8 @@ class FolderDisk(DiskRules):
         self.full = rule.full
         self.sync_fails = rule.sync_fails
         self.slow = max(1.0, rule.slow)
+        if self.tear and not rule.tear:  # called off, also for what has been kept back already
+            self._thread.submit(self.unsynced.complete_all)
         self.tear = rule.tear
 
     async def open(self, path: str, mode: str = "r") -> RealFile:

@@ -124,7 +124,8 @@ class Link:
 class LostReplies:
     """Replies that are yet to be lost."""
 
-    def __init__(self, method: str, count: int) -> None:
+    def __init__(self, number: int, method: str, count: int) -> None:
+        self.number = number
         self.method = method
         self.count = count
 
@@ -168,7 +169,8 @@ class Door:
         for order in rules.lost_replies:
             if order.number not in self._orders:
                 self._orders.add(order.number)
-                self.losing.append(LostReplies(order.method, order.count))
+                self.losing.append(LostReplies(order.number, order.method, order.count))
+        self.losing = [order for order in self.losing if order.number > rules.called_off]
 
     def loses_reply(self, method: str) -> bool:
         """Says whether this reply is to be lost, and counts it."""

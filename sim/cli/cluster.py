@@ -145,7 +145,8 @@ def fault(
 def heal(folder: DirOption = None) -> None:
     """Ends every fault that holds, and gets the nodes going again.
 
-    Restarts what crashed, resumes what is paused, opens every link. Nodes that died or were stopped without
+    Restarts what crashed, resumes what is paused, opens every link, calls off lost replies and torn writes that
+    have not happened. Nodes that died or were stopped without
     a fault (kill -9, a crash of their own, SIGSTOP) are restarted and resumed as well.
     """
     from sim.cli.faults import said
@@ -154,16 +155,18 @@ def heal(folder: DirOption = None) -> None:
         from sim.scenario.cluster_faults import ClusterFaults
 
         faults = ClusterFaults(_open(folder))
-        nothing = True
+        done = []
+
+        def tell(line: str) -> None:
+            print(line, flush=True)
+            done.append(line)
+
         try:
-            for number, one in (await faults.heal()).items():
-                print(f"fault {number}: {said(one)} ended")
-                nothing = False
+            await faults.heal(lambda number, one: tell(f"fault {number}: {said(one)} ended"))
         finally:  # a node that does not answer is no reason to leave others dead
             async for name, what in faults.revive():
-                print(f"{name} {what}")
-                nothing = False
-        if nothing:
+                tell(f"{name} {what}")
+        if not done:
             print("nothing to heal")
 
     _run(end())

@@ -117,7 +117,7 @@ class World(Protocol):
         ...
 
     async def heal(self) -> None:
-        """Lifts every fault that holds."""
+        """Lifts every fault that holds, and calls off lost replies and torn writes yet to come."""
         ...
 
     async def play(self, schedule: Sequence[Action]) -> None:

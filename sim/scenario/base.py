@@ -126,7 +126,7 @@ class BaseWorld(ABC):
 
     @abstractmethod
     async def heal(self) -> None:
-        """Lifts every fault that holds."""
+        """Lifts every fault that holds, and calls off lost replies and torn writes yet to come."""
 
     # The rest
 

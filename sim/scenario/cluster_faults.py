@@ -29,7 +29,7 @@ from sim.scenario.door_rules import add_host_rules, add_link_rules
 from sim.scenario.errors import near
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Callable
 
     from services.cluster import Cluster
 
@@ -53,12 +53,16 @@ class Book(Struct):
         active: those that hold, by number.
         clocks: by host.
         torn: hosts whose next crash tears a write.
+        losing: hosts that were told to lose replies, which they may have done.
+        called_off: orders to lose replies up to this number are.
     """
 
     count: int = 0
     active: dict[int, AnyFault] = {}
     clocks: dict[str, ClockState] = {}
     torn: list[str] = []
+    losing: list[str] = []
+    called_off: int = 0
 
 
 class ClusterFaults:
@@ -122,20 +126,35 @@ class ClusterFaults:
                 return
             await self._end(book, number)
 
-    async def heal(self) -> dict[int, AnyFault]:
+    async def heal(self, told: Callable[[int, AnyFault], object] | None = None) -> dict[int, AnyFault]:
         """Lifts every fault that holds and returns them, by number.
 
+        Replies that were to be lost and writes that were to be torn, but have not been yet, will not be.
         Crashed hosts come last, so that they start in a world that works.
+
+        Args:
+            told: is called with the number and the fault for each that has been lifted, when it has been.
 
         Raises:
             ClusterError: hosts do not start again, or do not answer; all others are healed.
         """
+
+        async def end(number: int) -> str:
+            fault = book.active[number]
+            try:
+                await self._end(book, number)
+            except ClusterError as exc:
+                return str(exc)
+            if told is not None:
+                told(number, fault)
+            return ""
+
         async with self._book() as book:
             held = dict(sorted(book.active.items()))
             crashed = [n for n, fault in book.active.items() if isinstance(fault, faults.Crash)]
-            others = [n for n in book.active if n not in crashed]
-            failed = [await self._ended(book, number) for number in others]
-            failed += await asyncio.gather(*(self._ended(book, number) for number in crashed))
+            failed = await self._call_off(book)
+            failed += [await end(number) for number in held if number not in crashed]
+            failed += await asyncio.gather(*(end(number) for number in crashed))
             if problems := [problem for problem in failed if problem]:
                 raise ClusterError("; ".join(dict.fromkeys(problems)))
             return held
@@ -205,13 +224,18 @@ class ClusterFaults:
             raise
         self._record(number, fault, "end")
 
-    async def _ended(self, book: Book, number: int) -> str:
-        """Ends a fault; returns what stood against it."""
-        try:
-            await self._end(book, number)
-        except ClusterError as exc:
-            return str(exc)
-        return ""
+    async def _call_off(self, book: Book) -> list[str]:
+        """Calls off what was ordered and has not happened; returns what stood against it."""
+        hosts = dict.fromkeys([*book.torn, *book.losing])
+        book.called_off = book.count
+        book.torn, book.losing = [], []
+        failed = []
+        for host in hosts:
+            try:
+                await self._cluster.configure(host, self._rules(book, host))
+            except ClusterError as exc:
+                failed.append(str(exc))
+        return failed
 
     async def _strike(self, book: Book, number: int, fault: AnyFault) -> dict[str, Any]:
         """Makes a fault happen that does not last; returns what the trace should say besides."""
@@ -219,6 +243,8 @@ class ClusterFaults:
             case faults.LoseReply(host=host, method=method, count=count):
                 rules = self._rules(book, host)
                 rules.lost_replies.add(number=number, method=method, count=count)
+                if host not in book.losing:
+                    book.losing.append(host)
                 await self._cluster.configure(host, rules)
             case faults.Corrupt(host=host, path=path):
                 return self._corrupt(host, path)
@@ -284,7 +310,7 @@ class ClusterFaults:
 
     def _rules(self, book: Book, host: str) -> control_pb2.Rules:
         """Returns the state of a host's door that all faults together make."""
-        rules = control_pb2.Rules(slow=1.0)
+        rules = control_pb2.Rules(slow=1.0, called_off=book.called_off)
         rules.disk.slow = 1.0
         rules.disk.tear = host in book.torn
         clock = book.clocks.get(host, ClockState())

@@ -17,7 +17,7 @@ from sim import faults
 from sim.faults import AnyFault, Fault, check_values, kind_of
 from sim.world.loop import nanoseconds
 from sim.world.network import Impairment
-from sim.world.rpc.world import lose_replies
+from sim.world.rpc.world import lose_no_replies, lose_replies
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -76,7 +76,13 @@ class Faults:
             self._end(number)
 
     def heal(self) -> None:
-        """Lifts every fault that holds; crashed hosts last, so that they start in a world that works."""
+        """Lifts every fault that holds; crashed hosts last, so that they start in a world that works.
+
+        Replies that were to be lost and writes that were to be torn, but have not been yet, will not be.
+        """
+        lose_no_replies(self._simulation)
+        for machine in self._simulation.machines.values():
+            machine.disk.tear = False
         for number, _ in sorted(
             self.active.items(), key=lambda item: (isinstance(item[1], faults.Crash), item[0])
         ):

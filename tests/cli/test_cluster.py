@@ -38,7 +38,7 @@ def test_a_cluster_is_brought_up_hurt_healed_and_taken_down_from_separate_comman
             "1": {"kind": "crash", "host": "echo1"},
             "2": {"kind": "pause", "host": "echo2"},
         }
-        assert dsim("heal").out == "fault 1: crash echo1 ended\nfault 2: pause echo2 ended\n"
+        assert dsim("heal").out == "fault 2: pause echo2 ended\nfault 1: crash echo1 ended\n"
         assert dsim("heal").out == "nothing to heal\n"
         assert states(dsim) == {"echo1": ("running", 1), "echo2": ("running", 0)}
         assert dsim("fault", "partition", "echo1", "echo2", "--for", "0.1").out == (
@@ -97,6 +97,24 @@ def test_what_is_down_stays_down(dsim: Dsim) -> None:
         assert dsim("down").status == 0
         assert begun.communicate(timeout=30) == ("over\n", "")
         assert states(dsim) == {"echo1": ("dead", 0)}
+    finally:
+        dsim("down")
+
+
+def test_healing_tells_what_has_ended_before_what_could_not(dsim: Dsim) -> None:
+    try:
+        assert dsim("up", "echo", "--nodes", "2").status == 0
+        assert dsim("fault", "delay", "echo1", "echo2", "--set", "seconds=0.1").status == 0
+        assert dsim("fault", "pause", "echo2").status == 0
+        control = Cluster.open("runs/cluster").folder.node("echo1").control
+        address = control.read_text()
+        control.write_text("127.0.0.1:1")
+        healed = dsim("heal")
+        assert (healed.status, healed.out) == (2, "fault 2: pause echo2 ended\n")
+        assert healed.err.startswith("dsim: echo1 does not answer its control service")
+        assert healed.err.count("\n") == 1
+        control.write_text(address)
+        assert dsim("heal").out.startswith("fault 1: delay echo1")
     finally:
         dsim("down")
 

@@ -393,6 +393,20 @@ async def test_a_torn_write_leaves_its_beginning(lab: Lab) -> None:
 
 
 @told
+async def test_healing_calls_off_what_was_ordered_and_has_not_happened(lab: Lab) -> None:
+    await lab.faults.inject(faults.TornWrite(host="a"))
+    await ask(lab.client, "a", "append_open", path="kept back", data="0123456789")
+    await lab.faults.inject(faults.LoseReply(host="a", method="Say"))
+    await lab.faults.inject(faults.Pause(host="a"))  # it hears of it all when it goes on
+    await lab.faults.heal()
+    assert await say(lab.client, "a") == "hello"
+    await ask(lab.client, "a", "append_open", path="written since", data="0123456789")
+    await lab.faults.lift(await lab.faults.inject(faults.Crash(host="a")))
+    for path in ("kept back", "written since"):
+        assert await ask(lab.client, "a", "read", path=path) == "0123456789"
+
+
+@told
 async def test_a_torn_write_that_was_synced_is_whole(lab: Lab) -> None:
     await lab.faults.inject(faults.TornWrite(host="a"))
     await ask(lab.client, "a", "append_open", path="synced", data="0123456789")

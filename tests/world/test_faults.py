@@ -15,6 +15,7 @@ from services.recorder import Recorder
 from sim import faults
 from sim.faults import KINDS
 from sim.world.faults import Faults
+from sim.world.rpc.world import world_of
 from sim.world.simulation import Simulation
 
 if TYPE_CHECKING:
@@ -310,6 +311,18 @@ def test_every_kind_of_fault_happens_is_traced_and_can_be_lifted(kind: str) -> N
         world.faults.lift(number)
         lasting = KINDS[kind].lasting
         assert world.events() == [(1, kind, phase) for phase in (("begin", "end") if lasting else ("once",))]
+
+    World().run(story)
+
+
+def test_healing_calls_off_what_was_ordered_and_has_not_happened() -> None:
+    async def story(world: World) -> None:
+        machine = world.machine("a")
+        world.faults.inject(faults.LoseReply(host="a", count=3))
+        world.faults.inject(faults.TornWrite(host="a"))
+        assert world_of(world.simulation).losing and machine.disk.tear
+        world.faults.heal()
+        assert not world_of(world.simulation).losing and not machine.disk.tear
 
     World().run(story)
 

@@ -88,3 +88,8 @@ def lose_replies(host: str, simulation: Simulation, method: str = "", count: int
     if count < 1:
         raise ValueError(f"lose_replies: count is {count}, must be at least 1")
     world_of(simulation).losing.setdefault(host, []).append(LostReplies(method, count))
+
+
+def lose_no_replies(simulation: Simulation) -> None:
+    """Calls off what was ordered by `lose_replies` and has not happened."""
+    world_of(simulation).losing.clear()
