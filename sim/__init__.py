@@ -10,9 +10,11 @@ from __future__ import annotations
 import sys
 from importlib import import_module
 from types import ModuleType
-from typing import TYPE_CHECKING, Any
 
+TYPE_CHECKING = False  # for type checkers True, as typing's, whose import `dsim` has no time for yet
 if TYPE_CHECKING:
+    from typing import Any
+
     from sim.scenario.api import World
     from sim.scenario.definition import scenario
     from sim.scenario.errors import InvalidInput

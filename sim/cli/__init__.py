@@ -1,6 +1,7 @@
 """The command `dsim`.
 
-Nothing is imported here but what `dsim --help` needs: each command imports its own work.
+Nothing is imported here but what `dsim --help` needs: each command imports its own work. Until `main` runs,
+Ctrl-C is answered by Python's traceback, so even `typing` waits.
 """
 
 from __future__ import annotations
@@ -9,10 +10,11 @@ import errno
 import os
 import sys
 from io import TextIOWrapper
-from typing import TYPE_CHECKING, NoReturn
 
+TYPE_CHECKING = False  # for type checkers True, as typing's
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from typing import NoReturn
 
 UNUSABLE = 2  # exit status: arguments or input that cannot be used
 INTERRUPTED = 130  # exit status: Ctrl-C
@@ -24,11 +26,11 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
     Args:
         arguments: what follows `dsim` on the command line; None for the process's own.
     """
-    os.environ.setdefault("GRPC_VERBOSITY", "ERROR")  # gRPC tells of every peer that goes away
-    for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, TextIOWrapper):  # a terminal that knows ASCII only is no reason to fail
-            stream.reconfigure(errors="backslashreplace")
     try:
+        os.environ.setdefault("GRPC_VERBOSITY", "ERROR")  # gRPC tells of every peer that goes away
+        for stream in (sys.stdout, sys.stderr):
+            if isinstance(stream, TextIOWrapper):  # a terminal that knows ASCII only is no reason to fail
+                stream.reconfigure(errors="backslashreplace")
         status = command(arguments)
         if sys.stdout is not None:  # as it is when the caller closed it: `>&-`
             sys.stdout.flush()
