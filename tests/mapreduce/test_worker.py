@@ -222,6 +222,18 @@ def test_a_reduce_hears_where_map_outputs_are_and_which_are_lost() -> None:
     run(case)
 
 
+def test_a_reduce_that_cannot_hear_of_map_outputs_fails_instead_of_waiting_for_ever() -> None:
+    async def case(rig: Rig) -> None:
+        rig.master.locations = [pb.Locations(maps=b"no number")]
+        await rig.up()
+        await rig.assign(a_reduce(0, 1, maps=1))
+        await until(lambda: bool(rig.master.calls))
+        assert rig.master.completions == [(0, 1)]
+        assert rig.master.calls[0][0].failure == pb.Completion.WORKER
+
+    run(case)
+
+
 def test_a_job_that_the_master_does_not_know_is_not_executed() -> None:
     async def case(rig: Rig) -> None:
         rig.master.job = None

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from protos import mapreduce_pb2_grpc as rpc
     from services.host import Host
-    from services.mapreduce.worker.plane import DataPlane, Execution
+    from services.mapreduce.worker.plane import DataPlane, Execution, Reduction
 
 WORDS: dict[int, str] = {pb.MAP: "map", pb.REDUCE: "reduce"}
 
@@ -212,6 +212,7 @@ class Executions:
                 reduction = self._plane.reduce(job, task, self._lost)
                 entry.execution = reduction
                 hears = asyncio.create_task(follow(self._master, task.job, task.number, reduction))
+                hears.add_done_callback(lambda ended: self._deaf(ended, reduction))
             return await entry.execution.run()
         except Exception as exc:  # a fault of ours: the task goes elsewhere, and somebody reads this
             self._host.trace("execution broke", error=traceback.format_exc())
@@ -221,6 +222,12 @@ class Executions:
         finally:
             if hears is not None:
                 hears.cancel()
+
+    def _deaf(self, hears: asyncio.Task[None], reduction: Reduction) -> None:
+        """An execution that hears of no more map outputs, by a fault of ours, would wait for ever."""
+        if not hears.cancelled() and (exc := hears.exception()) is not None:
+            self._host.trace("execution broke", error="".join(traceback.format_exception(exc)))
+            reduction.kill(f"{self._host.name} broke: {type(exc).__name__}: {exc}")
 
     async def _job(self, entry: Entry) -> pb.Job | None:
         """Returns what the user asked for; None when the master does not know the job any more."""

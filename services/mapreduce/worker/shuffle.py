@@ -263,7 +263,7 @@ class Shuffle:
         peer.missing.clear()
         try:
             failed = bool(peer.asked) and not await self._fetch(peer, segment)
-        except OSError as exc:
+        except Exception as exc:  # of the disk; or a fault of ours, which must not be waited for
             if not self._ended.done():
                 self._ended.set_exception(exc)
             return
