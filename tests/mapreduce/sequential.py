@@ -37,8 +37,9 @@ class Tasks:
             output=OUTPUT, memory_bytes=self.memory, settings=self.settings, **more,
         )  # fmt: skip
 
-    def map(self, number: int, *split: Range, skip: Sequence[int] = ()) -> Done:
-        return run_map(self.inside, self.order(number, split=tuple(split), skip=tuple(skip)), self.disk)
+    def map(self, number: int, *split: Range, skip: Sequence[int] = (), maps: int = 0) -> Done:
+        order = self.order(number, split=tuple(split), skip=tuple(skip), maps=maps)
+        return run_map(self.inside, order, self.disk)
 
     def reduce(self, number: int, maps: Iterable[Done], *, skip: Sequence[int] = (), files: int = 1) -> Done:
         """Puts the region of each map into one of some files, and reduces these."""

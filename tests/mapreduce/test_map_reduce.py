@@ -124,6 +124,93 @@ def thousands(number: int, value: int) -> Iterator[tuple[str, int]]:
         yield "k", 1
 
 
+def many(number: int, pairs: tuple[int, int, int, bool]) -> Iterator[tuple[Any, Any]]:
+    """Gives so many pairs of so many keys, bit by bit or at once."""
+    amount, distinct, value, listed = pairs
+    some = ((f"k{at % distinct}", value if value else at) for at in range(amount))
+    return [*some] if listed else some  # type: ignore[return-value]
+
+
+def totals(key: str, values: Iterable[int]) -> Iterator[int]:
+    yield sum(values)
+
+
+def all_values(key: str, values: Iterator[int]) -> Iterator[int]:
+    """As many values as there are."""
+    yield from values
+
+
+@settings(max_examples=25, deadline=None, suppress_health_check=SMALL)
+@given(
+    records=st.lists(
+        st.tuples(
+            st.sampled_from([0, 1, 7, 1023, 1024, 1025, 2047, 2048, 2049, 6000]),
+            st.sampled_from([1, 3, 5000]),
+            st.sampled_from([0, 1, 2]),
+            st.booleans(),
+        ),
+        max_size=6,
+    ),
+    memory=st.sampled_from([0, 1, 20_000, 400_000]),
+    combined=st.booleans(),
+    through=st.booleans(),
+    maps=st.sampled_from([0, 1, 1000]),
+)
+def test_records_of_very_many_pairs_lose_none(
+    tmp_path_factory: Any,
+    records: list[tuple[int, int, int, bool]],
+    memory: int,
+    combined: bool,
+    through: bool,
+    maps: int,
+) -> None:
+    tasks = tasks_of(
+        tmp_path_factory.mktemp("job"), records, map=many, reduce=all_values if through else totals,
+        combine=totals if combined else None, reduces=2, memory=memory, output_type=SequenceOutput(),
+    )  # fmt: skip
+    expected: dict[str, int] = defaultdict(int)
+    for record in records:
+        for key, value in many(0, record):
+            expected[key] += value
+    done = [tasks.map(n, *pieces, maps=maps) for n, pieces in enumerate(splits_of(records, 3))]
+    assert sum(task.records_out for task in done) == sum(amount for amount, *_ in records)
+    found: dict[str, int] = defaultdict(int)
+    values = 0
+    for number in range(2):
+        part = tasks.reduce(number, done)
+        pairs = list(SequenceOutput().read(part.path, tasks.disk, str, int))
+        assert [key for key, _ in pairs] == sorted(key for key, _ in pairs)
+        values += len(pairs)
+        for key, value in pairs:
+            found[key] += value
+    assert found == expected
+    if through and not combined:
+        assert values == sum(amount for amount, *_ in records)
+
+
+@pytest.mark.parametrize("memory", [0, 20_000])
+def test_keys_that_cannot_be_hashed_are_combined_too(tmp_path: Path, memory: int) -> None:
+    records = [(n % 7, n) for n in range(500)]
+    tasks = tasks_of(tmp_path, records, map=late_lists, reduce=added, combine=added, memory=memory)
+    (part,) = tasks.all(splits_of(records, 250))
+    expected: dict[str, int] = defaultdict(int)
+    for k, n in records:
+        expected[str([k, 1])] += n
+    assert {line.split(b"\t")[0].decode(): int(line.split(b"\t")[1]) for line in part.splitlines()} == {
+        name.replace(" ", ""): total for name, total in expected.items()
+    }
+
+
+def added(key: Any, values: Iterable[int]) -> int:
+    return sum(values)
+
+
+def late_lists(number: int, record: tuple[int, int]) -> Iterator[tuple[Any, int]]:
+    """Keys are tuples at first, then lists."""
+    key = (record[0], 1) if number < 100 else [record[0], 1]
+    yield key, record[1]
+
+
 @dataclass(order=True, frozen=True)
 class Point:
     x: int

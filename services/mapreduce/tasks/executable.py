@@ -97,7 +97,9 @@ def pipe(
             bufsize=0,
             env=dict(environment),
             cwd=folder,
-            preexec_fn=_die_with_parent,
+            # gRPC, where a process has it, starts threads of its own in a fork, and they may fail before the
+            # exec; without a function to call, Python needs no fork.
+            preexec_fn=None if "grpc" in sys.modules else _die_with_parent,
         )
     except OSError as exc:
         raise UserError(f"{what} cannot be started: {exc.strerror}: {exc.filename or command}") from None

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from services.child import Inside, Storage
     from services.files.api import Range
 
-_PAIRS = 2048
+_PAIRS = 1024
 """Pairs between two looks at the buffer, the clock and the memory; with fewer, as many records."""
 
 
@@ -105,18 +105,33 @@ class _Map:
         return done
 
     def _piece(self, piece: Range) -> None:
+        """Gives the records of a piece to map; whatever goes wrong in reading is said of the file."""
+        execution = self.execution
+        self.piece, self.first = piece, execution.number + 1
+        try:
+            self._records(execution.program.input.read(piece, self.files))
+        except (UserError, InputError, BeyondView, MemoryError):
+            raise
+        except Exception as exc:
+            if exc is execution.trouble:
+                raise
+            what = f"{type(exc).__name__}: {exc}"
+            if isinstance(exc, OSError):
+                what = exc.strerror or str(exc)
+            raise InputError(f"{piece.path}: cannot be read: {what}") from exc
+        self._look()
+
+    def _records(self, records: Iterator[tuple[Any, Any]]) -> None:
         execution = self.execution
         mark, function, skip = execution.inside.mark, execution.job.map, self.skip
         pairs, starts = self.pairs, self.starts
         extend, start = pairs.extend, starts.append
         number = execution.number
-        self.piece, self.first = piece, number + 1
         full = len(pairs) + _PAIRS
-        for key, value in self._records(piece):
+        for key, value in records:
             number += 1
-            execution.number = number
             start(len(pairs))
-            if number in skip:
+            if skip and number in skip:
                 self.skipped.append(Skipped(number, self._place(number)))
                 continue
             mark(number)
@@ -128,18 +143,20 @@ class _Map:
                     some = iter(given.items() if isinstance(given, dict) else given)
                     extend(islice(some, _PAIRS))
                     if len(pairs) >= full:
+                        execution.number = number
                         self._drain(some)
-                        full = (
-                            len(pairs) + _PAIRS
-                        )  # it may have spilled: else the next record would be cut off
+                        # It may have spilled: else the next record would be cut off.
+                        full = len(pairs) + _PAIRS
             except Exception as exc:
+                execution.number = number
                 if exc is execution.trouble:
                     raise
                 raise execution.failed("map", exc, number, self._place(number)) from exc
             if len(pairs) >= full or len(starts) >= _PAIRS:
+                execution.number = number
                 self._look()
                 full = len(pairs) + _PAIRS
-        self._look()
+        execution.number = number
 
     def _drain(self, some: Iterator[Any]) -> None:
         """Takes the many pairs of one record bit by bit."""
@@ -150,17 +167,6 @@ class _Map:
             self.pairs.extend(islice(some, _PAIRS))
             if len(self.pairs) == before:
                 return
-
-    def _records(self, piece: Range) -> Iterator[tuple[Any, Any]]:
-        """Reads a piece; whatever goes wrong there is said of the file."""
-        try:
-            yield from self.execution.program.input.read(piece, self.files)
-        except (InputError, BeyondView, MemoryError):
-            raise
-        except OSError as exc:
-            raise InputError(f"{piece.path}: cannot be read: {exc.strerror or exc}") from exc
-        except Exception as exc:
-            raise InputError(f"{piece.path}: cannot be read: {type(exc).__name__}: {exc}") from exc
 
     def _look(self) -> None:
         """Checks the latest pairs, spills or writes them, and tells how far the task is."""

@@ -12,7 +12,7 @@ from bisect import bisect_right
 from operator import itemgetter
 from typing import TYPE_CHECKING, Any
 
-from services.mapreduce.tasks.segment import Run, RunWriter, read
+from services.mapreduce.tasks.segment import Run, RunWriter, data_of, read
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -132,8 +132,15 @@ class Merge:
             yield block
             yield from source
 
+    def data(self, run: Run) -> Iterator[bytes]:
+        """Yields a run's bytes as they are."""
+        return data_of(self._open(run), run)
+
     def _read(self, run: Run) -> Iterator[list[Any]]:
+        return read(self._open(run), run, self._codec)
+
+    def _open(self, run: Run) -> BinaryIO:
         file = self._files.get(run.path)
         if file is None:
             file = self._files[run.path] = self._disk.open(run.path, "rb")
-        return read(file, run, self._codec)
+        return file

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from bisect import bisect_right
-from itertools import chain, groupby
-from operator import itemgetter
+from itertools import chain, groupby, pairwise
+from operator import eq, itemgetter, lt
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -142,12 +142,19 @@ class _Reduce:
         execution = self.execution
         previous: Any = _NOTHING
         for block in blocks:
-            for key, _ in groupby(block, key_of):
-                if previous is _NOTHING or previous < key:
-                    execution.number += 1
-                elif previous != key:
-                    raise UserError(f"keys have no order: {_short(previous)} was followed by {_short(key)}")
-                previous = key
+            keys = [key for key, _ in block]
+            if previous is not _NOTHING:
+                keys.insert(0, previous)
+            else:
+                execution.number += 1
+            following = keys[1:]
+            greater = sum(map(lt, keys, following))
+            if greater + sum(map(eq, keys, following)) < len(following):
+                bad = next(at for at, two in enumerate(pairwise(keys)) if not (lt(*two) or eq(*two)))
+                first, second = map(_short, keys[bad : bad + 2])
+                raise UserError(f"keys have no order: {first} was followed by {second}")
+            execution.number += greater
+            previous = keys[-1]
             for at in range(0, len(block), _PAIRS):
                 self.out += block[at : at + _PAIRS]
                 self._write()

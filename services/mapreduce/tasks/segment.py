@@ -32,6 +32,9 @@ PAIR_BYTES = 150
 """What a pair takes in memory besides the bytes of its encoding: tuple, list slot, two objects."""
 
 
+_COPY = 1 << 20  # bytes at a time
+
+
 class Run(NamedTuple):
     """A sorted run in a file.
 
@@ -94,6 +97,12 @@ class RunWriter:
                     self._many *= 2
         return Run(self._path, start, self.written, pairs, largest)
 
+    def copy(self, blocks: Iterable[bytes]) -> None:
+        """Writes a run that is bytes already."""
+        for block in blocks:
+            self._file.write(block)
+            self.written += len(block)
+
 
 def runs_of(path: str, disk: Storage, start: int = 0, end: int | None = None) -> list[Run]:
     """Finds the runs in (part of) a file, by its headers.
@@ -136,6 +145,17 @@ def read(file: BinaryIO, run: Run, codec: Codec) -> Iterator[list[tuple[Any, Any
         data = _exactly(file, size, run.path)
         at += HEADER.size + size
         yield codec.decode(data, bool(flags & ESCAPED))
+
+
+def data_of(file: BinaryIO, run: Run) -> Iterator[bytes]:
+    """Yields a run's bytes as they are.
+
+    Raises:
+        EOFError: it is cut off.
+    """
+    file.seek(run.start)
+    for at in range(run.start, run.end, _COPY):
+        yield _exactly(file, min(_COPY, run.end - at), run.path)
 
 
 def _exactly(file: BinaryIO, size: int, path: str) -> bytes:

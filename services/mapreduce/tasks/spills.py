@@ -1,29 +1,36 @@
 """The map side's buffer (3.1 step 4): pairs up to a limit, then partitioned, sorted, combined and spilled.
 
-At the end the spills are merged into one file of R regions, each a sorted run.
+At the end the spills become one file of R regions. Each region is merged to one sorted run, unless the reduce
+can merge the runs of all maps as they are.
 """
 
 from __future__ import annotations
 
 from bisect import bisect_left
-from itertools import chain, groupby, pairwise
-from operator import itemgetter
+from itertools import chain, groupby, pairwise, repeat
+from operator import itemgetter, length_hint
 from typing import TYPE_CHECKING, Any
 from zlib import crc32
 
 from services.mapreduce.counters import COMBINE_IN, COMBINE_OUT
 from services.mapreduce.hints import Codec, key_bytes
 from services.mapreduce.partition import TotalOrder, by_hash
-from services.mapreduce.tasks.execution import BadPair, Execution, not_a_pair
+from services.mapreduce.tasks.execution import BadPair, Execution
 from services.mapreduce.tasks.grouping import outputs_of
+from services.mapreduce.tasks.groups import Groups, NotHashable
 from services.mapreduce.tasks.merge import Merge, key_of
 from services.mapreduce.tasks.order import UserError
+from services.mapreduce.tasks.pairs import check_pairs
 from services.mapreduce.tasks.segment import PAIR_BYTES, Run, RunWriter
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
 _TOGETHER = 4096
+
+_RUNS_LEFT = 64
+"""Runs that a reduce may find of all maps together, so that maps need not merge their spills."""
+
 _value_of = itemgetter(1)
 
 
@@ -41,6 +48,7 @@ class Spills:
         self._codec = Codec(execution.program.types)
         self._checked = 0
         self._memory = 0
+        self._groups = Groups(self._codec) if execution.program.combiner else None
         self._spills: list[dict[int, Run]] = []
         order = execution.order
         self._path = f"{order.job}/map-{order.number:05}.{order.attempt}"
@@ -53,33 +61,61 @@ class Spills:
             UserError: keys cannot be compared, or the partition function is wrong.
             OSError: as the disk has it.
         """
-        fresh = self.pairs[self._checked :] if self._checked else self.pairs
-        many = len(fresh)
+        many = len(self.pairs) - self._checked
+        if self._groups is not None and self._grouped(self._groups):
+            return many
+        fresh = self.pairs[self._checked :]
         try:
-            self._memory += check_pairs(fresh, self._codec) + PAIR_BYTES * many
+            self._memory += check_pairs(fresh, self._codec) + PAIR_BYTES * len(fresh)
         except BadPair as bad:
-            bad.index += self._checked
+            bad.index += self._checked + many - len(fresh)
             raise
-        self._checked += many
+        self._checked += len(fresh)
         if self._memory > self._execution.memory:
-            self._spill(f"{self._path}.spill-{len(self._spills)}")
+            self._spill()
         return many
+
+    def _grouped(self, groups: Groups) -> bool:
+        """Takes the pairs to their groups, or says that it cannot be, for this and all that follow."""
+        try:
+            groups.add(self.pairs)
+        except NotHashable as exc:
+            rest = self.pairs[exc.taken :]
+            if groups.pairs:
+                self._spill()
+            self._groups = None
+            self.pairs[:] = rest
+            return False
+        self.pairs.clear()
+        if groups.memory > self._execution.memory:
+            self._make_room(groups)
+        return True
+
+    def _make_room(self, groups: Groups) -> None:
+        """Combines what is in memory; spills it if that was of little use."""
+        if groups.pairs > 2 * groups.keys:
+            try:
+                for block in self._combined(groups.take(ordered=False)):
+                    groups.add(block)
+            except BadPair as bad:
+                raise UserError(f"combine {bad.why}") from None
+        if groups.memory > self._execution.memory // 2:
+            self._spill()
 
     def finish(self) -> tuple[str, list[int]]:
         """Writes the file of R regions, and returns its path and the R + 1 offsets."""
         temporary = f"{self._path}.new"
-        reduces = self._execution.order.reduces
         if not self._spills:
             self._spill(temporary)
-            regions = self._spills.pop()
+            ends = {number: run.end for number, run in self._spills.pop().items()}
         else:
-            if self.pairs:
-                self._spill(f"{self._path}.spill-{len(self._spills)}")
-            regions = self._merge(temporary)
+            if self.pairs or (self._groups is not None and self._groups.pairs):
+                self._spill()
+            ends = self._merge(temporary)
         self._disk.rename(temporary, self._path)
         offsets = [0]
-        for region in range(reduces):
-            offsets.append(regions[region].end if region in regions else offsets[-1])
+        for region in range(self._execution.order.reduces):
+            offsets.append(ends.get(region, offsets[-1]))
         return self._path, offsets
 
     def abandon(self) -> None:
@@ -88,47 +124,27 @@ class Spills:
             if self._disk.exists(name):
                 self._disk.remove(name)
 
-    def _spill(self, path: str) -> None:
+    def _spill(self, path: str = "") -> None:
+        """Writes what is in memory to a file, by default the next spill."""
+        path = path or f"{self._path}.spill-{len(self._spills)}"
         pairs = self.pairs
+        blocks: Iterable[list[Any]]
         try:
-            groups = self._grouped(pairs) if self._execution.program.combiner else None
-            if groups is None:
+            if self._groups is not None:
+                blocks = self._combined(self._groups.take(ordered=True))
+            else:
                 pairs.sort(key=key_of)
+                blocks = self._combined(_groups((pairs,))) if self._execution.program.combiner else (pairs,)
         except TypeError as exc:
             raise UserError(f"keys cannot be put in order: {exc}") from exc
-        if groups is not None:
-            blocks: Iterable[list[Any]] = self._combined(groups)
-        elif self._execution.program.combiner:
-            blocks = self._combined(_groups((pairs,)))
-        else:
-            blocks = (pairs,)
         regions = self._partitioned(blocks)
-        self.pairs.clear()
+        pairs.clear()
         with self._disk.open(path, "wb") as file:
             writer = RunWriter(file, path, self._codec)
             self._spills.append(
                 {number: self._write(writer, (regions.pop(number),)) for number in sorted(regions)}
             )
         self._checked = self._memory = 0
-
-    def _grouped(self, pairs: list[Any]) -> Iterator[tuple[Any, Iterable[Any]]] | None:
-        """Returns the values of each key, keys in order; None if keys cannot be hashed.
-
-        With many values a key, as there are where a combiner makes sense, that is faster than to sort all
-        pairs.
-        """
-        groups: dict[Any, list[Any]] = {}
-        get = groups.get
-        try:
-            for key, value in pairs:
-                values = get(key)
-                if values is None:
-                    groups[key] = [value]
-                else:
-                    values.append(value)
-        except TypeError:
-            return None
-        return ((key, groups[key]) for key in sorted(groups))
 
     def _write(self, writer: RunWriter, blocks: Iterable[Sequence[Any]]) -> Run:
         try:
@@ -178,9 +194,12 @@ class Spills:
             for _ in group:
                 yield number
 
-    def _merge(self, path: str) -> dict[int, Run]:
+    def _merge(self, path: str) -> dict[int, int]:
+        """Makes one file of the spills, and returns where in it each region ends."""
         execution = self._execution
-        regions: dict[int, Run] = {}
+        combiner = execution.program.combiner
+        as_they_are = not combiner and 0 < execution.order.maps * len(self._spills) <= _RUNS_LEFT
+        ends: dict[int, int] = {}
         names = [f"{self._path}.spill-{n}" for n in range(len(self._spills))]
         with (
             Merge(self._disk, self._codec, execution.memory, f"{self._path}.merge", execution.tick) as merge,
@@ -189,13 +208,18 @@ class Spills:
             writer = RunWriter(file, path, self._codec)
             for number in sorted(set().union(*self._spills)):
                 runs = [spill[number] for spill in self._spills if number in spill]
-                blocks: Iterable[list[Any]] = merge.blocks(runs)
-                if execution.program.combiner and len(runs) > 1:
-                    blocks = self._combined(_groups(blocks))
-                regions[number] = self._write(writer, blocks)
+                if as_they_are:
+                    for run in runs:
+                        writer.copy(merge.data(run))
+                else:
+                    blocks: Iterable[list[Any]] = merge.blocks(runs)
+                    if combiner and len(runs) > 1:
+                        blocks = self._combined(_groups(blocks))
+                    self._write(writer, blocks)
+                ends[number] = writer.written
         for name in names:
             self._disk.remove(name)
-        return regions
+        return ends
 
     def _combined(self, groups: Iterable[tuple[Any, Iterable[Any]]]) -> Iterator[list[Any]]:
         """Yields what the combiner makes of the values of each key."""
@@ -206,16 +230,20 @@ class Spills:
         taken = given = 0
         combined: list[Any] = []
         for key, values in groups:
-            counted = None if type(values) is list else _Counted(values)
+            many, counted = 0, None
+            if type(values) is list or type(values) is repeat:
+                many = length_hint(values)
+            else:
+                values = counted = _Counted(values)
             try:
-                some = combine(key, iter(values) if counted is None else counted)
+                some = combine(key, iter(values))
                 if type(some) is int or type(some) is str:  # the common case, at once
                     combined.append((key, some))
                 else:
                     combined += [(key, value) for value in outputs_of(some)]
             except Exception as exc:
                 raise execution.failed("combine", exc, where=repr(key)[:200]) from exc
-            taken += len(values) if counted is None else counted.number  # type: ignore[arg-type]
+            taken += many if counted is None else counted.number
             if len(combined) >= _TOGETHER:
                 given += len(combined)
                 yield combined
@@ -248,33 +276,3 @@ class _Counted:
         item = next(self._items)
         self.number += 1
         return item
-
-
-def check_pairs(pairs: Sequence[Any], codec: Codec) -> int:
-    """Returns how many bytes some pairs take when serialized.
-
-    Raises:
-        BadPair: one is no tuple of two, or cannot be serialized.
-    """
-    if not ({*map(type, pairs)} <= _TUPLE and {*map(len, pairs)} <= _TWO):
-        for index, pair in enumerate(pairs):
-            if not isinstance(pair, tuple) or len(pair) != 2:
-                raise BadPair(index, not_a_pair(pair))
-    if not pairs:
-        return 0
-    try:
-        return len(codec.encode(pairs)[0])
-    except Exception as exc:
-        for index, pair in enumerate(pairs):
-            for name, item in zip(("key", "value"), pair, strict=True):
-                try:
-                    codec.encode([(item, None)])
-                except Exception as why:
-                    raise BadPair(
-                        index, f"gave a {name} of type {type(item).__name__} that cannot be serialized: {why}"
-                    ) from None
-        raise BadPair(0, f"gave what cannot be serialized: {exc}") from None
-
-
-_TUPLE = {tuple}
-_TWO = {2}
