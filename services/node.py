@@ -218,19 +218,20 @@ async def serve_control(
     return server, f"{reached_at(listen)}:{port}"
 
 
-def begin(request: bytes, descriptors: list[int]) -> None:
+def begin(request: bytes, descriptors: list[int], parent: int) -> None:
     """The node's life, in a process just forked by a template.
 
     Args:
         request: nothing.
         descriptors: of a file with a `Launch`.
+        parent: the template's pid.
     """
     with open(descriptors[0], "rb") as file:
         file.seek(0)
         what = msgspec.msgpack.decode(file.read(), type=Launch)
     os.setsid()
     if what.owned:
-        die_with_parent(os.getppid())
+        die_with_parent(parent)
     cluster = ClusterFolder(Path(what.cluster))
     folder = cluster.node(what.name)
     said = os.open(folder.log, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o644)

@@ -89,14 +89,15 @@ class RealInside:
         return time.monotonic()
 
 
-def begin(request: bytes, descriptors: list[int]) -> None:
+def begin(request: bytes, descriptors: list[int], parent: int) -> None:
     """The child's life, in a process just forked by a template.
 
     Args:
         request: a `Request`.
         descriptors: of the channel to the parent, of the cell for marks, and of the disk's rules.
+        parent: the template's pid.
     """
-    die_with_parent(os.getppid())
+    die_with_parent(parent)
     what = msgspec.msgpack.decode(request, type=Request)
     sys.path[:0] = [entry for entry in what.path if entry not in sys.path]
     channel = socket.socket(fileno=descriptors[0])

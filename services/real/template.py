@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import NoReturn, TypeAlias
 
-    Begin: TypeAlias = "Callable[[bytes, list[int]], object]"
+    Begin: TypeAlias = "Callable[[bytes, list[int], int], object]"
 
 ANSWER = struct.Struct("<cqqq")
 """What it says: b"F" (forked) or b"X" (exited), number of the request, pid, exit code."""
@@ -40,7 +40,7 @@ _LOOK_EVERY = 250  # milliseconds
 _PR_SET_CHILD_SUBREAPER = 36
 
 BEGINS = {"child": "services.real.inside", "node": "services.node"}
-"""Modules with a function `begin(request, descriptors)`, which a fork runs."""
+"""Modules with a function `begin(request, descriptors, parent)`, which a fork runs."""
 
 
 class Template:
@@ -100,15 +100,16 @@ class Template:
         module, _, request = message[REQUEST.size :].partition(b"\0")
         if module:
             _import(module.decode())
+        parent = os.getpid()  # the fork may first look when we are gone, and see somebody else
         pid = os.fork()
         if pid == 0:
-            self._become(request, descriptors)
+            self._become(request, descriptors, parent)
         for descriptor in descriptors:
             os.close(descriptor)
         self._forks[pid] = number
         self._answer(b"F", number, pid, 0)
 
-    def _become(self, request: bytes, descriptors: list[int]) -> NoReturn:
+    def _become(self, request: bytes, descriptors: list[int], parent: int) -> NoReturn:
         try:
             signal.set_wakeup_fd(-1)
             signal.signal(signal.SIGCHLD, signal.SIG_DFL)
@@ -116,7 +117,7 @@ class Template:
                 end.close()
             for descriptor in descriptors:
                 os.set_inheritable(descriptor, False)
-            self._begin(request, descriptors)
+            self._begin(request, descriptors, parent)
         except BaseException:
             sys.excepthook(*sys.exc_info())
         os._exit(1)

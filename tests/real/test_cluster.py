@@ -398,6 +398,33 @@ asyncio.run(bring_up(Path({str(folder)!r}), System("half", "", lambda _: nodes))
     assert gone(folder)
 
 
+def test_a_starter_killed_before_its_template_is_ready_leaves_nothing(tmp_path: Path) -> None:
+    """The template forks a node when it comes to hear of it, though nobody is there any more to be told."""
+    folder = tmp_path / "c"
+    code = f"""
+import asyncio, os, signal
+from services.cluster import Cluster
+from services.real.launch import template
+async def main():
+    async with Cluster.create({str(folder)!r}) as cluster:
+        os.kill(template().pid, signal.SIGSTOP)
+        start = asyncio.create_task(cluster.start("a", {PROBE!r}))
+        await asyncio.sleep(0.1)
+        print(template().pid, flush=True)
+        await start
+asyncio.run(main())
+"""
+    child = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)
+    assert child.stdout is not None
+    template = Process.of(int(child.stdout.readline()))
+    child.kill()
+    child.wait()
+    os.kill(template.pid, signal.SIGCONT)
+    assert soon(lambda: not template.alive(), within=20)
+    time.sleep(0.5)  # what it forked has said its name by now
+    assert gone(folder)
+
+
 # What is refused
 
 
