@@ -94,8 +94,8 @@ class Reduction(Execution):
 
     def offer(self, outputs: MapOutputs) -> None:
         self.plane.events.append(f"offer {list(outputs.maps)}")
-        for number, worker, attempt in zip(outputs.maps, outputs.workers, outputs.attempts, strict=True):
-            self.there[number] = (worker, attempt)
+        for number, index, attempt in zip(outputs.maps, outputs.workers, outputs.attempts, strict=True):
+            self.there[number] = (outputs.names[index], attempt)
         if len(self.there) == self.task.maps:
             self.end("done")
 

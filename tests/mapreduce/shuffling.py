@@ -99,7 +99,14 @@ class Rig:
 def outputs(*entries: tuple[int, str, int, int]) -> MapOutputs:
     """Returns columns of (map, worker, attempt, bytes)."""
     maps, workers, attempts, sizes = zip(*entries, strict=True)
-    return MapOutputs(array("I", maps), list(workers), array("Q", attempts), bytes(map(to_byte, sizes)))
+    names = list(dict.fromkeys(workers))
+    return MapOutputs(
+        array("I", maps),
+        array("I", map(names.index, workers)),
+        array("Q", attempts),
+        bytes(map(to_byte, sizes)),
+        names,
+    )
 
 
 def run(case: Callable[[Rig], Awaitable[None]], seed: int = 0, *, interleave: bool = False) -> None:

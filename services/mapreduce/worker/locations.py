@@ -48,5 +48,4 @@ def decode(message: pb.Locations) -> MapOutputs:
         column.frombytes(data)
         if sys.byteorder == "big":
             column.byteswap()
-    names = list(message.names)
-    return MapOutputs(maps, [names[index] for index in workers], attempts, message.sizes)
+    return MapOutputs(maps, workers, attempts, message.sizes, list(message.names))

@@ -22,9 +22,10 @@ class MapOutputs(Struct):
     """Where some map outputs are: columns, entry i of each belongs together."""
 
     maps: array[int]
-    workers: list[str]
+    workers: array[int]  # index of the name
     attempts: array[int]
     sizes: bytes  # of this reduce task's region; see `services.mapreduce.sizes`
+    names: list[str]
 
 
 class Execution(Protocol):
