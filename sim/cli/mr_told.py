@@ -80,18 +80,23 @@ def line(now: pb.Progress, rate: float) -> str:
 
 @contextmanager
 def progress_bar() -> Iterator[Callable[[pb.Progress], None]]:
-    """Shows reports on a terminal as they come, nothing in a pipe; the status page's address once."""
+    """Shows reports on a terminal as they come, nothing in a pipe; the status page's address once, and each
+    execution that failed.
+    """
     if not sys.stderr.isatty():
         yield lambda now: None
         return
-    page = ""
+    page = trouble = ""
     before: list[tuple[float, int]] = []
 
     def show(now: pb.Progress) -> None:
-        nonlocal page
+        nonlocal page, trouble
         if now.status_page and now.status_page != page:
             page = now.status_page
             print(f"\r\033[Kstatus page: {page}", file=sys.stderr)
+        if now.trouble != trouble:
+            trouble = now.trouble
+            print(f"\r\033[Kfailed, and is tried again: {trouble}", file=sys.stderr)
         before.append((now.elapsed_s, now.input_bytes))
         while len(before) > 2 and now.elapsed_s - before[0][0] > 3:
             before.pop(0)

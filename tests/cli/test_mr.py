@@ -248,6 +248,7 @@ class Bad(Job):
     ("what", "said"),
     [
         ("raise LookupError('none')", "map raised LookupError: none (bad.py, line 9)"),
+        ("bytearray(1 << 40)", "map raised MemoryError: the limit is 536,870,912 bytes (bad.py, line 9)"),
         ("import os; os.kill(os.getpid(), 9)", "killed by SIGKILL"),
         ("yield line, object()", "object"),
         ("while True: pass", "no progress for 1 s"),

@@ -48,7 +48,7 @@ TEXT = "the quick brown fox jumps over the lazy dog\n" * 200
 
 def words(offset: int, line: str) -> Iterator[tuple[str, int]]:
     if offset % 880 == 0:
-        time.sleep(0.02)
+        time.sleep(0.2)
     for word in line.split():
         yield word, 1
 
@@ -73,7 +73,7 @@ def jobs(rng: random.Random, inputs: Path, output: Path) -> Spec:
     kind = rng.choice(["functions", "combiner", "streaming", "map only"])
     if kind == "streaming":
         mapper = (
-            """awk '{for (n = 1; n <= NF; n++) print $n "\\t" 1; if (NR % 20 == 0) system("sleep 0.02")}'"""
+            """awk '{for (n = 1; n <= NF; n++) print $n "\\t" 1; if (NR % 20 == 0) system("sleep 0.2")}'"""
         )
         reducer = (
             """awk -F '\\t' '{count[$1] += $2} END {for (word in count) print word "\\t" count[word]}'"""
@@ -119,7 +119,7 @@ class Story:
         async with asyncio.TaskGroup() as group:
             ends = time.monotonic() + self.rng.uniform(*STORY_S)
             while time.monotonic() < ends:
-                await asyncio.sleep(self.rng.uniform(0.1, 1.2))
+                await asyncio.sleep(self.rng.uniform(0.05, 0.8))
                 group.create_task(self.harm())
             if self.doomed:
                 await asyncio.sleep(self.rng.uniform(0, 1))
@@ -257,10 +257,16 @@ async def one(seed: int, root: Path) -> tuple[str, list[str]]:
         began = time.monotonic()
         job = asyncio.create_task(engine.run(spec, cluster=root / "cluster"))
         try:
-            await asyncio.wait([job, telling], return_when=asyncio.ALL_COMPLETED)
             await telling
             result = await asyncio.wait_for(asyncio.shield(job), ENDS_WITHIN_S)
-            outcome = f"done after {time.monotonic() - began:.1f} s"
+            more, lost = (
+                result.extra["executions"] - result.maps - result.reduces,
+                result.extra["failed_workers"],
+            )
+            outcome = (
+                f"done after {result.seconds:.1f} s, {result.maps} + {result.reduces} tasks, "
+                f"{more} more executions, {len(lost)} workers thought dead"
+            )
             found: Counter[str] = Counter()
             for word, count in result:
                 found[word.decode() if isinstance(word, bytes) else word] += int(count)
@@ -298,13 +304,10 @@ async def one(seed: int, root: Path) -> tuple[str, list[str]]:
         wrong.append(f"processes left: {left_over}")
     if more := set(os.listdir(temporary)) - before:
         wrong.append(f"temporary files left: {sorted(more)}")
-    scratch = [
-        str(path.relative_to(root))
-        for path in (root / "cluster").glob("nodes/*/data/*/*")
-        if path.is_file() and path.name.startswith(("map-", "reduce-"))
-    ]
-    if scratch and not wrong:
-        outcome += f" ({len(scratch)} intermediate files on workers that died)"
+    for path in (root / "cluster" / "nodes").glob("*/data/*/*"):  # the dead cannot tidy up
+        node = path.relative_to(root / "cluster" / "nodes").parts[0]
+        if path.name.startswith(("map-", "reduce-")) and "logs" not in path.parts and node not in story.gone:
+            wrong.append(f"intermediate file left on {node}: {path.name}")
     how = f"{spec.title}{', all workers die' if doomed else ''}: {outcome}"
     if wrong:
         (root / "story").write_text("\n".join([how, *wrong, *story.said]))

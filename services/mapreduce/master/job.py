@@ -44,6 +44,9 @@ class FailedAttempt(Struct, frozen=True):
     log: str
     at: float
 
+    def __str__(self) -> str:
+        return f"{self.kind.word} task {self.number}: {self.error}"
+
 
 class RunningJob:
     """One job.
@@ -225,6 +228,7 @@ class RunningJob:
             output_bytes=live.written,
             elapsed_s=now - self._began,
             map_phase_s=self.map_phase_s,
+            trouble=str(self.failures[-1]) if self.failures else "",
         )
 
     def skipped(self) -> list[pb.BadRecord]:

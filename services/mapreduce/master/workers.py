@@ -43,6 +43,9 @@ been withdrawn by a message from before the worker was given up and came back.
 REST_S = 1.0
 """A worker gets nothing for so long after its machine failed an execution, and longer each time."""
 
+LONGEST_REST_S = 5.0
+"""But not longer: a disk that is full for good shall end the job in about a minute, with a word."""
+
 
 class Link(Struct, eq=False):
     """A worker that is there.
@@ -232,7 +235,7 @@ class Workers:
             Whether it has been banned now.
         """
         link.troubles += 1
-        link.rests_until = now + min(REST_S * 2 ** (link.troubles - 1), 30.0)
+        link.rests_until = now + min(REST_S * 2 ** (link.troubles - 1), LONGEST_REST_S)
         if link.troubles < TROUBLES or not link.usable or self.usable <= 1:
             return False
         link.banned = True

@@ -100,6 +100,8 @@ class Execution:
         last = traceback.extract_tb(exc.__traceback__)[-1:]
         at = "".join(f" ({frame.filename.rpartition('/')[2]}, line {frame.lineno})" for frame in last)
         said = str(exc).partition("\n")[0]
+        if isinstance(exc, MemoryError) and self.order.memory_bytes:
+            said = said or f"the limit is {self.order.memory_bytes:,} bytes"
         return UserError(f"{what} raised {type(exc).__name__}{': ' * bool(said)}{said}{at}", number, where)
 
     def tick(self) -> None:
