@@ -145,9 +145,9 @@ def fault(
 def heal(folder: DirOption = None) -> None:
     """Ends every fault that holds, and gets the nodes going again.
 
-    Restarts what crashed, resumes what is paused, opens every link, calls off lost replies and torn writes that
-    have not happened. Nodes that died or were stopped without
-    a fault (kill -9, a crash of their own, SIGSTOP) are restarted and resumed as well.
+    Restarts what crashed, resumes what is paused, opens every link, calls off lost replies and torn writes
+    that have not happened. Nodes that died or were stopped without a fault (kill -9, a crash of their own,
+    SIGSTOP) are restarted and resumed as well.
     """
     from sim.cli.faults import said
 

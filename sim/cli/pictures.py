@@ -31,15 +31,30 @@ def plot(
     svg: Annotated[bool, typer.Option("--svg", help="Writes SVG as well as PNG.")] = False,
     show: Annotated[bool, typer.Option("--show", help="Opens the pictures.")] = False,
 ) -> None:
-    """Draws pictures of a run into its folder."""
+    """Draws pictures of a run into its folder.
+
+    A picture of a part of the run (--from, --to) bears that in its name, and leaves the whole one alone.
+    """
     from sim.view import draw
 
     formats = ("png", "svg") if svg else ("png",)
     pictures = draw(run_dir, kind or None, start_s=start, end_s=end, formats=formats)
     for picture in pictures:
         print(picture)
+    _tell_of_the_end(run_dir)
     if show:
         _open(pictures)
+
+
+def _tell_of_the_end(run_dir: Path) -> None:
+    """Says so when the run was killed while it wrote."""
+    import sys
+
+    from sim.trace.read import is_cut_off
+
+    for file in ("trace.jsonl", "history.jsonl"):
+        if is_cut_off(run_dir / file):
+            print(f"dsim: {run_dir / file}: ends in the middle of a line, which is left out", file=sys.stderr)
 
 
 def _open(pictures: list[Path]) -> None:
@@ -68,3 +83,4 @@ def export(
 
     read_summary(run_dir)  # says what is wrong with the folder, if anything
     print(export_trace(run_dir, to))
+    _tell_of_the_end(run_dir)

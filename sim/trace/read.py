@@ -1,7 +1,7 @@
 """Reads traces and histories back: one record after the other, in constant memory.
 
 A file may have lost the end of its last line, when the writer was killed; that is tolerated and
-reported (`Records.cut_off`). Anything else that is not a record is damage, and is named by file
+reported (`Records.cut_off`, `is_cut_off`). Anything else that is not a record is damage, and is named by file
 and line.
 """
 
@@ -88,6 +88,32 @@ class Records(Generic[R]):
                 except (msgspec.DecodeError, UnicodeDecodeError) as error:
                     raise TraceError(f"{self.path}, line {number}: {error}") from None
         raise TraceError(f"{self.path}: damaged between lines {first} and {first + lines.count(NEWLINE)}")
+
+
+def is_cut_off(path: Path) -> bool:
+    """Says whether a file of records ends in the middle of a line; reads no more than that line.
+
+    Returns False for a file that is missing or cannot be read: whoever reads it whole says so.
+    """
+    try:
+        with path.open("rb") as file:
+            at = file.seek(0, 2)
+            line = b""
+            while at and b"\n" not in line and len(line) <= LINE_LIMIT:
+                start = max(0, at - BLOCK)
+                file.seek(start)
+                line = file.read(at - start) + line
+                at = start
+    except OSError:
+        return False
+    line = line[line.rfind(b"\n") + 1 :]
+    if not line.strip():
+        return False
+    try:
+        msgspec.json.decode(line)
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        return True
+    return False
 
 
 def read_trace(path: Path) -> Records[TraceEvent]:

@@ -109,7 +109,7 @@ def draw(
     end_s: float | None = None,
     formats: Sequence[str] = ("png",),
 ) -> list[Path]:
-    """Draws pictures of a run into its folder, as `<kind>.png`.
+    """Draws pictures of a run into its folder, as `<kind>.png`; of a window, as `<kind>-2s-5s.png`.
 
     Args:
         run_dir: the folder of a run.
@@ -137,9 +137,10 @@ def draw(
             kinds = [name for name in plots or KINDS if name in KINDS and run.has(KINDS[name].needs)]
             kinds = kinds or ["spacetime"]
         written = []
+        window = _window(start_s, end_s)
         for name in kinds:
             figure = KINDS[name].figure(run)
-            written += [_save(figure, run_dir / f"{name}.{suffix}") for suffix in formats]
+            written += [_save(figure, run_dir / f"{name}{window}.{suffix}") for suffix in formats]
     except TraceError as error:
         raise ViewError(str(error)) from None
     return written
@@ -170,6 +171,15 @@ def _open(run_dir: Path, start_s: float | None, end_s: float | None) -> tuple[Ru
     )
     plots = summary.get("plots") or []
     return run, [str(plot) for plot in plots]
+
+
+def _window(start_s: float | None, end_s: float | None) -> str:
+    """Returns what the name of a picture says of its window: nothing when it shows all."""
+    if start_s is None and end_s is None:
+        return ""
+    start = "start" if start_s is None else f"{start_s:.12g}s"
+    end = "end" if end_s is None else f"{end_s:.12g}s"
+    return f"-{start}-{end}"
 
 
 def _ns(option: str, seconds: float) -> int:

@@ -122,6 +122,42 @@ def test_ctrl_c_ends_with_130_and_keeps_what_was_recorded(tmp_path: Path) -> Non
     assert not (tmp_path / "here" / "summary.json").exists()
 
 
+def test_next_to_nothing_is_loaded_before_ctrl_c_is_answered() -> None:
+    """Until `main` runs, Ctrl-C is answered by Python's traceback."""
+    root = Path(__file__).parents[2]
+    program = (
+        f"import sys; sys.path.insert(0, {str(root)!r}); before = set(sys.modules); import sim.cli; "
+        "print(*sorted(set(sys.modules) - before))"
+    )
+    found = subprocess.run(
+        [sys.executable, "-I", "-S", "-c", program], capture_output=True, text=True, check=True
+    ).stdout.split()
+    assert "sim.cli" in found and "typing" not in found
+    assert len(found) < 30
+
+
+def test_a_trace_that_ends_in_mid_line_is_drawn_and_exported_with_a_word(dsim: Dsim, story: Path) -> None:
+    assert dsim("run", story, "--out", "here", "--no-plots").status == 0
+    trace = Path("here/trace.jsonl")
+    assert dsim("export", "here", "--to", "perfetto").err == ""
+    trace.write_bytes(trace.read_bytes()[:-9])
+    said = "dsim: here/trace.jsonl: ends in the middle of a line, which is left out\n"
+    for command in (("export", "here", "--to", "perfetto"), ("plot", "here", "--kind", "spacetime")):
+        told = dsim(*command)
+        assert (told.status, told.err) == (0, said)
+        assert told.out
+
+
+def test_a_picture_of_a_part_of_a_run_leaves_the_whole_one_alone(dsim: Dsim, story: Path) -> None:
+    assert dsim("run", story, "--out", "here", "--no-plots").status == 0
+    assert dsim("plot", "here", "--kind", "spacetime").out == "here/spacetime.png\n"
+    whole = Path("here/spacetime.png").read_bytes()
+    part = dsim("plot", "here", "--kind", "spacetime", "--from", "0.5", "--to", "2")
+    assert part.out == "here/spacetime-0.5s-2s.png\n"
+    assert dsim("plot", "here", "--kind", "spacetime", "--from", "1").out == "here/spacetime-1s-end.png\n"
+    assert Path("here/spacetime.png").read_bytes() == whole
+
+
 def test_without_a_command_the_help_is_shown(dsim: Dsim) -> None:
     result = dsim()
     assert (result.status, result.err) == (2, "")

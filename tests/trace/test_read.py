@@ -10,7 +10,7 @@ import pytest
 from protos.trace import Note
 from services.recorder import Recorder
 from sim.trace import read
-from sim.trace.read import TraceError, read_history, read_trace
+from sim.trace.read import TraceError, is_cut_off, read_history, read_trace
 from tests.trace.story import save, tell
 
 if TYPE_CHECKING:
@@ -52,6 +52,7 @@ def test_a_last_line_cut_by_a_kill_is_tolerated_and_reported(tmp_path: Path) -> 
     records = read_trace(path)
     assert list(records) == story.events[:-1]
     assert records.cut_off == len(story.events)
+    assert is_cut_off(path)
 
 
 def test_a_last_line_without_its_newline_is_whole(tmp_path: Path) -> None:
@@ -61,6 +62,18 @@ def test_a_last_line_without_its_newline_is_whole(tmp_path: Path) -> None:
     records = read_trace(path)
     assert list(records) == story.events
     assert records.cut_off == 0
+    assert not is_cut_off(path)
+
+
+@pytest.mark.parametrize(
+    ("content", "cut"),
+    [(b"", False), (b"\n", False), (b"{}\n{", True), (b"{", True), (b"{}\n" + b"'" * (3 << 20), True)],
+)
+def test_whether_a_file_is_cut_off_is_read_off_its_end(tmp_path: Path, content: bytes, cut: bool) -> None:
+    path = tmp_path / "trace.jsonl"
+    path.write_bytes(content)
+    assert is_cut_off(path) == cut
+    assert not is_cut_off(tmp_path / "nowhere.jsonl")
 
 
 @pytest.mark.parametrize(
