@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections import Counter
 from itertools import chain, islice, repeat
-from operator import is_, itemgetter
+from operator import itemgetter
 from typing import TYPE_CHECKING, Any
 
 from services.mapreduce.hints import key_bytes
@@ -26,8 +26,12 @@ KEY_BYTES = 250
 VALUE_BYTES = 40
 """What a number in a list takes; another value besides the bytes of its encoding, about."""
 
+_TUPLE = {tuple}
 _SMALL = {int, float, bool, type(None)}
-_key_of, _value_of = itemgetter(0), itemgetter(1)
+_EXACT = {int, bool, type(None), str, bytes}
+"""Types of which two values that are equal are the same."""
+
+_key_of = itemgetter(0)
 
 
 class NotHashable(TypeError):
@@ -70,18 +74,25 @@ class Groups:
             BadPair: one is no pair, or cannot be serialized.
             NotHashable: some were taken, the rest cannot be.
         """
-        check_shape(pairs)
         if not pairs:
             return
-        value = pairs[0][1]
-        same = all(map(is_, map(_value_of, pairs), repeat(value)))
+        if {*map(type, pairs)} != _TUPLE:
+            check_shape(pairs)
+        try:
+            values = [value for _, value in pairs]
+        except ValueError:
+            check_shape(pairs)
+            raise
+        kinds = {*map(type, values)}
+        value = values[0]
+        same = len(kinds) == 1 and kinds <= _EXACT and values.count(value) == len(values)
         if same and not self._times:
             check_pairs(pairs[:1], self._codec)
             self._same = value
         table: dict[Any, Any]
-        if same and value is self._same:
+        if same and type(value) is type(self._same) and value == self._same:
             table, size = self._times, 0
-        elif {*map(type, map(_value_of, pairs))} <= _SMALL:
+        elif kinds <= _SMALL:
             table, size = self._lists, VALUE_BYTES * len(pairs)
         else:
             table, size = self._lists, VALUE_BYTES * len(pairs) + check_pairs(pairs, self._codec)
