@@ -234,6 +234,22 @@ def living() -> list[str]:
     return found
 
 
+async def tidied(cluster: Cluster, story: Story) -> list[str]:
+    """Returns what living workers still have of the job when they have had time to hear that it is over."""
+    left: list[str] = []
+    for _ in range(100):
+        left = [
+            f"intermediate file left on {name}: {path.name}"
+            for name in story.workers
+            if name not in story.gone
+            for path in cluster.folder.node(name).data.glob("job-*/*")
+        ]
+        if not left:
+            break
+        await asyncio.sleep(0.1)
+    return left
+
+
 async def one(seed: int, root: Path) -> tuple[str, list[str]]:
     """Runs a job; returns how it ended, and what was wrong with that."""
     rng = random.Random(seed)
@@ -294,6 +310,7 @@ async def one(seed: int, root: Path) -> tuple[str, list[str]]:
             await asyncio.gather(job, return_exceptions=True)
         finally:
             telling.cancel()
+        wrong += await tidied(cluster, story)
     finally:
         await cluster.down()
     for _ in range(50):
@@ -304,10 +321,6 @@ async def one(seed: int, root: Path) -> tuple[str, list[str]]:
         wrong.append(f"processes left: {left_over}")
     if more := set(os.listdir(temporary)) - before:
         wrong.append(f"temporary files left: {sorted(more)}")
-    for path in (root / "cluster" / "nodes").glob("*/data/*/*"):  # the dead cannot tidy up
-        node = path.relative_to(root / "cluster" / "nodes").parts[0]
-        if path.name.startswith(("map-", "reduce-")) and "logs" not in path.parts and node not in story.gone:
-            wrong.append(f"intermediate file left on {node}: {path.name}")
     how = f"{spec.title}{', all workers die' if doomed else ''}: {outcome}"
     if wrong:
         (root / "story").write_text("\n".join([how, *wrong, *story.said]))

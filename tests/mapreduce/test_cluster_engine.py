@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import signal
 import subprocess
@@ -26,6 +27,12 @@ TEXT = "the quick brown fox\njumps over the lazy dog\n" * 500
 def words(offset: int, line: str) -> Iterator[tuple[str, int]]:
     for word in line.split():
         yield word, 1
+
+
+def slow_words(offset: int, line: str) -> Iterator[tuple[str, int]]:
+    if offset % 4400 == 0:
+        time.sleep(0.1)
+    return words(offset, line)
 
 
 def add(word: str, counts: Iterable[int]) -> int:
@@ -107,6 +114,21 @@ def test_a_record_that_kills_its_process_is_skipped_and_named(tmp_path: Path, te
 def test_a_reduce_that_hangs_is_ended(tmp_path: Path, temporary: Path) -> None:
     with pytest.raises(JobFailed, match=r"reduce task \d.*no progress for 0.5 s"):
         run(spec(tmp_path, reduce=hangs, task_timeout=0.5, max_attempts=1), workers=2)
+
+
+def test_nodes_that_die_are_started_again_and_the_job_goes_on(tmp_path: Path, temporary: Path) -> None:
+    killed: list[int] = []
+
+    def kill_all(report: pb.Progress) -> None:
+        if report.maps_completed > 2 and not killed:
+            files = temporary.glob("dsim-mr-*/nodes/*/process.json")
+            killed.extend(json.loads(file.read_text())["pid"] for file in files)
+            for number in killed:
+                os.kill(number, signal.SIGKILL)
+
+    given = spec(tmp_path, map=slow_words)
+    assert Counter(dict(run(given, workers=2, progress=kill_all))) == Counter((TEXT * 2).split())
+    assert len(killed) == 3, "the master and both workers"
 
 
 def test_an_output_that_exists_is_left_as_it_is(tmp_path: Path, temporary: Path) -> None:

@@ -1,9 +1,10 @@
 """The engine "grpc": a job on a cluster of real processes, its own or one that `dsim up mapreduce` has
 started.
 
-Its own cluster lies in a temporary folder and is a master and some workers, on the machine's files. Whatever
-ends the job (an error, Ctrl-C, the death of this process), no process stays, no folder, and of the output
-nothing but what a failed job says.
+Its own cluster lies in a temporary folder and is a master and some workers, on the machine's files. Nodes
+that die are started again, a few times, as the cluster scheduler of 5.5 does. Whatever ends the job (an
+error, Ctrl-C, the death of this process), no process stays, no folder, and of the output nothing but what a
+failed job says.
 """
 
 from __future__ import annotations
@@ -37,6 +38,10 @@ MASTER = "master"
 FILES = "folder:/"
 """The file system of a local cluster: the machine's, by absolute paths."""
 
+RESTARTS = 3
+"""So often a node that died is started again, while a job runs on a cluster of its own."""
+
+_LOOK_EVERY = 0.5  # seconds
 _UP_WITHIN = 30.0  # seconds
 _USER = f"user-{os.getpid()}"
 
@@ -117,12 +122,13 @@ async def _running(
         try:
             settings = {} if status_port is None else {"status_port": status_port}
             starts = [asyncio.create_task(node) for node in nodes(cluster, workers, **settings)]
+            keeper = asyncio.create_task(_keep(cluster, starts), name="keep nodes")
             try:
                 yield cluster, starts
             finally:
-                for node in starts:
+                for node in (keeper, *starts):
                     node.cancel()
-                await asyncio.gather(*starts, return_exceptions=True)
+                await asyncio.gather(keeper, *starts, return_exceptions=True)
         except ClusterError as exc:
             raise JobFailed(f"the cluster does not start: {exc}") from None
         finally:
@@ -131,6 +137,20 @@ async def _running(
                 after_down(temporary)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
+
+
+async def _keep(cluster: Cluster, starts: Sequence[asyncio.Task[None]]) -> None:
+    """Starts nodes again that die."""
+    lives: dict[str, int] = {}
+    while True:
+        await asyncio.sleep(_LOOK_EVERY)
+        if not all(start.done() for start in starts):
+            continue  # a node that does not even start ends the job
+        for name in cluster.hosts():
+            if cluster.fell(name) and lives.setdefault(name, 0) < RESTARTS:
+                lives[name] += 1
+                with contextlib.suppress(ClusterError):
+                    await cluster.restart(name)
 
 
 def nodes(cluster: Cluster, workers: int, **settings: int) -> list[Coroutine[Any, Any, None]]:
