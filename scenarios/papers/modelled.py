@@ -244,8 +244,8 @@ class ReduceTask(ModelledTask):
         if self.plane.reducing is not self:
             return
         maps = np.frombuffer(outputs.maps, np.uint32).astype(np.int64)
-        index = self.cluster.index
-        source = np.fromiter(map(index.__getitem__, outputs.workers), np.int16, len(maps))
+        machines = np.array([self.cluster.index[name] for name in outputs.names], np.int16)
+        source = machines[np.frombuffer(outputs.workers, np.uint32)]
         fresh = self._source[maps] == NOT_OFFERED
         if not fresh.any():
             return

@@ -70,7 +70,7 @@ class Rig:
     async def reduce(self, attempt: int, number: int = 0, job: pb.Job | None = None) -> pb.Completion:
         task = pb.Task(job="job", kind=pb.REDUCE, number=number, attempt=attempt, maps=1)
         reduction = self.plane.reduce(job or self.job(), task, lambda lost: None)
-        reduction.offer(MapOutputs(array("I", [0]), ["here"], array("Q", [1]), bytes([9])))
+        reduction.offer(MapOutputs(array("I", [0]), array("I", [0]), array("Q", [1]), bytes([9]), ["here"]))
         return await reduction.run()
 
     async def on_disk(self) -> list[str]:

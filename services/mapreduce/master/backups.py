@@ -17,6 +17,10 @@ slow, 30 s either way and 0.1 % backups; one worker 10 times slower, 95 s withou
 backups; two, 110 s and 36 s with 3.6 %; one 100 times slower, 954 s and 35 s with 2.4 %; four 5 times
 slower, 67 s and 57 s with 5.6 %: there the cap ends it.
 
+With `rest`, a job that is so close to completion that its remaining tasks of a kind are no more than it may
+still start backups gets one for each of them, after `least_s`: 3.6 in its own words, "the master schedules
+backup executions of the remaining in-progress tasks". Good where machines lie idle at the end anyway.
+
 Where fewer than half of the tasks of a kind are completed there is no median worth the name, and no backup.
 """
 
@@ -42,6 +46,7 @@ class Rule(Struct, frozen=True):
     least_s: float = 1.0
     share: float = 0.05
     least: int = 5
+    rest: bool = False
 
     def cap(self, tasks: int) -> int:
         """Returns how many backups a job with so many tasks of a kind may start."""
@@ -114,15 +119,16 @@ class Backups:
         if 2 * state.completed(kind) < len(state.tasks[kind]):
             return []
         median = durations.median()
+        rest = rule.rest and len(state.running[kind]) <= left
         slow = []
         for task in state.running[kind].values():
             if len(task.executions) != 1:
                 continue
             elapsed = now - self.since(task.executions[0])
-            if elapsed > max(rule.slow * median, rule.least_s):
-                remaining = _remaining(task.executions[0], elapsed)
-                if remaining > median:
-                    slow.append((remaining, task))
+            remaining = _remaining(task.executions[0], elapsed)
+            late = elapsed > rule.slow * median and remaining > median
+            if elapsed > rule.least_s and (late or rest):
+                slow.append((remaining, task))
         slow.sort(key=lambda pair: (-pair[0], pair[1].number))
         return [task for _, task in slow[:left]]
 

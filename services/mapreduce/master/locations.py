@@ -56,9 +56,13 @@ class Locations:
     Args:
         maps: M.
         reduces: R.
+
+    Attributes:
+        due: `publish` will be called soon.
     """
 
     def __init__(self, maps: int, reduces: int) -> None:
+        self.due = False
         self._reduces = reduces
         self._names: list[str] = []
         self._index: dict[str, int] = {}
@@ -117,6 +121,7 @@ class Locations:
 
     def publish(self) -> None:
         """Lets the streams tell what has come since the last time."""
+        self.due = False
         if self._rows:
             for number in self._rows:
                 self._segment[number] = len(self._segments)

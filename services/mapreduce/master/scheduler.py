@@ -213,7 +213,7 @@ class Scheduler:
             for task in lost:
                 self._reopened(job, task.number, link, why)
             if lost:
-                job.locations.publish()
+                self._publish(job, at_once=False)  # many workers may fail in one moment
         self._release()
         self._pardon()
         for kind in Kind:
@@ -399,7 +399,8 @@ class Scheduler:
     def _publish(self, job: RunningJob, *, at_once: bool) -> None:
         if at_once:
             job.locations.publish()
-        elif job.locations.waiting == 1:
+        elif not job.locations.due:
+            job.locations.due = True
             asyncio.get_running_loop().call_later(self._locations_interval, job.locations.publish)
 
     # As time goes by
