@@ -1,13 +1,22 @@
-"""All benchmarks: `python -m tests.bench [--quick]`. Each number stands beside its reference and target."""
+"""All benchmarks: each number stands beside its reference and its target, with the load of the machine.
+
+    python -m tests.bench [--quick | --full] [PART ...]
+
+`--quick` measures less; `--full` also what takes very long (`mapreduce_master.py`). A part is the beginning of
+a module's name: `mapreduce` prints the table of MapReduce alone.
+"""
 
 from __future__ import annotations
 
+import sys
 from typing import TYPE_CHECKING
 
 from tests.bench import (
     loop,
     mapreduce_data,
     mapreduce_jobs,
+    mapreduce_master,
+    mapreduce_papers,
     mapreduce_streaming,
     real_echo,
     rpc,
@@ -22,7 +31,8 @@ if TYPE_CHECKING:
 
 
 def figures(quick: bool) -> Iterator[Figure]:
-    """Measures everything."""
+    """Measures everything, or the parts that were named."""
+    names = tuple(name for name in sys.argv[1:] if not name.startswith("-"))
     for part in (
         rpc,
         loop,
@@ -33,8 +43,11 @@ def figures(quick: bool) -> Iterator[Figure]:
         mapreduce_data,
         mapreduce_streaming,
         mapreduce_jobs,
+        mapreduce_master,
+        mapreduce_papers,
     ):
-        yield from part.figures(quick)
+        if not names or part.__name__.rpartition(".")[2].startswith(names):
+            yield from part.figures(quick)
 
 
 if __name__ == "__main__":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
@@ -43,9 +44,12 @@ class Figure(NamedTuple):
 
 
 def show(figures: Callable[[bool], Iterator[Figure]]) -> None:
-    """Prints figures as they come; `--quick` measures less. Exits with 1 if a target is missed."""
+    """Prints figures as they come, each with the machine's load average after it.
+
+    `--quick` measures less. Exits with 1 if a target is missed.
+    """
     met = True
     for figure in figures("--quick" in sys.argv[1:]):
-        print(figure, flush=True)
+        print(f"{figure} [load {os.getloadavg()[0]:.1f}]", flush=True)
         met &= figure.met
     sys.exit(0 if met else 1)
