@@ -2,8 +2,8 @@
 
     python -m tests.bench [--quick | --full] [PART ...]
 
-`--quick` measures less; `--full` also what takes very long (`mapreduce_master.py`). A part is the beginning of
-a module's name: `mapreduce` prints the table of MapReduce alone.
+`--quick` measures less; `--full` also what takes very long (`mapreduce_master.py`). A part is the beginning
+of a module's name: `mapreduce` prints the table of MapReduce alone.
 """
 
 from __future__ import annotations
