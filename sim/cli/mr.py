@@ -41,7 +41,12 @@ def mr(
     ] = None,
     input_: Annotated[
         list[Path],
-        typer.Option("--input", metavar="PATH", help="A file, or a folder of files; may be repeated."),
+        typer.Option(
+            "--input",
+            metavar="PATH",
+            readable=False,  # `check.inputs` names all that are not
+            help="A file, or a folder of files; may be repeated.",
+        ),
     ] = [],  # noqa: B006 (typer copies it)
     output: Annotated[
         Path | None, typer.Option(metavar="DIR", help="A folder that does not exist yet.")

@@ -236,6 +236,7 @@ def test_the_page_of_real_processes_is_live(tmp_path: Path) -> None:
         for task in tasks[:1]:
             (attempt,) = task["attempts"]
             assert "at " in fetch(f"{url}{job['link'][1:]}/log/map/{task['number']}/{attempt['attempt']}")
+        assert all(attempt["log"] for attempt in seen[0]["running"] if attempt["progress"] > 0)
         with pytest.raises(urllib.error.HTTPError, match="404"):
             fetch(f"{url}nothing")
 
