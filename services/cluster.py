@@ -75,7 +75,7 @@ class Cluster(Ending, Faults):
     @classmethod
     def _create(cls, files: ClusterFolder, folder: Path | str, listen: str, system: str) -> Cluster:
         self = Process.of(os.getpid())
-        before = read_struct(files.cluster, ClusterFile)
+        before = _about(files)
         if before is not None:
             starting = before.owner is not None and before.owner != self and before.owner.alive()
             processes = [read_struct(files.node(name).process, Process) for name in files.hosts()]
@@ -132,7 +132,7 @@ class Cluster(Ending, Faults):
             ClusterError: there is none.
         """
         files = ClusterFolder(Path(folder).resolve())
-        about = read_struct(files.cluster, ClusterFile)
+        about = _about(files)
         if about is None:
             raise ClusterError(f'there is no cluster in "{folder}"')
         return cls(files, about, owned=False)
@@ -267,3 +267,15 @@ class Cluster(Ending, Faults):
                 name, self.folder, self._names, self._token, self.about.listen
             )
         return client
+
+
+def _about(files: ClusterFolder) -> ClusterFile | None:
+    """Reads what a cluster says of itself. Without it nothing is guessed: its nodes may be running.
+
+    Raises:
+        ClusterError: it is damaged.
+    """
+    try:
+        return read_struct(files.cluster, ClusterFile)
+    except ClusterError as exc:
+        raise ClusterError(f"{exc}; take the cluster down, and remove its folder then") from None
