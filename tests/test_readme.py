@@ -12,7 +12,14 @@ ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text()
 
 
-@pytest.mark.parametrize("file", ["scenarios/adopted/till.py", "scenarios/adopted/payments.py"])
+@pytest.mark.parametrize(
+    "file",
+    [
+        "scenarios/adopted/till.py",
+        "scenarios/adopted/payments.py",
+        "services/mapreduce/examples/word_count.py",
+    ],
+)
 def test_the_code_it_shows_is_the_code(file: str) -> None:
     assert (ROOT / file).read_text().strip() in README
 
@@ -36,5 +43,5 @@ def test_the_output_it_shows_is_the_output(command: str, tmp_path: Path) -> None
 
 def test_its_pictures_are_there() -> None:
     pictures = [line.rpartition("(")[2].rstrip(")") for line in README.splitlines() if line.startswith("![")]
-    assert len(pictures) == 3
+    assert len(pictures) == 8
     assert all((ROOT / picture).is_file() for picture in pictures)
