@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from sim.world.simulation import Simulation
 
 SPLITS_OF_A_FILE = 15  # 1,000 input files (5.2), M = 15,000
-PING_S = 20.0
+PING_S = 30.0
 """Open in the paper. Two thousand workers, each asked so often, are most of the messages of a run."""
 
 LOCATIONS_S = 5.0
@@ -137,7 +137,7 @@ async def perform(
         ping_timeout_s=PING_TIMEOUT_S,
         locations_interval_s=LOCATIONS_S,
         progress_interval_s=PING_S,
-        backups={"least_s": BACKUP_AFTER_S},
+        backups={"least_s": BACKUP_AFTER_S, "rest": True},
     )
     world.spawn(_workers_come(world, names, place), name="scheduler")
     if kill:

@@ -25,7 +25,7 @@ _FIGURE = curve("mr_fig2_grep")
 FIGURE = overlay.Curves(_FIGURE, NOTHING, NOTHING, done=_FIGURE[-1][0])
 
 
-@scenario(checks=invariants.CHECKS, plots=("overlay",), hardware=experiment.hardware)
+@scenario(checks=invariants.CHECKS, plots=("overlay",), hardware=experiment.hardware, real_limit_s=3600)
 async def mapreduce_grep(
     world: World,
     *,

@@ -23,6 +23,7 @@ FIRST_S = 4.0
 LITTLE = 150.0
 """MB/s: less than this is taken for nothing going on."""
 
+REDUCES = 4_000
 NAMES = ("input", "shuffle", "output")
 
 
@@ -86,11 +87,11 @@ def share_time(curve: Curve, share: float) -> float:
     return float(times[reached] - back * step)
 
 
-def moved_until(curve: Curve, end: float) -> float:
-    """Returns the share of all bytes that has been moved by a time."""
+def moved(curve: Curve, end: float = 1e9) -> float:
+    """Returns how many MB have been moved by a time."""
     times = np.array([time for time, _ in curve])
-    moved = np.array([rate for _, rate in curve]) * np.diff(times, prepend=times[0] - SAMPLE_S)
-    return float(moved[times <= end].sum() / moved.sum())
+    steps = np.array([rate for _, rate in curve]) * np.diff(times, prepend=times[0] - SAMPLE_S)
+    return float(steps[times <= end].sum())
 
 
 def sort_numbers(curves: Curves, kill_at: float | None) -> dict[str, tuple[float, str]]:
@@ -107,7 +108,7 @@ def sort_numbers(curves: Curves, kill_at: float | None) -> dict[str, tuple[float
         "input peak": (rate, "MB/s"),
         "input peak at": (when, "s"),
         "maps read until": (last_above(read, end=calm), "s"),
-        "first-wave share of shuffle": (100 * moved_until(shuffle, (gap + again) / 2), "%"),
+        "first-wave share of shuffle": (100 * moved(shuffle, (gap + again) / 2) / moved(shuffle), "%"),
         "shuffle, first hump": (hump, "MB/s"),
         "shuffle, first hump ends": (gap, "s"),
         "shuffle, second hump begins": (again, "s"),
@@ -115,6 +116,8 @@ def sort_numbers(curves: Curves, kill_at: float | None) -> dict[str, tuple[float
         "shuffle, second hump peak at": (second_at, "s"),
         "shuffle ends": (last_above(shuffle), "s"),
         "output begins": (first_above(output), "s"),
+        "pause between first shuffle and first output": (first_above(output) - gap, "s"),
+        "output of a reduce": (moved(output) / REDUCES, "MB"),
         "output, first hump": (out, "MB/s"),
         "output, first hump peak at": (out_at, "s"),
         "output ends": (last_above(output), "s"),

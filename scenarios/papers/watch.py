@@ -41,6 +41,7 @@ class Watch:
         finished: virtual ns of the job's end.
         first_map: when the first map was completed.
         last_map: when the last one was.
+        reduced: when each reduce was, in their order.
     """
 
     def __init__(self, simulation: Simulation) -> None:
@@ -57,6 +58,7 @@ class Watch:
         self.messages = 0
         self.ignored: Callable[[str, str, int], None] | None = None
         self.finished = self.last_map = 0
+        self.reduced: list[int] = []
         self.commits: dict[tuple[str, int], int] = {}
         self.falls: list[str] = []
         self._input: dict[int, int] = {}  # bytes read by each completed map
@@ -119,6 +121,7 @@ class Watch:
             self._input[said["number"]] = said["input_bytes"]
             worth[0] = max(worth[0], said["input_bytes"])
         else:
+            self.reduced.append(time)
             worth[1] = max(worth[1], said["input_bytes"])
             worth[2] = max(worth[2], said["output_bytes"])
 

@@ -132,6 +132,8 @@ class Scenario:
         hardware: called with the `Simulation` before the story begins, to lay out its network, disks
             and processors; a real world ignores it.
         limit_s: virtual seconds after which the run is ended.
+        real_limit_s: real seconds after which a simulated run is ended when nobody sets a limit;
+            None: ten minutes.
         parameters: by name.
         file: where it is defined.
     """
@@ -143,6 +145,7 @@ class Scenario:
         plots: Sequence[str],
         hardware: Callable[[Any], None] | None,
         limit_s: float,
+        real_limit_s: float | None = None,
     ) -> None:
         from sim.view import KINDS
 
@@ -165,6 +168,7 @@ class Scenario:
         self.plots = tuple(plots)
         self.hardware = hardware
         self.limit_s = limit_s
+        self.real_limit_s = real_limit_s
         self.parameters = _parameters(story)
         for kind in self.plots:
             if kind not in KINDS:
@@ -238,6 +242,7 @@ def scenario(
     plots: Sequence[str] = ("spacetime",),
     hardware: Callable[[Any], None] | None = None,
     limit_s: float = VIRTUAL_LIMIT_S,
+    real_limit_s: float | None = None,
 ) -> Callable[[Story], Scenario]:
     """Makes a scenario of an `async def`.
 
@@ -248,6 +253,8 @@ def scenario(
         plots: the kinds of pictures that a run draws.
         hardware: called with the `Simulation` before the story begins.
         limit_s: virtual seconds after which the run is ended.
+        real_limit_s: real seconds after which a simulated run is ended when nobody sets a limit;
+            None: ten minutes, which is too little for a very large run on a busy machine.
 
     Raises:
         TypeError: the function is not a scenario: not `async def`, no docstring, or a parameter
@@ -255,7 +262,7 @@ def scenario(
     """
 
     def decorate(story: Story) -> Scenario:
-        return Scenario(story, checks, plots, hardware, limit_s)
+        return Scenario(story, checks, plots, hardware, limit_s, real_limit_s)
 
     return decorate
 

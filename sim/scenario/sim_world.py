@@ -60,8 +60,9 @@ class SimWorld(BaseWorld):
         """
         if self._plan.scenario.hardware is not None:
             self._plan.scenario.hardware(self.simulation)
-        total = REAL_LIMIT_S if self._limit_s is None else self._limit_s
-        step = STEP_LIMIT_S if self._limit_s is None else self._limit_s
+        usual = self._plan.scenario.real_limit_s or REAL_LIMIT_S
+        total = usual if self._limit_s is None else self._limit_s
+        step = STEP_LIMIT_S * usual / REAL_LIMIT_S if self._limit_s is None else self._limit_s
         watchdog = Watchdog(self.simulation.loop, total, step)
         try:
             with watchdog:

@@ -229,6 +229,19 @@ def test_3_6_no_backup_of_what_will_be_done_sooner_by_itself() -> None:
     assert backups.candidates(MAP, 30.0) == [job.tasks[MAP][slow.number]]
 
 
+def test_3_6_backups_of_all_that_remains_once_that_is_little() -> None:
+    job = JobState(20, 1)
+    backups = Backups(job, Rule(least=3, least_s=1.0, rest=True))
+    executions = [job.take(MAP, A, 3, 0.0) for _ in range(20)]
+    for execution in executions[:16]:
+        backups.completed(execution, 10.0)
+        job.complete(MAP, execution.number, execution.attempt, A)
+    assert backups.candidates(MAP, 12.0) == [], "four are in progress, and no more than three may have one"
+    job.complete(MAP, executions[16].number, executions[16].attempt, A)
+    assert backups.candidates(MAP, 0.5) == []
+    assert [task.number for task in backups.candidates(MAP, 12.0)] == [e.number for e in executions[17:]]
+
+
 def test_3_6_backups_are_a_few_per_cent() -> None:
     job = JobState(100, 0)
     backups = Backups(job, Rule(share=0.05, least=2))

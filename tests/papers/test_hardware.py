@@ -44,6 +44,17 @@ def test_a_source_that_is_busy_is_waited_for() -> None:
     assert shuffle.pending[0].tolist() == pytest.approx([0, 5])
 
 
+def test_a_disk_serves_first_who_asked_first() -> None:
+    shuffle = Shuffle(2)
+    for reduce in (1, 0):
+        shuffle.clear(reduce)  # begins
+        shuffle.offer(reduce, np.array([10, 0]), 1.0)
+    shuffle.ask(np.array([100.0, 100.0]))
+    assert shuffle.asked == pytest.approx([20, 0])
+    assert shuffle.serve(np.array([0.6, 1.0])) == pytest.approx([2, 10])
+    assert shuffle.waiting == pytest.approx([8, 0])
+
+
 def test_what_is_in_the_page_cache_needs_no_disk() -> None:
     shuffle = Shuffle(2)
     shuffle.offer(0, np.array([4, 4]), 0.5)
