@@ -80,9 +80,13 @@ def test_tasks_by_state_rates_counters_and_attempts_with_their_logs() -> None:
         ]
         await job
         over = await job_of(get)
-        return first, later, tasks, log, pages, over, json.loads((await get("/api"))[1])
+        late = json.loads((await get("/api/job/j%2F1/reduce"))[1])["tasks"]
+        printed = await get(f"/job/j%2F1/log/reduce/0/{late[0]['attempts'][0]['attempt']}")
+        return first, later, tasks, log, pages, over, late, printed, json.loads((await get("/api"))[1])
 
-    first, later, tasks, log, pages, over, overview = told(story, seconds=4.0, maps=12)
+    first, later, tasks, log, pages, over, late, printed, overview = told(story, seconds=4.0, maps=12)
+    assert [task["state"] for task in late] == ["completed"] * 2, "also when the job is over"
+    assert printed[1].startswith("log log-")
     about = first["job"]
     assert about["title"] == "count <words>"
     assert about["state"] == "running"

@@ -364,6 +364,7 @@ class Master(rpc.MasterServicer):
         while len(self.outcomes) > OUTCOMES_KEPT:
             del self.outcomes[next(iter(self.outcomes))]
         self.scheduler.forget(job.id)
+        self.view.keep(job)
         self.journal.append(Over(outcome.SerializeToString()))
         await self.journal.durable()
         if state == pb.Progress.CANCELLED:

@@ -20,6 +20,10 @@ if TYPE_CHECKING:
     from services.mapreduce.master.state import Kind, State, Task
 
 
+JOBS_KEPT, TASKS_KEPT = 20, 10_000
+"""Of so many jobs that are over the tasks can still be seen, unless they have more tasks than that."""
+
+
 class WorkerView(Struct, frozen=True):
     """A worker that is there. `running` and `waiting`: executions of both kinds, in slots and sent ahead."""
 
@@ -93,6 +97,17 @@ class View:
     def __init__(self, scheduler: Scheduler, outcomes: dict[str, pb.Progress]) -> None:
         self._scheduler = scheduler
         self._outcomes = outcomes
+        self._over: dict[str, RunningJob] = {}
+
+    def keep(self, job: RunningJob) -> None:
+        """Keeps the tasks of a job that is over: workers keep their logs for a while too."""
+        if sum(map(len, job.state.tasks)) <= TASKS_KEPT:
+            self._over[job.id] = job
+        while len(self._over) > JOBS_KEPT:
+            del self._over[next(iter(self._over))]
+
+    def _find(self, job: str) -> RunningJob | None:
+        return self._scheduler.jobs.get(job) or self._over.get(job)
 
     def jobs(self) -> list[pb.Progress]:
         """Returns a report of each job: those over first, then those under way."""
@@ -101,8 +116,9 @@ class View:
         return [*self._outcomes.values(), *(report for report in running if report.job not in self._outcomes)]
 
     def title(self, job: str) -> str:
-        """Returns what people call a job under way."""
-        return self._scheduler.jobs[job].spec.code.title if job in self._scheduler.jobs else ""
+        """Returns what people call a job."""
+        found = self._find(job)
+        return found.spec.code.title if found is not None else ""
 
     def workers(self) -> list[WorkerView]:
         """Returns the workers that are there, by name."""
@@ -133,26 +149,26 @@ class View:
         ]
 
     def locality(self, job: str) -> dict[str, int]:
-        """Returns how many maps of a job under way were given to workers how near their input (3.4)."""
-        found = self._scheduler.jobs.get(job)
+        """Returns how many maps of a job were given to workers how near their input (3.4)."""
+        found = self._find(job)
         return {near.word: found.near.taken[near] for near in Near} if found is not None else {}
 
     def running(self, job: str) -> list[AttemptView]:
         """Returns the executions under way of a job."""
-        found = self._scheduler.jobs.get(job)
-        if found is None:
+        found = self._find(job)
+        if found is None or found.outcome is not None:
             return []
         return [view for tasks in found.state.running for task in tasks.values() for view in _under_way(task)]
 
     def failed(self, job: str) -> list[AttemptView]:
-        """Returns the last executions of a job under way that failed, the latest first."""
-        found = self._scheduler.jobs.get(job)
+        """Returns the last executions of a job that failed, the latest first."""
+        found = self._find(job)
         return list(reversed(_failed(found))) if found is not None else []
 
     def tasks(
         self, job: str, kind: Kind, start: int = 0, count: int = 100, state: State | None = None
     ) -> list[TaskView]:
-        """Returns some tasks of a job under way.
+        """Returns some tasks of a job.
 
         Args:
             job: its id.
@@ -161,7 +177,7 @@ class View:
             count: how many at most.
             state: only those in this state.
         """
-        found = self._scheduler.jobs.get(job)
+        found = self._find(job)
         views: list[TaskView] = []
         if found is None:
             return views
@@ -179,9 +195,9 @@ class View:
         Raises:
             LookupError: it is not known, or its worker cannot be asked; says so in one line.
         """
-        found = self._scheduler.jobs.get(job)
+        found = self._find(job)
         if found is None or not 0 <= number < len(found.state.tasks[kind]):
-            raise LookupError(f"no {kind.word} task {number} of a job {job} under way")
+            raise LookupError(f"no {kind.word} task {number} of a job {job}")
         views = _task(found, found.state.tasks[kind][number], _failed(found)).attempts
         view = next((view for view in views if view.attempt == attempt), None)
         if view is None or not view.log:
@@ -198,7 +214,8 @@ class View:
 
 def _task(job: RunningJob, task: Task, failed: list[AttemptView]) -> TaskView:
     attempts = [view for view in failed if view.kind == task.kind.word and view.number == task.number]
-    attempts += _under_way(task)
+    if job.outcome is None:
+        attempts += _under_way(task)
     record = job.records[task.kind][task.number]
     if record:
         done = pb.Completion.FromString(record)
