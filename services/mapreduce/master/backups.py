@@ -17,9 +17,9 @@ slow, 30 s either way and 0.1 % backups; one worker 10 times slower, 95 s withou
 backups; two, 110 s and 36 s with 3.6 %; one 100 times slower, 954 s and 35 s with 2.4 %; four 5 times
 slower, 67 s and 57 s with 5.6 %: there the cap ends it.
 
-With `rest`, a job that is so close to completion that its remaining tasks of a kind are no more than it may
-still start backups gets one for each of them, after `least_s`: 3.6 in its own words, "the master schedules
-backup executions of the remaining in-progress tasks". Good where machines lie idle at the end anyway.
+With `rest` the rule is 3.6 in its own words: "when a MapReduce operation is close to completion, the master
+schedules backup executions of the remaining in-progress tasks". Close is when these are no more than the
+job may still start backups of that kind; then each gets one, after `least_s`, and before that none does.
 
 Where fewer than half of the tasks of a kind are completed there is no median worth the name, and no backup.
 """
@@ -119,7 +119,8 @@ class Backups:
         if 2 * state.completed(kind) < len(state.tasks[kind]):
             return []
         median = durations.median()
-        rest = rule.rest and len(state.running[kind]) <= left
+        if rule.rest and len(state.running[kind]) > left:
+            return []
         slow = []
         for task in state.running[kind].values():
             if len(task.executions) != 1:
@@ -127,7 +128,7 @@ class Backups:
             elapsed = now - self.since(task.executions[0])
             remaining = _remaining(task.executions[0], elapsed)
             late = elapsed > rule.slow * median and remaining > median
-            if elapsed > rule.least_s and (late or rest):
+            if elapsed > rule.least_s and (late or rule.rest):
                 slow.append((remaining, task))
         slow.sort(key=lambda pair: (-pair[0], pair[1].number))
         return [task for _, task in slow[:left]]
