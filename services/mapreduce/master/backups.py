@@ -18,8 +18,8 @@ backups; two, 110 s and 36 s with 3.6 %; one 100 times slower, 954 s and 35 s wi
 slower, 67 s and 57 s with 5.6 %: there the cap ends it.
 
 With `rest` the rule is 3.6 in its own words: "when a MapReduce operation is close to completion, the master
-schedules backup executions of the remaining in-progress tasks". Close is when these are no more than the
-job may still start backups of that kind; then each gets one, after `least_s`, and before that none does.
+schedules backup executions of the remaining in-progress tasks". Close is when these, but for those that
+have a backup, are no more than the job may still start backups of that kind; then each gets one, after `least_s`, and before that none does.
 
 Where fewer than half of the tasks of a kind are completed there is no median worth the name, and no backup.
 """
@@ -119,12 +119,11 @@ class Backups:
         if 2 * state.completed(kind) < len(state.tasks[kind]):
             return []
         median = durations.median()
-        if rule.rest and len(state.running[kind]) > left:
+        alone = [task for task in state.running[kind].values() if len(task.executions) == 1]
+        if rule.rest and len(alone) > left:
             return []
         slow = []
-        for task in state.running[kind].values():
-            if len(task.executions) != 1:
-                continue
+        for task in alone:
             elapsed = now - self.since(task.executions[0])
             remaining = _remaining(task.executions[0], elapsed)
             late = elapsed > rule.slow * median and remaining > median
