@@ -19,7 +19,8 @@ slower, 67 s and 57 s with 5.6 %: there the cap ends it.
 
 With `rest` the rule is 3.6 in its own words: "when a MapReduce operation is close to completion, the master
 schedules backup executions of the remaining in-progress tasks". Close is when these, but for those that
-have a backup, are no more than the job may still start backups of that kind; then each gets one, after `least_s`, and before that none does.
+have a backup, are no more than the job may still start backups of that kind; then each gets one, after
+`least_s`, and before that none does.
 
 Where fewer than half of the tasks of a kind are completed there is no median worth the name, and no backup.
 """
