@@ -279,6 +279,8 @@ async def run_async(spec: Spec, engine: str = "grpc", **options: Any) -> Result:
     spec.check()
     if engine not in ENGINES:
         raise SpecError(f"engine: {engine!r} is none of grpc, local, dask")
+    if ENGINES[engine] == "cluster" and options.get("cluster") is None:
+        importlib.import_module("services.mapreduce.engines.ahead").begin()
     module = importlib.import_module(f"services.mapreduce.engines.{ENGINES[engine]}")
     result: Result = await module.run(spec, **options)
     return result
