@@ -26,7 +26,11 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
     Args:
         arguments: what follows `dsim` on the command line; None for the process's own.
     """
+    import signal
+
     try:
+        # Whoever ends it by SIGTERM (a scheduler, `timeout`) wants nothing left behind either.
+        signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
         os.environ.setdefault("GRPC_VERBOSITY", "ERROR")  # gRPC tells of every peer that goes away
         for stream in (sys.stdout, sys.stderr):
             if isinstance(stream, TextIOWrapper):  # a terminal that knows ASCII only is no reason to fail

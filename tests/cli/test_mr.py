@@ -314,9 +314,11 @@ def test_a_running_cluster_can_be_used(dsim: Dsim, folder: Path) -> None:
         assert dsim("down").status == 0
 
 
-@pytest.mark.parametrize("engine", ["local", "grpc"])
-def test_ctrl_c_leaves_nothing_behind(folder: Path, engine: str) -> None:
-    mark = f"{os.getpid()}.{engine}"
+@pytest.mark.parametrize(
+    ("engine", "how"), [("local", signal.SIGINT), ("grpc", signal.SIGINT), ("grpc", signal.SIGTERM)]
+)
+def test_ctrl_c_leaves_nothing_behind(folder: Path, engine: str, how: signal.Signals) -> None:
+    mark = f"{os.getpid()}.{engine}.{how}"
     command = [Path(sys.executable).with_name("dsim"), "mr", "--mapper", f"touch begun; sleep 120; : {mark}"]
     temporary = folder / "tmp"
     temporary.mkdir()
@@ -328,12 +330,28 @@ def test_ctrl_c_leaves_nothing_behind(folder: Path, engine: str) -> None:
         env={**os.environ, "TMPDIR": str(temporary)},
     )
     until(Path("begun").exists)
-    os.killpg(process.pid, signal.SIGINT)
+    os.killpg(process.pid, how)
     _, said = process.communicate(timeout=20)
     assert (process.returncode, said) == (130, "dsim: interrupted\n")
     assert not Path("out").exists()
     assert list(temporary.iterdir()) == []
     until(lambda: mark not in subprocess.run(["ps", "-eo", "args"], capture_output=True, text=True).stdout)
+
+
+def test_one_ctrl_c_ends_a_function_that_never_returns_in_this_process(folder: Path) -> None:
+    Path("endless.py").write_text(BAD.replace("{what}", "while True: pass"))
+    process = subprocess.Popen(
+        [Path(sys.executable).with_name("dsim"), "mr", "endless.py", "--input", "texts/b", "--output", "out",
+         "--engine", "local"],
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        env={**os.environ, "PYTHONUNBUFFERED": "1"},
+    )  # fmt: skip
+    assert process.stdout is not None
+    assert process.stdout.readline() == "looking at that is the question\n"
+    process.send_signal(signal.SIGINT)
+    _, said = process.communicate(timeout=20)
+    assert (process.returncode, said) == (130, "dsim: interrupted\n")
+    assert not Path("out").exists()
 
 
 def test_a_terminal_shows_how_far_the_job_is(folder: Path) -> None:

@@ -7,8 +7,12 @@ note that says in which task and on which record; a breakpoint stops where it is
 from __future__ import annotations
 
 import os
+import shutil
+import signal
 import tempfile
+import threading
 import time
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -23,7 +27,7 @@ from services.mapreduce.tasks.reduce import run_reduce
 from services.real.shared_folder import SharedFolder
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from services.child import Storage
     from services.files.api import FileSystem
@@ -57,7 +61,7 @@ async def run(
     began = time.monotonic()
     files = SharedFolder("/")
     output = os.path.abspath(spec.output)
-    with tempfile.TemporaryDirectory(prefix="dsim-mr-") as scratch:
+    with tempfile.TemporaryDirectory(prefix="dsim-mr-") as scratch, _interruptible():
         inputs = [os.path.abspath(path) for path in spec.paths]
         target = os.path.join(scratch, "output") if only else output
         prepared = await prepare(replace(spec, inputs=inputs, output=target), files)
@@ -73,9 +77,24 @@ async def run(
             await files.remove(f"{target}/.temporary")
             await files.write(f"{target}/_SUCCESS", b"")
         except BaseException:
-            await files.remove(target)
+            shutil.rmtree(target, ignore_errors=True)  # whoever is cancelled may not await
             raise
     return job.result(output, await parts_of(output, files), began)
+
+
+@contextmanager
+def _interruptible() -> Iterator[None]:
+    """Within, Ctrl-C ends user code where it is: asyncio's handler waits for an `await`, and there is none."""
+    usual = signal.getsignal(signal.SIGINT)
+    if threading.current_thread() is not threading.main_thread() or not callable(usual):
+        # no thread but the first may, and where it is ignored it stays so
+        yield
+        return
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, usual)
 
 
 class Within:
