@@ -45,7 +45,8 @@ async def standard_library_words(world: World, *, workers: int = 3, reduces: int
     folders: dict[str, list[bytes]] = {}
     for path, source in sources.items():
         folders.setdefault(path.partition("/")[0], []).append(source + b"\n")
-    await cluster.put("library", {name: b"".join(parts) for name, parts in folders.items()})
+    # Names in it begin with "_" here and there, and as an input such a file would be left out.
+    await cluster.put("library", {f"lib-{name}": b"".join(parts) for name, parts in folders.items()})
 
     spec = Spec(WORD_COUNT, inputs="library", output="counts", reduces=reduces, split_bytes=512 * 1024)
     job = cluster.submit(spec)

@@ -52,7 +52,7 @@ class RpcWorld:
     def loses(self, host: str, method: str) -> bool:
         """Says whether the reply that `host` is about to send is to be lost, and counts it."""
         for rule in self.losing.get(host, ()):
-            if rule.method in ("", method):
+            if rule.method in ("", method, method.rpartition("/")[2]):
                 rule.count -= 1
                 if rule.count <= 0:
                     self.losing[host].remove(rule)
