@@ -47,6 +47,18 @@ def test_a_run_that_goes_on_for_too_long_is_ended_and_says_who_waits_where() -> 
     assert "scenario: scenario (endless) waits at" in summary.error
 
 
+@scenario(checks=("fine",), limit_s=1e9, real_limit_s=0.4)
+async def impatient(world: World) -> None:
+    """Never ends, and says itself how long it may take."""
+    await world.start("worker", yields_forever)
+    await asyncio.sleep(1e9)
+
+
+def test_a_scenario_may_have_a_limit_of_real_time_of_its_own() -> None:
+    assert run(impatient).error.startswith("the limit of 0.4 s of real time is reached")
+    assert run(impatient, limit_s=0.6).error.startswith("the limit of 0.6 s of real time is reached")
+
+
 def test_time_in_a_debugger_does_not_count() -> None:
     @scenario(checks=("fine",))
     async def debugged(world: World) -> None:
