@@ -84,7 +84,7 @@ async def run(
 
 @contextmanager
 def _interruptible() -> Iterator[None]:
-    """Within, Ctrl-C ends user code where it is: asyncio's handler waits for an `await`, and there is none."""
+    """Within, Ctrl-C ends user code where it is: asyncio's handler waits for an `await`: there is none."""
     usual = signal.getsignal(signal.SIGINT)
     if threading.current_thread() is not threading.main_thread() or not callable(usual):
         # no thread but the first may, and where it is ignored it stays so
