@@ -30,7 +30,7 @@ class MemoryFiles:
         return [file for file in found if not any(part[0] in "._" for part in file.path.split("/"))]
 
     async def exists(self, path):
-        return path in self.folders or path in self.data
+        return path in self.folders or any(_below(name, path) for name in self.data)
 
     async def locate(self, ranges):
         return [dict.fromkeys(self.hosts.get(f"{r.path}:{r.offset}", ()), r.size) for r in ranges]

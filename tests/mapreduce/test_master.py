@@ -163,8 +163,10 @@ def test_but_never_the_last_worker() -> None:
 
 
 def test_without_any_worker_for_long_a_job_fails_instead_of_waiting_for_ever() -> None:
+    rig = Rig(0)
     with pytest.raises(JobFailed, match="no worker left for 20 s"):
-        Rig(0).run(Rig.do)
+        rig.run(Rig.do)
+    assert rig.files.folders == set(), "not even an empty folder is left"
 
 
 def test_when_the_last_worker_dies_too() -> None:

@@ -1,8 +1,8 @@
 """The end of a job (3.1 step 7): what it leaves in its output folder, done, failed or cancelled.
 
 Done: `_SUCCESS`, written when all parts are there. Failed: no `_SUCCESS`, and in `_logs/` what the failing
-execution has printed. Cancelled: nothing. In any case `.temporary` goes, with what losers of races had
-written there.
+execution has printed (no folder at all when there is neither that nor a part). Cancelled: nothing. In any
+case `.temporary` goes, with what losers of races had written there.
 """
 
 from __future__ import annotations
@@ -58,6 +58,15 @@ async def leave_log(
     except OSError as error:
         return f"; its log cannot be kept: {error}", log[-TOLD_BYTES:]
     return f"; log: {path}", log[-TOLD_BYTES:]
+
+
+async def leave_what_helps(files: FileSystem, output: str) -> None:
+    """Leaves of a failed job its log and the parts that were done; with neither of them, not even the folder."""
+    try:
+        some = await files.exists(f"{output}/_logs") or bool(await files.list(output))
+    except OSError:
+        some = True
+    await clean(files, f"{output}/.temporary" if some else output)
 
 
 async def clean(files: FileSystem, path: str) -> None:

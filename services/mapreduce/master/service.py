@@ -371,7 +371,7 @@ class Master(rpc.MasterServicer):
             await self._told(job.id)  # what still runs would write again
             await finish.clean(self._files, job.spec.output)
         elif state == pb.Progress.FAILED:
-            await finish.clean(self._files, f"{job.spec.output}/.temporary")
+            await finish.leave_what_helps(self._files, job.spec.output)
         self._host.trace("job finished", job=job.id, state=pb.Progress.State.Name(state).lower(), error=error)
         job.over.set()
         self.journal.compact()
