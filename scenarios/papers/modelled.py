@@ -302,9 +302,14 @@ class ReduceTask(ModelledTask):
             self.cluster.write_output(self.plane.machine, self._output, self._done)
 
     def _done(self) -> None:
-        pulled = self.cluster.pulled(self.plane.machine)
+        pulled = self._pulled()
         self._leave()
-        self.finish(pb.Completion(input_bytes=round(pulled), output_bytes=round(self._output)))
+        self.finish(pb.Completion(input_bytes=pulled, output_bytes=round(self._output)))
+
+    def _pulled(self) -> int:
+        """Returns how many bytes it has pulled: all executions of a task say the same in the end."""
+        whole = self._region * self.task.maps
+        return round(min(self.cluster.pulled(self.plane.machine), whole) if self._phase == "pull" else whole)
 
     def _leave(self) -> None:
         self.cluster.end_reduce(self.plane.machine)
@@ -319,14 +324,14 @@ class ReduceTask(ModelledTask):
         """Returns how far it is: a third each for pulling, sorting and writing, as Hadoop has it."""
         if self.plane.reducing is not self:
             return pb.Report()
-        pulled = self.cluster.pulled(self.plane.machine)
+        pulled = self._pulled()
         left = self.cluster.output_left(self.plane.machine)
         progress = pulled / (self._region * self.task.maps) / 3
         written = 0.0
         if self._phase == "write":
             written = self._output - left
             progress = 2 / 3 + written / self._output / 3
-        return pb.Report(progress=min(progress, 1.0), input_bytes=round(pulled), output_bytes=round(written))
+        return pb.Report(progress=min(progress, 1.0), input_bytes=pulled, output_bytes=round(written))
 
     def give_up(self) -> None:
         """What it has pulled and written no longer counts."""
