@@ -61,7 +61,7 @@ async def leave_log(
 
 
 async def leave_what_helps(files: FileSystem, output: str) -> None:
-    """Leaves of a failed job its log and the parts that were done; with neither of them, not even the folder."""
+    """Leaves of a failed job its log and the parts that were done; with neither, not even the folder."""
     try:
         some = await files.exists(f"{output}/_logs") or bool(await files.list(output))
     except OSError:
