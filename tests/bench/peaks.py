@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from pathlib import Path
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 
 DSIM = Path(sys.executable).with_name("dsim")
 _LOOK_EVERY = 0.1  # seconds
+_LAST = 2000  # characters of what a command said that are shown when it fails
 
 
 class Timed(NamedTuple):
@@ -44,12 +46,13 @@ def timed(
         RuntimeError: it failed; says what it said.
     """
     began = time.perf_counter()
+    output = tempfile.TemporaryFile()
     process = subprocess.Popen(
         command,
         cwd=folder,
         shell=isinstance(command, str),
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.PIPE,
+        stdout=output,
+        stderr=subprocess.STDOUT,
         env={**os.environ, **(environment or {})},
     )
     peaks: dict[int, int] = {}
@@ -57,12 +60,15 @@ def timed(
     ended = threading.Event()
     watcher = threading.Thread(target=_watch, args=(process.pid, peaks, ticks, ended))
     watcher.start()
-    _, said = process.communicate()
+    process.wait()
     seconds = time.perf_counter() - began
     ended.set()
     watcher.join()
+    with output:
+        output.seek(0)
+        said = output.read().decode(errors="replace")[-_LAST:] if process.returncode else ""
     if process.returncode:
-        raise RuntimeError(f"{command} ended with {process.returncode}: {said.decode(errors='replace')}")
+        raise RuntimeError(f"{command} ended with {process.returncode}: {said}")
     processor = sum(ticks.values()) / os.sysconf("SC_CLK_TCK")
     return Timed(seconds, max(peaks.values(), default=0), processor)
 

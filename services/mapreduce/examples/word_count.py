@@ -27,7 +27,7 @@ class WordCount(Job):
 class FastWordCount(WordCount):
     """The same, by what Python has in C: a map call gets a block of many lines, and counts it as a whole."""
 
-    input = TextBlocks()
+    input = TextBlocks(8 << 20)
 
     def map(self, offset: int, lines: str) -> Iterator[tuple[str, int]]:
         """Gives each word of a block, and how often it occurs there."""
