@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import faulthandler
+import gc
 import os
 import signal
 import socket
@@ -135,6 +136,9 @@ def _run(inside: RealInside, call: bytearray) -> None:
     except BaseException as exc:
         traceback = exc.__traceback__
         letter, answer = b"E", pack_error(exc, traceback.tb_next if traceback is not None else None)
+        traceback = None
+    if letter == b"E":
+        gc.collect()  # a traceback may hold, in a cycle, all that the failed call had in memory
     _flush()
     if storage.written:
         send(channel, b"W", pack(storage.written))

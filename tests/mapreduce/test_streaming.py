@@ -117,6 +117,20 @@ def test_a_map_spills_what_does_not_fit_and_the_result_is_the_same(tmp_path: Pat
     assert job.reduce(0) == sort(data)
 
 
+def test_short_lines_spill_before_they_take_more_than_their_share(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A block of the mapper's output is many times as large in memory when its lines are short."""
+    most: list[int] = []
+    take = line_runs.Lines.take
+    monkeypatch.setattr(line_runs.Lines, "take", lambda lines: most.append(lines.memory) or take(lines))
+    job = Job(tmp_path, reduces=1, memory=10 << 20, mapper="cat", reducer="cat")
+    job.map(whole(tmp_path, "in", b"a\n" * (1 << 20)))
+    share = (10 << 20) * streaming.SHARE
+    one_piece = streaming.PIECE * (1 + line_runs.LINE_OVERHEAD // 2)
+    assert len(most) > 1 and max(most) <= share + one_piece
+
+
 def test_runs_that_are_too_many_for_the_memory_are_merged_in_passes(tmp_path: Path) -> None:
     lines = [b"%05d" % n for n in range(3000)]
     with (tmp_path / "runs").open("wb") as file:

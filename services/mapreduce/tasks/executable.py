@@ -27,6 +27,7 @@ BLOCK = 1 << 20  # bytes, as much as a pipe holds on Linux
 LONGEST_LINE = 1 << 16  # bytes of stderr that are kept to look for the end of a line
 _LAST_LINES = 5  # of stderr, told when it fails
 _LOOK_EVERY_MS = 500
+_STACK = 256 << 10  # bytes of a thread that moves blocks; the usual 8 MB would count as memory of the task
 _PR_SET_PDEATHSIG = 1
 
 
@@ -113,8 +114,12 @@ def pipe(
     trouble: list[BaseException] = []
     feeder = threading.Thread(target=_feed, args=(process, source, over, trouble), daemon=True)
     listener = threading.Thread(target=_listen, args=(process.stderr.fileno(), reporter, over), daemon=True)
-    feeder.start()
-    listener.start()
+    usual = threading.stack_size(_STACK)
+    try:
+        feeder.start()
+        listener.start()
+    finally:
+        threading.stack_size(usual)
     try:
         stdout = process.stdout.fileno()
         poll = select.poll()

@@ -41,6 +41,7 @@ MAPPER, COMBINER, REDUCER, FOLDER = (
 SHARE = 0.4  # of the process's memory that lines may take
 WITHOUT_LIMIT = 256 << 20  # bytes that they may take when the process has no limit
 COMBINE_AGAIN = 3  # spills, as in Hadoop
+PIECE = 1 << 17  # bytes of output taken at a time: short lines take many times that in memory
 _TELL_EVERY = 0.5  # seconds
 
 
@@ -263,9 +264,10 @@ class _Spills:
 
     def add(self, block: bytes) -> None:
         """Takes output of the mapper."""
-        self.lines.add(block)
-        if self.lines.memory > self._task.memory and self.lines.lines:
-            self._spill(f"{self._path}.spill{len(self._spills)}")
+        for at in range(0, len(block), PIECE):
+            self.lines.add(block[at : at + PIECE])
+            if self.lines.memory > self._task.memory and self.lines.lines:
+                self._spill(f"{self._path}.spill{len(self._spills)}")
 
     def end(self) -> tuple[str, list[int]]:
         """Writes the file of R regions, and returns its name and their offsets."""
