@@ -15,7 +15,14 @@ from tests.pythons import environments
 ROOT = Path(__file__).parent.parent
 SEED = 7
 SMALL = {
-    "mapreduce/network-cut": {"workers": 20, "cut": 8, "reduces": 8},
+    "mapreduce/network-cut": {
+        "workers": 10,
+        "cut": 3,
+        "seconds": 20.0,
+        "reduces": 10,
+        "split_bytes": 1500,
+        "cost_per_byte": 0.01,
+    },
     "papers/mapreduce-grep": {"machines": 30, "maps": 60},
     "papers/mapreduce-sort": {"machines": 30, "maps": 60, "reduces": 20},
 }
