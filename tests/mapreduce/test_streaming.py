@@ -131,6 +131,23 @@ def test_short_lines_spill_before_they_take_more_than_their_share(
     assert len(most) > 1 and max(most) <= share + one_piece
 
 
+@pytest.mark.parametrize("line", [b"ab\n", b"x" * 99 + b"\n"])
+def test_a_run_is_read_in_blocks_that_fit_the_memory_as_lines(line: bytes, tmp_path: Path) -> None:
+    data = line * (3_000_000 // len(line))
+    (tmp_path / "run").write_bytes(data)
+    with (tmp_path / "run").open("rb") as file:
+        run = line_runs.Run(file, 0, len(data), plain=True)
+        blocks = 0
+        while run.advance(run.fitting(1 << 19)):
+            assert sum(map(len, run.lines)) + line_runs.LINE_OVERHEAD * len(run.lines) <= 1.1 * (1 << 19)
+            blocks += 1
+    assert (
+        3_000_000 / (1 << 19)
+        < blocks
+        < 2 * 3_000_000 * (len(line) + line_runs.LINE_OVERHEAD) / len(line) / (1 << 19)
+    )
+
+
 def test_runs_that_are_too_many_for_the_memory_are_merged_in_passes(tmp_path: Path) -> None:
     lines = [b"%05d" % n for n in range(3000)]
     with (tmp_path / "runs").open("wb") as file:

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 TRAILER = struct.Struct(">?Q")  # whether its order is that of whole lines, and its length
 BLOCK = 1 << 20  # bytes, read from a run at a time
 SMALLEST_BLOCK = 1 << 16
+LEAST = 1 << 12  # bytes that are read when lines are so short that a block takes many times its size
 LINE_OVERHEAD = 48  # bytes that a line takes in memory beside its own: object and pointer
 _TOGETHER = 16_384  # lines joined at a time
 _BELOW_TAB = [bytes([byte]) for byte in range(9)]
@@ -90,6 +91,7 @@ class Run:
         self._at = start
         self._left = size
         self._rest = b""
+        self._swells = 16.0  # times its size that a block takes as lines
 
     def read(self, size: int) -> bytes:
         """Returns the next bytes, as they are; b"" at the end."""
@@ -110,9 +112,15 @@ class Run:
                 break
         else:
             return False
-        self.lines = b"".join(parts).split(b"\n")
+        block = b"".join(parts)
+        self.lines = block.split(b"\n")
         self._rest = self.lines.pop()
+        self._swells = 1 + LINE_OVERHEAD * len(self.lines) / len(block)
         return True
+
+    def fitting(self, memory: int) -> int:
+        """Returns the size of a block that takes so much memory if its lines are as long as the last ones."""
+        return max(LEAST, min(BLOCK, int(memory / self._swells)))
 
 
 def sort(lines: list[bytes], plain: bool) -> None:
@@ -174,9 +182,9 @@ def merge(runs: Sequence[Run], memory: int) -> Iterator[tuple[bytes, int]]:
         while data := runs[0].read(BLOCK):
             yield data, data.count(b"\n")
         return
-    size = max(SMALLEST_BLOCK, min(BLOCK, memory // (4 * max(1, len(runs)))))
+    share = memory // (2 * max(1, len(runs)))
     order = None if all(run.plain for run in runs) else key_order
-    left = [run for run in runs if run.advance(size)]
+    left = [run for run in runs if run.advance(run.fitting(share))]
     while left:
         last = min((run.lines[-1] for run in left), key=order)
         taken: list[bytes] = []
@@ -191,7 +199,7 @@ def merge(runs: Sequence[Run], memory: int) -> Iterator[tuple[bytes, int]]:
         for first in range(0, len(taken), _TOGETHER):
             some = taken[first : first + _TOGETHER]
             yield b"\n".join(some) + b"\n", len(some)
-        left = [run for run in left if run.lines or run.advance(size)]
+        left = [run for run in left if run.lines or run.advance(run.fitting(share))]
 
 
 def fan_in(memory: int) -> int:
