@@ -46,7 +46,7 @@ def timed(
         RuntimeError: it failed; says what it said.
     """
     began = time.perf_counter()
-    output = tempfile.TemporaryFile()
+    output = tempfile.TemporaryFile()  # noqa: SIM115 - closed below
     process = subprocess.Popen(
         command,
         cwd=folder,
