@@ -83,12 +83,11 @@ class _TaskStates(_Watcher):
         self.take(["reopened"], self._reopens)
 
     def _started(self, note: Note) -> None:
-        if note.fields["recovered"]:
-            # What the dead master had decided and not yet made durable did not happen: its tasks may be
-            # executed, and completed, again.
-            for tasks in (self._running, self._completed):
-                for key in [key for key in tasks if key[0] == note.fields["job"]]:
-                    del tasks[key]
+        # A job that was there before: what the dead master had decided and not yet made durable (perhaps the
+        # job itself) did not happen. Its tasks may be executed, and completed, again.
+        for tasks in (self._running, self._completed):
+            for key in [key for key in tasks if key[0] == note.fields["job"]]:
+                del tasks[key]
 
     def _begins(self, note: Note) -> None:
         key = _task(note)

@@ -208,7 +208,7 @@ def _kept(given: Mapping[str, bytes], lines: int) -> Answer:
             if len({attempt for attempt, _ in pairs}) > 1:
                 return f"{name} is a mixture of executions"
             found += [line for _, line in pairs]
-        if found != kept:
+        if sorted(found) != sorted(kept):  # small files share a map: parts are in no order of files
             return f"{len(found)} lines, not the {len(kept)} that should have been kept"
         return _sums(last, {MAP_IN: lines, MAP_OUT: len(kept)})
 

@@ -1,4 +1,4 @@
-"""The job of `mapreduce/worker-crash` comes out right, whichever workers die, in either world."""
+"""Every story about MapReduce holds, in the simulated world; the main ones on real processes too."""
 
 from __future__ import annotations
 
@@ -8,22 +8,60 @@ import pytest
 
 from sim import run
 
+SMALL: dict[str, dict[str, object]] = {
+    "word-count": {},
+    "worker-crash": {},
+    "straggler": {},
+    "master-crash": {},
+    "network-cut": {
+        "workers": 10,
+        "cut": 3,
+        "seconds": 20.0,
+        "reduces": 10,
+        "split_bytes": 1500,
+        "cost_per_byte": 0.01,
+    },
+    "slow-disk": {},
+    "bad-record": {},
+    "lost-reply": {},
+    "disk-full": {},
+    "skewed-keys": {},
+    "elastic": {},
+    "nondeterministic": {},
+}
+
+
+@pytest.mark.parametrize("name", SMALL)
+def test_it_holds_in_the_simulated_world(name: str) -> None:
+    summary = run(f"mapreduce/{name}", SMALL[name])
+    assert summary.passed, summary
+
 
 @pytest.mark.parametrize("interleave", [False, True])
 @pytest.mark.parametrize("seed", range(3))
-def test_it_holds_in_the_simulated_world(seed: int, interleave: bool) -> None:
+def test_whichever_workers_die(seed: int, interleave: bool) -> None:
     summary = run("mapreduce/worker-crash", seed=seed, interleave=interleave)
     assert summary.passed, summary
 
 
-def test_it_holds_with_two_workers_left_of_five() -> None:
-    """Two die, one is slow and cannot be reached by another."""
-    summary = run("mapreduce/worker-crash", {"workers": 5, "reduces": 1}, seed=1)
+@pytest.mark.parametrize("interleave", [False, True])
+@pytest.mark.parametrize("seed", range(1000, 1010))
+def test_whatever_happens(seed: int, interleave: bool) -> None:
+    summary = run("mapreduce/swarm", seed=seed, interleave=interleave)
     assert summary.passed, summary
 
 
-@pytest.mark.parametrize("scenario", ["mapreduce/worker-crash", "mapreduce/standard-library"])
-def test_it_holds_on_real_processes_of_which_one_is_killed(scenario: str, tmp_path: Path) -> None:
-    summary = run(scenario, world="grpc", out=tmp_path / "run")
+def test_the_same_seed_tells_the_same_story(tmp_path: Path) -> None:
+    traces = []
+    for name in ("first", "second"):
+        run("mapreduce/swarm", seed=7, out=tmp_path / name)
+        traces.append((tmp_path / name / "trace.jsonl").read_bytes())
+    assert traces[0] == traces[1]
+
+
+@pytest.mark.parametrize(
+    "name", ["word-count", "worker-crash", "bad-record", "master-crash", "standard-library"]
+)
+def test_it_holds_on_real_processes(name: str, tmp_path: Path) -> None:
+    summary = run(f"mapreduce/{name}", world="grpc", out=tmp_path / "run")
     assert summary.passed, summary
-    assert summary.faults, "somebody was killed"

@@ -83,6 +83,8 @@ class Scheduler:
     def begin(self, job: RunningJob) -> None:
         """Takes a job."""
         self.jobs[job.id] = job
+        for link in self.workers.links.values():
+            link.forget.pop(job.id, None)  # a master that died had not made it durable: it begins anew
         if job.state.done:
             self._over(job, "", None)
         for kind in Kind:
@@ -169,6 +171,7 @@ class Scheduler:
         )
         self._completed(done, link)
         self.workers.send(link)
+        self.assignment.fill(link)
 
     def _heard(self, link: Link, report: pb.Report, *, adopt: bool) -> None:
         """Takes what a worker says of an execution: it is known, taken over, or to be ended."""

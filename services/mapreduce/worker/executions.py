@@ -26,7 +26,12 @@ if TYPE_CHECKING:
 WORDS: dict[int, str] = {pb.MAP: "map", pb.REDUCE: "reduce"}
 
 FORGOTTEN = 1_000
-"""So many jobs that are over are remembered: a late assignment must not wake one."""
+"""So many jobs that are over are remembered: a late assignment must not wake one.
+
+An attempt of a later life of the master does: restarted, it knew nothing of the job, and was given it anew.
+"""
+
+_LIFE = 1 << 32  # attempts of one life of the master: its `ATTEMPTS_OF_ONE_LIFE`
 
 _TIMEOUT = 5.0  # seconds for a call
 _RETRY = 0.3
@@ -93,7 +98,7 @@ class Executions:
         self._entries: dict[tuple[str, int], Entry] = {}
         self._known: dict[str, dict[int, None]] = {}  # attempts, by job
         self._jobs: dict[str, pb.Job] = {}
-        self._forgotten: dict[str, None] = {}
+        self._forgotten: dict[str, int] = {}  # with the last attempt that was known
         self._done = done
         self._lost = lost
         self._idle = asyncio.Event()
@@ -102,7 +107,9 @@ class Executions:
     def assign(self, task: pb.Task) -> None:
         """Takes a task: it begins at once, or when a slot is free."""
         if task.job in self._forgotten:
-            return
+            if task.attempt // _LIFE <= self._forgotten[task.job] // _LIFE:
+                return
+            del self._forgotten[task.job]
         known = self._known.setdefault(task.job, {})
         if task.attempt in known:
             return
@@ -125,8 +132,8 @@ class Executions:
         for entry in [entry for key, entry in self._entries.items() if key[0] == job]:
             self._end(entry, "the job is over")
         self._jobs.pop(job, None)
-        self._known.pop(job, None)
-        self._forgotten[job] = None
+        known = self._known.pop(job, {})
+        self._forgotten[job] = max(known, default=self._forgotten.get(job, -1))
         if len(self._forgotten) > FORGOTTEN:
             del self._forgotten[next(iter(self._forgotten))]
 
