@@ -81,6 +81,7 @@ def folder(dsim: Dsim) -> Path:
         ("words.py --task-timeout nan", "--task-timeout nan: must be from 0.1 to 1,000,000"),
         ("words.py --set x", "--set x: write it as KEY=VALUE"),
         ("words.py --input gone --input lost", "cannot read gone: No such file or directory; lost: No such"),
+        ("words.py --input /dev/zero", "cannot read /dev/zero: neither a file nor a folder"),
         ("words.py --output texts", "output texts exists already: choose a new folder, or remove it"),
         ("words.py --output words.py/out", "output words.py/out cannot be made: "),
         ("words.py --cluster gone --workers 2", "--workers is for a cluster of the job's own, not --cluster"),
