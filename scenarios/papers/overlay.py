@@ -103,7 +103,8 @@ def sort_numbers(curves: Curves, kill_at: float | None) -> dict[str, tuple[float
     gap = first_below(shuffle, hump_at)
     again = first_above(shuffle, gap + 30)
     second, second_at = peak(shuffle, begin=again)
-    out, out_at = peak(output)
+    begins = first_above(output)
+    out, out_at = peak(output, end=begins + 60)  # in (c) a later hump is higher
     numbers = {
         "input peak": (rate, "MB/s"),
         "input peak at": (when, "s"),
@@ -115,8 +116,8 @@ def sort_numbers(curves: Curves, kill_at: float | None) -> dict[str, tuple[float
         "shuffle, second hump": (second, "MB/s"),
         "shuffle, second hump peak at": (second_at, "s"),
         "shuffle ends": (last_above(shuffle), "s"),
-        "output begins": (first_above(output), "s"),
-        "pause between first shuffle and first output": (first_above(output) - gap, "s"),
+        "output begins": (begins, "s"),
+        "pause between first shuffle and first output": (begins - gap, "s"),
         "output of a reduce": (moved(output) / REDUCES, "MB"),
         "output, first hump": (out, "MB/s"),
         "output, first hump peak at": (out_at, "s"),
