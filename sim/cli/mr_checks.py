@@ -88,9 +88,7 @@ def _unreadable(path: Path) -> str:
     try:
         if path.is_dir():
             list(path.iterdir())
-        elif (
-            path.exists() and not path.is_file()
-        ):  # a pipe: it would hang, or give nothing
+        elif path.exists() and not path.is_file():  # a pipe: it would hang, or give nothing
             return f"{path}: neither a file nor a folder"
         else:
             with path.open("rb"):
