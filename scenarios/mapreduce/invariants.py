@@ -147,7 +147,10 @@ class _BackupsNearTheEnd(_Watcher):
         for kind in ("map", "reduce"):
             of = (note.fields["job"], kind)
             self._total[of], self._busy[of] = note.fields[f"{kind}s"], {}
-            if not note.fields["recovered"]:
+            if note.fields["recovered"]:
+                # A real master that was killed has taken its last notes with it: what is idle is not known.
+                self._total[of] = 0
+            else:
                 self._completed[of] = {}
 
     def _begins(self, note: Note) -> None:

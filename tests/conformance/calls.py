@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import sys
+import threading
 import time
 from typing import TYPE_CHECKING, Any
 
@@ -13,10 +14,11 @@ if TYPE_CHECKING:
 
 
 class Odd(Exception):
-    """Cannot be pickled: what makes it does not take what it holds."""
+    """Cannot be pickled: what makes it does not take what it holds, and it holds a lock."""
 
     def __init__(self, one: int, two: int) -> None:
         super().__init__(f"{one} and {two}")
+        self.lock = threading.Lock()
 
 
 def add(inside: Inside, one: Any, two: Any = 1) -> Any:
