@@ -350,4 +350,5 @@ async def _beat(
             await chunks.obey(orders, tasks)
             pause = 0.0 if whole else beat
         with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(news.wake.wait(), pause)
+            async with asyncio.timeout(pause):  # not `wait_for`: in 3.11 that takes the loop a turn more
+                await news.wake.wait()

@@ -140,7 +140,8 @@ class FileClient:
         pieces, have = [], 0
         try:
             while True:
-                piece = await asyncio.wait_for(call.read(), _PIECE)
+                async with asyncio.timeout(_PIECE):
+                    piece = await call.read()
                 if not isinstance(piece, pb.Piece):
                     break
                 pieces.append(piece.data)

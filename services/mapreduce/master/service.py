@@ -268,7 +268,8 @@ class Master(rpc.MasterServicer):
                 told = job.version
                 yield self._progress(job)
             try:
-                await asyncio.wait_for(job.over.wait(), self._progress_interval)
+                async with asyncio.timeout(self._progress_interval):
+                    await job.over.wait()
             except TimeoutError:
                 continue
         yield self.outcomes[request.job]

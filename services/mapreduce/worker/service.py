@@ -134,7 +134,8 @@ class Worker(rpc.WorkerServicer):
             self._silence.clear()
             while not self._silence.is_set() and (left := self._heard + self._timeout - loop.time()) > 0:
                 with suppress(TimeoutError):
-                    await asyncio.wait_for(self._silence.wait(), left)
+                    async with asyncio.timeout(left):
+                        await self._silence.wait()
 
     def _registration(self, *, leaving: bool = False) -> pb.Registration:
         # What is done, but not known to the master, is as good as under way: its completion will come.
