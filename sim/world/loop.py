@@ -131,12 +131,14 @@ class Loop(SystemMethods):
     def call_at(  # type: ignore[override]
         self, when: float, callback: Callable[..., object], *args: Any, context: Context | None = None
     ) -> Timer:
-        """Runs `callback` when `time()` reaches `when`."""
+        """Runs `callback` when `time()` reaches `when`; what is yet to come is at least a nanosecond away."""
         if when is None:
             raise TypeError("when cannot be None")
         env = self.env
         never = when == math.inf
-        at = env._now if never else max(env._now, math.ceil(when * SECOND - 0.5))
+        at = env._now
+        if not never:
+            at = max(at + (when > self.time()), math.ceil(when * SECOND - 0.5))
         if context is None:
             context = copy_context()
         timer = Timer(callback, args, context, self, at, None if never else FIRE)

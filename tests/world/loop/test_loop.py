@@ -46,6 +46,25 @@ def test_all_timers_that_are_due_fire_before_the_tasks_run() -> None:
     assert run(main()) == [True, True]
 
 
+def test_a_timeout_shorter_than_a_nanosecond_lets_time_pass() -> None:
+    """Who waits for the rest of a time, reckoned in floats, does not wait at one instant for ever."""
+
+    async def main() -> float:
+        loop = asyncio.get_running_loop()
+        await asyncio.sleep(12.7)
+        start, waited = loop.time(), loop.create_future()
+        until = start + 4e-10
+        while (left := until - loop.time()) > 0:
+            try:
+                async with asyncio.timeout(left):
+                    await asyncio.shield(waited)
+            except TimeoutError:
+                pass
+        return loop.time() - start
+
+    assert run(main()) == pytest.approx(1e-9, rel=1e-3)
+
+
 def test_a_simpy_process_runs_beside_tasks() -> None:
     loop = Loop()
     seen: list[tuple[str, float]] = []
