@@ -49,7 +49,9 @@ async def ends(world: World, *, how: str = "well") -> None:
 
 def nodes(folder: Path) -> list[int]:
     """Returns the processes of the cluster in a run folder."""
-    listed = subprocess.run(["ps", "-A", "-o", "pid=,args="], capture_output=True, text=True, check=True)
+    listed = subprocess.run(
+        ["ps", "-ww", "-A", "-o", "pid=,args="], capture_output=True, text=True, check=True
+    )
     lines = [line.split(None, 1) for line in listed.stdout.splitlines()]
     return [int(pid) for pid, command in lines if "services.node" in command and str(folder) in command]
 
