@@ -8,6 +8,7 @@ are those of the invariants in `services/mapreduce/README.md`.
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, TypeAlias
 
@@ -20,7 +21,7 @@ BEGINS = ("assigned", "adopted")
 ENDS = ("failed", "died", "withdrawn")
 
 
-class _Watcher:
+class _Watcher(ABC):
     """Hands each of the master's notes to the method of its name; the first violation is kept."""
 
     def __init__(self) -> None:
@@ -45,9 +46,9 @@ class _Watcher:
         """Returns the verdict, and what it rests on."""
         return not self.violation, self.violation or self.seen()
 
+    @abstractmethod
     def seen(self) -> str:
         """Returns in words what was looked at."""
-        raise NotImplementedError
 
 
 def _task(note: Note) -> Key:

@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING, TypeAlias
 from msgspec import Struct
 
 from scenarios.mapreduce.cluster import part_names
-from services.mapreduce.counters import GROUPS, MAP_IN, MAP_OUT, REDUCE_OUT, Task, count, current
+from scenarios.mapreduce.nondeterministic import Draws
+from services.mapreduce.counters import GROUPS, MAP_IN, MAP_OUT, REDUCE_OUT, count, current
 from services.mapreduce.job import Job, Spec
 from services.mapreduce.jobs.word_count import WordCount
 from services.mapreduce.partition import TotalOrder, by_hash
@@ -77,19 +78,8 @@ class Kept(Job):
             yield str(current().attempt), value
 
 
-class Draws(Job):
-    """Never the same answer twice: each execution of a map tells every reduce which execution it is (3.3)."""
-
-    partitioner = staticmethod(int.__mod__)
-
-    def setup(self, task: Task) -> None:
-        """Draws."""
-        self.task = task
-
-    def map(self, key: int, value: str) -> Iterator[tuple[int, tuple[int, int]]]:
-        """Gives, for each reduce task, this map task's number and what this execution has drawn."""
-        for reduce in range(int(self.task.settings["reduces"])):
-            yield reduce, (self.task.number, self.task.attempt)
+class DrawsTold(Draws):
+    """Never the same answer twice (3.3); each part says by which execution of its reduce it was written."""
 
     def reduce(self, key: int, values: Iterator[tuple[int, int]]) -> Iterator[str]:
         """Gives what it has heard of each map task, and which execution of a reduce it is."""
@@ -130,8 +120,8 @@ def draw(chance: random.Random, number: int, folder: str, given: Mapping[str, by
         given: the texts in it.
         split: about so many bytes are a split.
     """
-    kind = chance.choice((Counts, Counts, Ordered, Kept, Draws))
-    skip = kind is not Draws and chance.random() < 0.3
+    kind = chance.choice((Counts, Counts, Ordered, Kept, DrawsTold))
+    skip = kind is not DrawsTold and chance.random() < 0.3
     reduces = {Ordered: len(CUTS) + 1, Kept: 0}.get(kind, chance.randint(1, 5))
     spec = Spec(
         f"{__name__}:{kind.__name__}",
@@ -147,7 +137,7 @@ def draw(chance: random.Random, number: int, folder: str, given: Mapping[str, by
     lines = [line for text in given.values() for line in text.decode().splitlines()]
     if kind is Kept:
         return Order(spec, _kept(given, len(lines)), int(skip))
-    if kind is Draws:
+    if kind is DrawsTold:
         return Order(spec, _drawn(reduces))
     return Order(spec, _counted(lines, reduces, ordered=kind is Ordered), int(skip))
 

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import asyncio
 import math
+from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -121,7 +122,7 @@ def books_of(cluster: Cluster) -> Books:
     return books
 
 
-class ModelledTask:
+class ModelledTask(ABC):
     """What executions of both kinds have in common."""
 
     def __init__(self, plane: ModelledData, job: pb.Job, task: pb.Task) -> None:
@@ -135,9 +136,9 @@ class ModelledTask:
         """Returns one of the job's settings."""
         return float(self.job.settings[name])
 
+    @abstractmethod
     def give_up(self) -> None:
         """What it has done no longer counts."""
-        raise NotImplementedError
 
     def kill(self, why: str) -> None:
         """Ends it: nobody wants it any more."""

@@ -8,11 +8,10 @@ page cache still shows), so it is written anew from memory before anything is ad
 
 from __future__ import annotations
 
-import struct
-import zlib
 from typing import TYPE_CHECKING
 
 from protos import log_pb2 as pb
+from services.framing import frame, unframe
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -20,7 +19,6 @@ if TYPE_CHECKING:
     from services.host import Disk, File
 
 FILE = "log"
-FRAME = struct.Struct("<II")  # length and CRC-32 of the entry that follows
 
 
 class Log:
@@ -100,21 +98,8 @@ class Log:
 
 
 def _frame(entries: Iterable[pb.Entry]) -> bytes:
-    parts = []
-    for entry in entries:
-        data = entry.SerializeToString()
-        parts += [FRAME.pack(len(data), zlib.crc32(data)), data]
-    return b"".join(parts)
+    return b"".join(frame(entry.SerializeToString()) for entry in entries)
 
 
 def _unframe(data: bytes) -> list[pb.Entry]:
-    entries = []
-    at = 0
-    while at + FRAME.size <= len(data):
-        length, checksum = FRAME.unpack_from(data, at)
-        body = data[at + FRAME.size : at + FRAME.size + length]
-        if length == 0 or len(body) < length or zlib.crc32(body) != checksum:
-            break
-        entries.append(pb.Entry.FromString(body))
-        at += FRAME.size + length
-    return entries
+    return [pb.Entry.FromString(record) for record in unframe(data)]

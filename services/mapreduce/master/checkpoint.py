@@ -20,12 +20,13 @@ most of it is of jobs long over.
 from __future__ import annotations
 
 import asyncio
-import struct
 import zlib
 from typing import TYPE_CHECKING, TypeAlias
 
 import msgspec
 from msgspec import Struct
+
+from services import framing
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -33,7 +34,6 @@ if TYPE_CHECKING:
     from services.host import File, Host
 
 FILE = "mapreduce/journal"
-FRAME = struct.Struct("<II")  # length and CRC-32 of the record that follows
 
 RETRY_S = 1.0
 """Between two attempts to write on a disk that fails."""
@@ -239,19 +239,9 @@ class Journal:
 
 def frame(record: Record) -> bytes:
     """Returns a record as it is in the file."""
-    data = _encode(record)
-    return FRAME.pack(len(data), zlib.crc32(data)) + data
+    return framing.frame(_encode(record))
 
 
 def unframe(data: bytes) -> list[Record]:
     """Returns the records of a file, up to the first that is damaged."""
-    records: list[Record] = []
-    at = 0
-    while at + FRAME.size <= len(data):
-        length, checksum = FRAME.unpack_from(data, at)
-        body = data[at + FRAME.size : at + FRAME.size + length]
-        if length == 0 or len(body) < length or zlib.crc32(body) != checksum:
-            break
-        records.append(_decode(body))
-        at += FRAME.size + length
-    return records
+    return [_decode(record) for record in framing.unframe(data)]

@@ -76,11 +76,6 @@ class Locations:
         self._over = False
 
     @property
-    def waiting(self) -> int:
-        """How many completions wait to be published."""
-        return len(self._rows)
-
-    @property
     def bytes_of_sizes(self) -> int:
         """How many bytes of sizes are kept."""
         return sum(len(segment.sizes) for segment in self._segments) + len(self._rows) * self._reduces

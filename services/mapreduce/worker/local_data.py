@@ -10,6 +10,7 @@ Files on the disk, all of which go when the job is over, but for the logs:
 from __future__ import annotations
 
 import asyncio
+from abc import ABC, abstractmethod
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
@@ -137,7 +138,7 @@ class LocalData:
         await self.children.close()
 
 
-class TaskExecution:
+class TaskExecution(ABC):
     """What executions of both kinds have in common: they end as completion messages, whatever happens."""
 
     word = ""
@@ -188,8 +189,9 @@ class TaskExecution:
             log=self._log,
         )
 
+    @abstractmethod
     async def _do(self) -> Done:
-        raise NotImplementedError
+        """Does the work."""
 
     async def _classified(self) -> pb.Completion:
         failure, record = pb.Completion.USER_CODE, None
