@@ -64,16 +64,18 @@ def _draw(
     for curve in panel["curves"]:
         colour = PAPER if curve["paper"] else BLUE
         axes.plot(curve["x"], curve["y"], color=colour, linewidth=1.4, zorder=2 if curve["paper"] else 3)
+    rightmost = max((mark["x"] for mark in marks), default=0.0)
     for mark in marks:
         colour = PAPER if mark["paper"] else BLUE
+        outside = mark["x"] == rightmost  # on the other side of its line, so that two never lie on each other
         axes.axvline(mark["x"], color=colour, linewidth=0.9, linestyle=(0, (4, 3)), zorder=1)
         if panel.get("names"):
             axes.annotate(
                 mark["name"],
                 (mark["x"], panel["high"]),
-                xytext=(-3, -2),
+                xytext=(3 if outside else -3, -2),
                 textcoords="offset points",
-                ha="right",
+                ha="left" if outside else "right",
                 va="top",
                 fontsize=SMALL,
                 color=colour,

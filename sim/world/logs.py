@@ -1,8 +1,8 @@
 """`logging` inside a run: records carry virtual time and the host's name, and go to the trace.
 
 Every record that a program's loggers let through is written to the trace as a `Log`, and handed on to
-the program's own handlers, whose formatters may use `%(host)s`. Its time is the host's clock; what the loop
-itself logs carries true virtual time.
+the program's own handlers, where it has any; their formatters may use `%(host)s`. Its time is the
+host's clock; what the loop itself logs carries true virtual time.
 """
 
 from __future__ import annotations
@@ -43,6 +43,8 @@ def call_handlers(self: logging.Logger, record: logging.LogRecord) -> None:
         _stamp(record, world, process)
         if world.trace is not None:
             _trace(record, world)
+            if process is not None and not self.hasHandlers():
+                return  # Python's last resort is stderr, of the terminal that the world is watched from
     _call_handlers(self, record)
 
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import subprocess
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -487,3 +488,29 @@ def test_the_summary_reads_well() -> None:
     text = repr(run(ends, {"how": "raise"}, seed=2))
     assert text.startswith("test-run/ends (sim, seed 2): error\nTraceback")
     assert text.endswith("  replay: dsim run tests/scenario/test_run.py:ends --seed 2 --set how=raise")
+
+
+def test_what_simulated_programs_log_goes_to_the_trace_and_not_to_the_terminal(tmp_path: Path) -> None:
+    """In a process of its own: pytest gives every logger a handler."""
+    story = tmp_path / "story.py"
+    story.write_text(
+        "import asyncio, logging\n"
+        "from sim import scenario\n\n"
+        "async def grumbler(host):\n"
+        "    logging.getLogger('grumbler').warning('all is not well')\n\n"
+        "@scenario(checks=('ended',))\n"
+        "async def grumbles(world):\n"
+        '    """A program warns."""\n'
+        "    await world.start('a', grumbler)\n"
+        "    await asyncio.sleep(1)\n"
+        "    world.check('ended', True)\n"
+    )
+    dsim = Path(sys.executable).with_name("dsim")
+    told = subprocess.run(
+        [dsim, "run", story, "--no-plots", "--out", tmp_path / "run"],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert told.stderr == ""
+    assert "all is not well" in (tmp_path / "run" / TRACE).read_text()
