@@ -209,6 +209,7 @@ class _Job:
             while not (await asyncio.wait([result], timeout=TELL_EVERY))[0]:
                 heard, address, _ = self._heard.get(self._place(execution), (time.monotonic(), "", 0))
                 if time.monotonic() - heard > self._spec.task_timeout:
+                    await future.cancel()  # first: else dask starts it again when its worker has died
                     await self._client.run(die, workers=[address], wait=False, on_error="ignore")
                     raise _Hangs
             return result.result()
