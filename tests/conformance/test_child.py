@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import signal
+from pickle import PicklingError
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -96,7 +97,7 @@ async def test_errors_that_cannot_be_sent(rig: Rig) -> None:
 async def test_arguments_that_cannot_be_sent(rig: Rig) -> None:
     """The call fails here, and the child does not notice."""
     child = rig.host.child()
-    with pytest.raises(Exception, match="pickle"):
+    with pytest.raises((PicklingError, AttributeError), match="local object"):  # Pythons word it differently
         await child.run(calls.add, lambda: None)
     assert await child.run(calls.add, 1) == 2
     await child.close()
