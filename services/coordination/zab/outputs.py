@@ -3,7 +3,7 @@
 Making things durable takes time, and is always confirmed by an input: nothing that depends on it is sent
 before (Zab, V: a follower acknowledges only what is on stable storage).
 
-Messages are the inner kinds of `protos/coordination.proto` (`Propose`, `Ack`, ...); the driver wraps and batches.
+Messages are the inner kinds of `protos/coordination.proto` (`Propose`, `Ack`, ...); the driver wraps them.
 """
 
 from __future__ import annotations
