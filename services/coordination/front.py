@@ -14,7 +14,7 @@ from msgspec import Struct
 from services.coordination.api import AnyRequest, Event, Reply
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
 Deliver: TypeAlias = Callable[[Reply | Event], None]
 """Takes replies and events in the order in which the client must see them. It must not wait."""
@@ -78,6 +78,11 @@ class Connection(Protocol):
         """
         ...
 
+    @property
+    def full(self) -> bool:
+        """Whether a door is to await `room` before it submits more (looked at before each request)."""
+        ...
+
     async def room(self) -> None:
         """Waits until the server takes more requests (5.1: throttling): a door reads on only then."""
         ...
@@ -114,6 +119,27 @@ class Front(Protocol):
     def connections(self) -> list[ConnectionFigures]:
         """Returns what `cons` tells."""
         ...
+
+    def sessions(self) -> list[SessionFigures]:
+        """Returns the sessions that this server knows of, with their ephemerals (`dump`)."""
+        ...
+
+    def watches(self) -> Mapping[str, Sequence[int]]:
+        """Returns the paths that clients of this server watch, and the sessions that do (`wchp`, `wchc`)."""
+        ...
+
+    def digests(self) -> list[tuple[int, str]]:
+        """Returns zxids and digests of the tree right after them, the latest last (`hash`)."""
+        ...
+
+
+class SessionFigures(Struct, frozen=True):
+    """One session. `expires` is ms from now by the leader's count, -1 where this server does not know."""
+
+    session: int
+    timeout: int
+    expires: int
+    ephemerals: tuple[str, ...]
 
 
 class ConnectionFigures(Struct, frozen=True):
