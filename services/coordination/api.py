@@ -2,7 +2,8 @@
 
 Names and numbers are Apache ZooKeeper's (`KeeperException.Code`, `CreateMode`, `ZooDefs`), so that a reader
 with its documentation open finds everything, and the wire door has nothing to translate but the encoding.
-Everything here is a value; nothing here does anything.
+Everything here is a value; nothing here does anything. In MessagePack each is a list, its kind first where
+there are several: ["Create", "/a", ...]. Of what a server says, `Reply | Event` is the type.
 """
 
 from __future__ import annotations
@@ -107,7 +108,7 @@ class Permission(IntFlag):
     ALL = 31
 
 
-class Acl(Struct, frozen=True):
+class Acl(Struct, frozen=True, array_like=True):
     """One entry of an access control list: who (scheme and id) may do what."""
 
     permissions: int
@@ -118,14 +119,14 @@ class Acl(Struct, frozen=True):
 OPEN_ACL = (Acl(Permission.ALL, "world", "anyone"),)
 
 
-class Identity(Struct, frozen=True):
+class Identity(Struct, frozen=True, array_like=True):
     """Who a session is, after authentication: ("ip", "10.0.0.1"), ("digest", "user:hash"), ("super", "")."""
 
     scheme: str
     id: str
 
 
-class Stat(Struct, frozen=True):
+class Stat(Struct, frozen=True, array_like=True):
     """What is known of a znode besides its data. Times are ms since the Unix epoch by the leader's clock."""
 
     czxid: int
@@ -144,7 +145,7 @@ class Stat(Struct, frozen=True):
 # Requests
 
 
-class Request(Struct, frozen=True, tag=True):
+class Request(Struct, frozen=True, tag=True, array_like=True):
     """What a session may ask. `path` is absolute; versions are expected ones, -1 for any."""
 
 
@@ -349,7 +350,7 @@ AnyRequest: TypeAlias = Update | Read | Authenticate | Sync | Ping
 # Results
 
 
-class Result(Struct, frozen=True, tag=True):
+class Result(Struct, frozen=True, tag=True, array_like=True):
     """What an answered request returns."""
 
 
@@ -426,7 +427,7 @@ AnyResult: TypeAlias = (
 )
 
 
-class Reply(Struct, frozen=True):
+class Reply(Struct, frozen=True, tag=True, tag_field="kind", array_like=True):
     """The answer to one request of a session. Replies come in the order of the requests (2.3).
 
     Attributes:
@@ -465,7 +466,7 @@ class SessionState(IntEnum):
     CLOSED = 7
 
 
-class Event(Struct, frozen=True):
+class Event(Struct, frozen=True, tag=True, tag_field="kind", array_like=True):
     """Says *that* something changed, not what (2.1); it precedes any reply that shows the change (2.3)."""
 
     type: EventType
