@@ -601,7 +601,7 @@ class Pong(_message.Message):
     number: _builtins.int
     @_builtins.property
     def sessions(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
-        """heard from by this server since the last one"""
+        """heard from by this server since the last one; told to the state machine by `heard`"""
 
     def __init__(
         self,
@@ -694,15 +694,19 @@ class Synced(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     NUMBER_FIELD_NUMBER: _builtins.int
+    ZXID_FIELD_NUMBER: _builtins.int
     number: _builtins.int
+    zxid: _builtins.int
+    """answer once this is delivered"""
     def __init__(
         self,
         *,
         number: _builtins.int = ...,
+        zxid: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["number", b"number"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["number", b"number", "zxid", b"zxid"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -732,24 +736,30 @@ Global___Revalidate: _TypeAlias = Revalidate  # noqa: Y015
 
 @_typing.final
 class Revalidated(_message.Message):
+    """number 0, unasked: the session has moved to another server"""
+
     DESCRIPTOR: _descriptor.Descriptor
 
     SESSION_FIELD_NUMBER: _builtins.int
     NUMBER_FIELD_NUMBER: _builtins.int
     VALID_FIELD_NUMBER: _builtins.int
+    ZXID_FIELD_NUMBER: _builtins.int
     session: _builtins.int
     number: _builtins.int
     valid: _builtins.bool
+    zxid: _builtins.int
+    """what is proposed later comes from the connection that asked"""
     def __init__(
         self,
         *,
         session: _builtins.int = ...,
         number: _builtins.int = ...,
         valid: _builtins.bool = ...,
+        zxid: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["number", b"number", "session", b"session", "valid", b"valid"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["number", b"number", "session", b"session", "valid", b"valid", "zxid", b"zxid"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
