@@ -392,20 +392,24 @@ class Snapshot(_message.Message):
     ZXID_FIELD_NUMBER: _builtins.int
     CHUNK_FIELD_NUMBER: _builtins.int
     LAST_FIELD_NUMBER: _builtins.int
+    MEMBERS_FIELD_NUMBER: _builtins.int
     zxid: _builtins.int
     """as of which"""
     chunk: _builtins.bytes
     last: _builtins.bool
+    members: _builtins.str
+    """with the last: the configuration as of `zxid`"""
     def __init__(
         self,
         *,
         zxid: _builtins.int = ...,
         chunk: _builtins.bytes = ...,
         last: _builtins.bool = ...,
+        members: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["chunk", b"chunk", "last", b"last", "zxid", b"zxid"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["chunk", b"chunk", "last", b"last", "members", b"members", "zxid", b"zxid"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -418,19 +422,23 @@ class NewLeader(_message.Message):
     EPOCH_FIELD_NUMBER: _builtins.int
     CONFIG_FIELD_NUMBER: _builtins.int
     MEMBERS_FIELD_NUMBER: _builtins.int
+    ZXID_FIELD_NUMBER: _builtins.int
     epoch: _builtins.int
     config: _builtins.int
     members: _builtins.str
+    zxid: _builtins.int
+    """the last of the history that was sent before: I_e', and what was proposed since"""
     def __init__(
         self,
         *,
         epoch: _builtins.int = ...,
         config: _builtins.int = ...,
         members: _builtins.str = ...,
+        zxid: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["config", b"config", "epoch", b"epoch", "members", b"members"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["config", b"config", "epoch", b"epoch", "members", b"members", "zxid", b"zxid"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -483,20 +491,21 @@ class Propose(_message.Message):
 
     ZXID_FIELD_NUMBER: _builtins.int
     TRANSACTION_FIELD_NUMBER: _builtins.int
-    RECONFIGURES_FIELD_NUMBER: _builtins.int
+    MEMBERS_FIELD_NUMBER: _builtins.int
     zxid: _builtins.int
     transaction: _builtins.bytes
-    reconfigures: _builtins.bool
+    members: _builtins.str
+    """the configuration that holds from its delivery on; "" when it changes none"""
     def __init__(
         self,
         *,
         zxid: _builtins.int = ...,
         transaction: _builtins.bytes = ...,
-        reconfigures: _builtins.bool = ...,
+        members: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["reconfigures", b"reconfigures", "transaction", b"transaction", "zxid", b"zxid"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["members", b"members", "transaction", b"transaction", "zxid", b"zxid"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -550,20 +559,21 @@ class Inform(_message.Message):
 
     ZXID_FIELD_NUMBER: _builtins.int
     TRANSACTION_FIELD_NUMBER: _builtins.int
-    RECONFIGURES_FIELD_NUMBER: _builtins.int
+    MEMBERS_FIELD_NUMBER: _builtins.int
     zxid: _builtins.int
     transaction: _builtins.bytes
-    reconfigures: _builtins.bool
+    members: _builtins.str
+    """the configuration that holds from its delivery on; "" when it changes none"""
     def __init__(
         self,
         *,
         zxid: _builtins.int = ...,
         transaction: _builtins.bytes = ...,
-        reconfigures: _builtins.bool = ...,
+        members: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["reconfigures", b"reconfigures", "transaction", b"transaction", "zxid", b"zxid"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["members", b"members", "transaction", b"transaction", "zxid", b"zxid"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -4,6 +4,7 @@ Making things durable takes time, and is always confirmed by an input: nothing t
 before (Zab, V: a follower acknowledges only what is on stable storage).
 
 Messages are the inner kinds of `protos/coordination.proto` (`Propose`, `Ack`, ...); the driver wraps them.
+`members` is a configuration in its textual form, "" where there is none.
 """
 
 from __future__ import annotations
@@ -12,14 +13,26 @@ from typing import Any, TypeAlias
 
 from msgspec import Struct
 
+from services.coordination.configuration import Configuration
+
 Message: TypeAlias = Any
 """A message of `Peers`: a generated class, and those have no common type but `Message`."""
 
 
 class Send(Struct, frozen=True):
-    """A message to another server: a vote, or one of the present iteration with it."""
+    """A message to another server: a `Notification`, or one of the present iteration with it.
+
+    Dropped where there is no stream. To a `Pong` the driver adds the sessions that were heard from.
+    """
 
     to: int
+    message: Message
+
+
+class SendAll(Struct, frozen=True):
+    """One message to several learners of a leader (`Propose`, `Commit`, `Inform`): encoded once."""
+
+    to: tuple[int, ...]
     message: Message
 
 
@@ -30,7 +43,7 @@ class Follow(Struct, frozen=True):
 
 
 class Hangup(Struct, frozen=True):
-    """End the iteration with that server, and say why in the log."""
+    """End the iteration with that server, once what was sent has gone; say why in the log. No `closed` follows."""
 
     server: int
     why: str
@@ -43,7 +56,10 @@ class SaveAcceptedEpoch(Struct, frozen=True):
 
 
 class SaveCurrentEpoch(Struct, frozen=True):
-    """Make f.a durable, after everything that was appended or truncated before; confirmed likewise."""
+    """Make f.a durable, after all that was appended, truncated or installed before; confirmed likewise.
+
+    What is appended later may be durable earlier: it is acknowledged only after both.
+    """
 
     epoch: int
 
@@ -53,11 +69,11 @@ class Append(Struct, frozen=True):
 
     zxid: int
     transaction: bytes
-    reconfigures: bool = False
+    members: str = ""  # the configuration that it makes: in the log with it, for `Peer(reconfigurations=)`
 
 
 class Truncate(Struct, frozen=True):
-    """Remove all after `zxid` from the log. None of it was ever delivered."""
+    """Remove all after `zxid` from the log. None of it was ever delivered; it is not confirmed any more."""
 
     zxid: int
 
@@ -65,16 +81,18 @@ class Truncate(Struct, frozen=True):
 class Install(Struct, frozen=True):
     """A piece of the leader's snapshot, which takes the place of the whole history (`SNAP`).
 
-    The last piece is confirmed by `logged(zxid)`, once the snapshot is durable and in place of the state.
+    The last piece, which alone has `members`, is confirmed by `logged(zxid)`, once the snapshot is durable and in
+    place of the state. Until then, a crash leaves the old history.
     """
 
     zxid: int
     chunk: bytes
     last: bool
+    members: str
 
 
 class SendHistory(Struct, frozen=True):
-    """Send proposals `after < zxid <= upto` of the own history to a learner, before anything later."""
+    """Send `Propose` of `after < zxid <= upto` of the own history to a learner, before anything later."""
 
     to: int
     after: int
@@ -84,17 +102,27 @@ class SendHistory(Struct, frozen=True):
 class SendSnapshot(Struct, frozen=True):
     """Send the state as of the last delivery to a learner, before what is sent to it later.
 
-    The driver sends `Snapshot` pieces and then the proposals after them up to `upto`.
+    The driver sends `Snapshot` pieces (`members` with the last) and then `Propose` of what comes after, up to `upto`.
     """
 
     to: int
     upto: int
+    members: str
 
 
 class Deliver(Struct, frozen=True):
     """All of the history up to `zxid` is committed: deliver, in order, what was not delivered yet."""
 
     zxid: int
+
+
+class Activated(Struct, frozen=True):
+    """This configuration holds, by what was delivered or told: keep it durably, for `Peer(configuration)`.
+
+    Nothing waits for that. Without it, a new ensemble that restarts would need a quorum of the old one too.
+    """
+
+    configuration: Configuration
 
 
 class Ready(Struct, frozen=True):
@@ -110,13 +138,13 @@ class Synchronized(Struct, frozen=True):
 
 
 class Looking(Struct, frozen=True):
-    """There is no leader (any more); all iterations end."""
+    """There is no leader (any more): end all iterations, without telling of it by `closed` or `heard`."""
 
     why: str
 
 
 class Heard(Struct, frozen=True):
-    """A message that only rides along, for the state machine."""
+    """A message that only rides along (and `Pong`, for its sessions), for the state machine."""
 
     sender: int
     message: Message
@@ -130,6 +158,7 @@ class Lost(Struct, frozen=True):
 
 Output: TypeAlias = (
     Send
+    | SendAll
     | Follow
     | Hangup
     | SaveAcceptedEpoch
@@ -140,6 +169,7 @@ Output: TypeAlias = (
     | SendHistory
     | SendSnapshot
     | Deliver
+    | Activated
     | Ready
     | Synchronized
     | Looking
