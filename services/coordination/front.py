@@ -113,7 +113,11 @@ class Front(Protocol):
         ...
 
     def figures(self) -> Mapping[str, Any]:
-        """Returns what `mntr`, `stat` and the metrics tell, by Apache's names (zk_server_state, ...)."""
+        """Returns what `mntr`, `stat` and the metrics tell, by Apache's names (zk_znode_count, ...).
+
+        Beside those: `zk_last_zxid`. `zk_server_state` is leader, follower, observer, standalone, read-only,
+        or "looking" while nobody is served.
+        """
         ...
 
     def connections(self) -> list[ConnectionFigures]:
