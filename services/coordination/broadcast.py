@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeAlias
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterator
+    from collections.abc import AsyncIterator, Collection, Iterator
 
     from services.coordination.configuration import Configuration
 
@@ -48,6 +48,11 @@ class Broadcast(Protocol):
     @property
     def next_zxid(self) -> int:
         """What the next proposal will be numbered. Only while leading."""
+        ...
+
+    @property
+    def synchronized(self) -> Collection[int]:
+        """The servers that are in sync with this leader, itself too. Only while leading."""
         ...
 
     def propose(self, transaction: bytes, reconfigure: Configuration | None = None) -> int:
