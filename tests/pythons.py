@@ -1,7 +1,7 @@
 """The other supported Pythons that this machine has.
 
     python -m tests.pythons         sets each up in an environment of its own below `.venv/other/`
-    python -m tests.pythons test    runs there all tests but those that mostly wait for real processes
+    python -m tests.pythons test    runs there the tests of what depends on Python itself
 
 The replay tests also use those that are there.
 """
@@ -29,16 +29,15 @@ def find(version: str) -> Path | None:
     return None
 
 
-LEFT_OUT = (
-    "tests/real",
-    "tests/test_replay.py",
-    "tests/cli/test_mr.py",
-    "tests/mapreduce/test_cluster_engine.py",
-    "tests/mapreduce/test_dask.py",
-    "tests/mapreduce/test_examples.py",
-    "tests/mapreduce/test_status_page.py",
+CHOSEN = (
+    "tests/world/adopt",
+    "tests/world/loop",
+    "tests/world/rpc",
+    "tests/world/streams",
+    "tests/conformance",
+    "tests/scenario",
 )
-"""What runs on one Python only: real processes, and what runs all Pythons itself."""
+"""What depends on Python itself. That all scenarios run, and alike, `tests/test_replay.py` sees for each."""
 
 
 def environments() -> dict[str, Path]:
@@ -57,15 +56,17 @@ def test() -> int:
     for version, python in environments().items():
         if python != Path(sys.executable):
             print(f"python {version}:", flush=True)
-            arguments = ["-n", "2", *(f"--ignore={path}" for path in LEFT_OUT)]
-            chosen = "not real and not door and not grpc"
-            done = subprocess.run([python, "-m", "pytest", *arguments, "-k", chosen], cwd=ROOT, check=False)
+            words = "not real and not door and not grpc"
+            done = subprocess.run(
+                [python, "-m", "pytest", "-n", "2", "-k", words, *CHOSEN], cwd=ROOT, check=False
+            )
             status = max(status, done.returncode)
     return status
 
 
 def set_up() -> None:
-    """Sets up what is missing."""
+    """Sets up what is missing, side by side."""
+    under_way = []
     for version in SUPPORTED:
         if version in environments():
             continue
@@ -76,9 +77,13 @@ def set_up() -> None:
         home = OTHER / version
         print(f"python {version}: setting up {home.relative_to(ROOT)}", flush=True)
         subprocess.run([interpreter, "-m", "venv", "--clear", home], check=True)
-        project = f"{ROOT}[test]"
-        install = [home / "bin" / "pip", "install", "-qq", "--disable-pip-version-check", "-e", project]
-        subprocess.run(install, check=True)
+        install = [home / "bin" / "pip", "install", "-qq", "--disable-pip-version-check", "--no-compile"]
+        under_way.append((home, subprocess.Popen([*install, "-e", f"{ROOT}[test]"])))
+    for home, installing in under_way:
+        if installing.wait() != 0:
+            sys.exit(
+                f"{home.relative_to(ROOT)}: pip could not install the project (its own lines above say why)"
+            )
         (home / "ready").touch()
 
 

@@ -172,7 +172,7 @@ class Model:
         )
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=150, deadline=None)
 @given(st.lists(OPERATIONS, max_size=30), st.integers(0, 2**32), st.booleans())
 def test_a_crash_leaves_what_posix_allows(operations: list[Any], seed: int, tear: bool) -> None:
     async def story(disk: SimDisk) -> None:
