@@ -388,9 +388,12 @@ async def test_a_port_in_use(rig: Rig) -> None:
 async def test_a_port_used_again(rig: Rig) -> None:
     """A port is free once its server has stopped, and channels find the next one."""
     served = await rig.serve(**ECHO)
-    echo = EchoStub(rig.connect(served.target))
+    channel = rig.connect(served.target)
+    echo = EchoStub(channel)
     assert await outcome(echo.Say(words("one"))) == "one"
     await served.stop()
+    # A call on a connection that the client still believes in may be lost.
+    await channel.wait_for_state_change(grpc.ChannelConnectivity.READY)
 
     async def say(request: Any, context: Any) -> Any:
         return words("another")
