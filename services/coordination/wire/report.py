@@ -1,0 +1,127 @@
+"""What an operator may ask of a server, as plain values. Four-letter words and pages are ways to print it.
+
+Names are those of Apache's admin server.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+if TYPE_CHECKING:
+    from services.coordination.front import ConnectionFigures, Front
+
+VERSION = "3.8.0-dsim"
+"""The release whose protocol is spoken: clients look at it to see what a server can do."""
+
+Sizes: TypeAlias = Callable[[], Awaitable[tuple[int, int]]]
+
+STATES = {"leader", "follower", "observer", "standalone", "read-only"}
+"""States of a server in which it serves somebody."""
+
+
+async def _no_sizes() -> tuple[int, int]:
+    return 0, 0
+
+
+class Report:
+    """What there is to say.
+
+    Args:
+        front: the server.
+        configuration: what is set, by the names of `zoo.cfg`, in order.
+        initial: the text of the configuration.
+        environment: what runs here, by Apache's names.
+        sizes: returns the bytes of snapshots and of logs on the disk.
+    """
+
+    def __init__(
+        self,
+        front: Front,
+        configuration: Mapping[str, Any],
+        *,
+        initial: str = "",
+        environment: Mapping[str, str] | None = None,
+        sizes: Sizes = _no_sizes,
+    ) -> None:
+        self._front = front
+        self.configuration = configuration
+        self.initial = initial
+        self.environment = {"zookeeper.version": VERSION, **(environment or {})}
+        self.sizes = sizes
+        self.addresses: Callable[[], dict[int, str]] = dict
+        self._started = asyncio.get_running_loop().time()
+
+    @property
+    def serving(self) -> bool:
+        """Whether the server has a leader, or serves reads without one."""
+        return self.state in STATES
+
+    @property
+    def state(self) -> str:
+        """What the server is: `zk_server_state`."""
+        return str(self._front.figures().get("zk_server_state", ""))
+
+    def monitor(self) -> dict[str, Any]:
+        """Returns the figures, by the names of `mntr`."""
+        figures = dict(self._front.figures())
+        figures.pop("zk_last_zxid", None)
+        figures.setdefault("zk_uptime", round((asyncio.get_running_loop().time() - self._started) * 1000))
+        return {"zk_version": VERSION, **figures}
+
+    def stats(self) -> dict[str, Any]:
+        """Returns what `srvr` tells."""
+        figures = self._front.figures()
+        return {
+            "packets_sent": figures.get("zk_packets_sent", 0),
+            "packets_received": figures.get("zk_packets_received", 0),
+            "server_state": self.state,
+            "last_processed_zxid": figures.get("zk_last_zxid", 0),
+            "outstanding_requests": figures.get("zk_outstanding_requests", 0),
+            "min_latency": figures.get("zk_min_latency", 0),
+            "avg_latency": float(figures.get("zk_avg_latency", 0)),
+            "max_latency": figures.get("zk_max_latency", 0),
+            "num_alive_client_connections": figures.get("zk_num_alive_connections", 0),
+            "uptime": self.monitor()["zk_uptime"],
+            "node_count": figures.get("zk_znode_count", 0),
+        }
+
+    def connections(self) -> list[ConnectionFigures]:
+        """Returns the connections, in order of their sessions."""
+        return sorted(self._front.connections(), key=lambda connection: connection.session)
+
+    def address(self, connection: ConnectionFigures) -> str:
+        """Returns "address:port" of a connection, as far as it is known."""
+        return self.addresses().get(connection.session, connection.address)
+
+    def expiry(self) -> dict[int, list[int]]:
+        """Returns sessions by the ms in which they expire, where the server knows."""
+        found: dict[int, list[int]] = {}
+        for session in self._front.sessions():
+            found.setdefault(session.expires, []).append(session.session)
+        return dict(sorted(found.items()))
+
+    def ephemerals(self) -> dict[int, list[str]]:
+        """Returns the ephemerals of each session that has any."""
+        return {
+            session.session: sorted(session.ephemerals)
+            for session in sorted(self._front.sessions(), key=lambda session: session.session)
+            if session.ephemerals
+        }
+
+    def watches_by_path(self) -> dict[str, list[int]]:
+        """Returns who watches each path."""
+        return {path: sorted(sessions) for path, sessions in sorted(self._front.watches().items())}
+
+    def watches_by_session(self) -> dict[int, list[str]]:
+        """Returns what each session watches."""
+        found: dict[int, list[str]] = {}
+        for path, sessions in self.watches_by_path().items():
+            for session in sessions:
+                found.setdefault(session, []).append(path)
+        return dict(sorted(found.items()))
+
+    def digests(self) -> list[tuple[int, str]]:
+        """Returns digests of the tree, the latest last."""
+        return list(self._front.digests())
