@@ -32,7 +32,7 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
         # Whoever ends it by SIGTERM (a scheduler, `timeout`) wants nothing left behind either.
         signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
         os.environ.setdefault("GRPC_VERBOSITY", "ERROR")  # gRPC tells of every peer that goes away
-        os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # a run has one core: a second only spins beside it
+        os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # a run has one core: a second one spins
         for stream in (sys.stdout, sys.stderr):
             if isinstance(stream, TextIOWrapper):  # a terminal that knows ASCII only is no reason to fail
                 stream.reconfigure(errors="backslashreplace")
