@@ -1,0 +1,42 @@
+"""Calls that may be made twice, made again."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, TypeVar
+
+from services.coordination.api import Code, CoordinationError
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+T = TypeVar("T")
+
+PAUSE = 0.05  # seconds, when a server says that it has too much to do
+
+TRANSIENT = (Code.CONNECTION_LOSS, Code.OPERATION_TIMEOUT, Code.REQUEST_TIMEOUT, Code.THROTTLED)
+"""Why a call may succeed if it is made again."""
+
+
+async def retry(call: Callable[[], Awaitable[T]]) -> T:
+    """Makes a call again until it has an answer. The client never does so by itself.
+
+    Only for what may be done twice: reads, and updates that are idempotent or conditional. Of those the
+    caller must take the answer of the second time for that of the first: a `delete` that raises NoNode, a
+    `set` with a version that raises BadVersion may have succeeded. A call waits for a connection, so there is
+    no haste in this; it ends, with the error, when the session does.
+
+    Args:
+        call: makes the call: `await retry(lambda: client.get("/config"))`.
+
+    Raises:
+        CoordinationError: every other error.
+    """
+    while True:
+        try:
+            return await call()
+        except CoordinationError as exc:
+            if exc.code not in TRANSIENT:
+                raise
+            if exc.code is not Code.CONNECTION_LOSS:
+                await asyncio.sleep(PAUSE)
