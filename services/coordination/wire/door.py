@@ -42,6 +42,7 @@ class Door:
         self.front = front
         self.settings = settings
         self.report = report
+        report.addresses = self.ports
         self.words = words
         self.refusals = Refusals()
         self._connections: dict[ClientConnection, None] = {}

@@ -8,8 +8,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from services.coordination.wire.report import VERSION
-
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
     from typing import TypeAlias
@@ -56,15 +54,16 @@ async def _stat(door: Door) -> str:
 
 def _version(door: Door) -> str:
     read_only = door.report.state == "read-only"
-    return f"Zookeeper version: {VERSION}\n" + (
+    return f"Zookeeper version: {door.report.version}\n" + (
         "READ-ONLY mode; serving only read-only clients\n" if read_only else ""
     )
 
 
 def _server(door: Door) -> str:
     stats = door.report.stats()
+    least, most = round(stats["min_latency"]), round(stats["max_latency"])
     return (
-        f"Latency min/avg/max: {stats['min_latency']}/{stats['avg_latency']:g}/{stats['max_latency']}\n"
+        f"Latency min/avg/max: {least}/{stats['avg_latency']}/{most}\n"
         f"Received: {stats['packets_received']}\n"
         f"Sent: {stats['packets_sent']}\n"
         f"Connections: {stats['num_alive_client_connections']}\n"

@@ -5,15 +5,12 @@ Names are those of Apache's admin server.
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 if TYPE_CHECKING:
+    from services.coordination.configuration import Configuration, Member
     from services.coordination.front import ConnectionFigures, Front
-
-VERSION = "3.8.0-dsim"
-"""The release whose protocol is spoken: clients look at it to see what a server can do."""
 
 Sizes: TypeAlias = Callable[[], Awaitable[tuple[int, int]]]
 
@@ -34,6 +31,7 @@ class Report:
         initial: the text of the configuration.
         environment: what runs here, by Apache's names.
         sizes: returns the bytes of snapshots and of logs on the disk.
+        ensemble: returns who is in it; None for a server on its own, which is not called a leader.
     """
 
     def __init__(
@@ -44,14 +42,15 @@ class Report:
         initial: str = "",
         environment: Mapping[str, str] | None = None,
         sizes: Sizes = _no_sizes,
+        ensemble: Callable[[], Configuration] | None = None,
     ) -> None:
         self._front = front
         self.configuration = configuration
         self.initial = initial
-        self.environment = {"zookeeper.version": VERSION, **(environment or {})}
+        self.environment = {"zookeeper.version": self.version, **(environment or {})}
         self.sizes = sizes
+        self._ensemble = ensemble
         self.addresses: Callable[[], dict[int, str]] = dict
-        self._started = asyncio.get_running_loop().time()
 
     @property
     def serving(self) -> bool:
@@ -61,14 +60,27 @@ class Report:
     @property
     def state(self) -> str:
         """What the server is: `zk_server_state`."""
-        return str(self._front.figures().get("zk_server_state", ""))
+        state = str(self._front.figures().get("zk_server_state", ""))
+        return "standalone" if state == "leader" and self._ensemble is None else state
+
+    @property
+    def version(self) -> str:
+        """The release whose contract this is: clients look at it to see what a server can do."""
+        return str(self._front.figures().get("zk_version", ""))
+
+    def voting(self) -> list[Member]:
+        """Returns the members that vote."""
+        members = self._ensemble().members if self._ensemble is not None else ()
+        return [member for member in members if member.role == "participant"]
+
+    def leader(self) -> Member | None:
+        """Returns who leads, as far as this server knows."""
+        leader = self._front.figures().get("zk_leader", 0)
+        return self._ensemble().member(leader) if self._ensemble is not None else None
 
     def monitor(self) -> dict[str, Any]:
         """Returns the figures, by the names of `mntr`."""
-        figures = dict(self._front.figures())
-        figures.pop("zk_last_zxid", None)
-        figures.setdefault("zk_uptime", round((asyncio.get_running_loop().time() - self._started) * 1000))
-        return {"zk_version": VERSION, **figures}
+        return {**self._front.figures(), "zk_server_state": self.state}
 
     def stats(self) -> dict[str, Any]:
         """Returns what `srvr` tells."""
@@ -83,7 +95,7 @@ class Report:
             "avg_latency": float(figures.get("zk_avg_latency", 0)),
             "max_latency": figures.get("zk_max_latency", 0),
             "num_alive_client_connections": figures.get("zk_num_alive_connections", 0),
-            "uptime": self.monitor()["zk_uptime"],
+            "uptime": figures.get("zk_uptime", 0),
             "node_count": figures.get("zk_znode_count", 0),
         }
 
