@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typer
 
-from sim.cli import cluster, mr, pictures, runs
+from sim.cli import check, cluster, mr, pictures, runs
 from sim.explore import commands as exploring
 
 app = typer.Typer(
@@ -31,13 +31,15 @@ exploring.register(app)
 pictures.register(app)
 cluster.register(app)
 mr.register(app)
+check.register(app)
 
 
 def unusable() -> tuple[type[Exception], ...]:
     """Returns the errors that mean: the arguments or the input cannot be used."""
     from services.real.folder import ClusterError
+    from sim.check.operations import Unusable
     from sim.scenario.errors import InvalidInput
     from sim.trace.read import TraceError
     from sim.view import ViewError
 
-    return (InvalidInput, TraceError, ViewError, ClusterError)
+    return (InvalidInput, TraceError, ViewError, ClusterError, Unusable)

@@ -40,13 +40,8 @@ def mr(
         typer.Argument(metavar="[JOB.py[:NAME]]", help="A file with a job in it; or module:NAME."),
     ] = None,
     input_: Annotated[
-        list[Path],
-        typer.Option(
-            "--input",
-            metavar="PATH",
-            readable=False,  # `check.inputs` names all that are not
-            help="A file, or a folder of files; may be repeated.",
-        ),
+        list[str],
+        typer.Option("--input", metavar="PATH", help="A file, or a folder of files; may be repeated."),
     ] = [],  # noqa: B006 (typer copies it)
     output: Annotated[
         Path | None, typer.Option(metavar="DIR", help="A folder that does not exist yet.")

@@ -59,16 +59,18 @@ def within(option: str, value: float, least: float, most: float) -> None:
         raise InvalidInput(f"{option} {value:g}: must be from {least:,} to {most:,}")
 
 
-def inputs(paths: Sequence[Path]) -> list[str]:
+def inputs(paths: Sequence[str]) -> list[str]:
     """Returns the inputs as absolute paths.
 
     Raises:
         InvalidInput: some are missing or cannot be read; names each of them.
     """
-    troubles = [trouble for path in paths if (trouble := _unreadable(path))]
+    if not all(paths):
+        raise InvalidInput('--input "": name a file or a folder (. is the present one)')
+    troubles = [trouble for path in paths if (trouble := _unreadable(Path(path)))]
     if troubles:
         raise InvalidInput(f"cannot read {'; '.join(troubles)}")
-    return [str(path.absolute()) for path in paths]
+    return [str(Path(path).absolute()) for path in paths]
 
 
 def has_input(spec: Spec) -> None:
@@ -87,7 +89,9 @@ def has_input(spec: Spec) -> None:
 def _unreadable(path: Path) -> str:
     try:
         if path.is_dir():
-            list(path.iterdir())
+            for entry in path.iterdir():
+                if entry.is_symlink() and not entry.exists():
+                    return f"{entry}: a link to {entry.readlink()}, which does not exist"
         elif path.exists() and not path.is_file():  # a pipe: it would hang, or give nothing
             return f"{path}: neither a file nor a folder"
         else:

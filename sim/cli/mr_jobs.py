@@ -31,8 +31,8 @@ def find_spec(text: str) -> Spec:
     try:
         module = importlib.import_module(module_name)
     except ImportError as exc:
-        beside = f"{module_name}.py"
-        hint = f"; did you mean {beside}?" if Path(beside).is_file() else ""
+        beside = f"{module_name.replace('.', '/')}.py"
+        hint = f"; did you mean {beside}{f':{name}' if name else ''}?" if Path(beside).is_file() else ""
         raise InvalidInput(f"there is no job {text!r}: {exc}{hint}") from None
     return _choose(module, name, text)
 

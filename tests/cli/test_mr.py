@@ -118,6 +118,25 @@ def test_input_and_output_must_be_named(dsim: Dsim, folder: Path) -> None:
     assert result == (2, "", "dsim: name a new folder for the output: --output DIR\n")
 
 
+def test_an_input_without_a_name_is_not_the_present_folder(dsim: Dsim, folder: Path) -> None:
+    result = dsim("mr", "words.py", "--input", "", "--output", "out")
+    assert result == (2, "", 'dsim: --input "": name a file or a folder (. is the present one)\n')
+
+
+def test_a_link_to_nothing_among_the_inputs_is_named(dsim: Dsim, folder: Path) -> None:
+    Path("texts", "latest").symlink_to("gone")
+    result = dsim("mr", "words.py", "--input", "texts", "--output", "out")
+    assert result.err == "dsim: cannot read texts/latest: a link to gone, which does not exist\n"
+
+
+def test_a_module_that_lies_in_a_folder_here_is_guessed(dsim: Dsim, folder: Path) -> None:
+    Path("jobs").mkdir()
+    Path("words.py").rename("jobs/words.py")
+    result = dsim("mr", "jobs.words:WordCount", "--input", "texts", "--output", "out")
+    assert result.status == 2
+    assert result.err.endswith("; did you mean jobs/words.py:WordCount?\n")
+
+
 def test_a_job_that_raises_on_import_is_shown_with_its_line(dsim: Dsim, folder: Path) -> None:
     Path("broken.py").write_text("import os\nos.nowhere()\n")
     result = dsim("mr", "broken.py", "--input", "texts", "--output", "out")
