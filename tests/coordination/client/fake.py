@@ -126,6 +126,7 @@ class Ensemble:
         self.log: list[tuple[int, AnyRequest, Code]] = []
         self.events: list[tuple[int, Event]] = []
         self.expired: list[int] = []
+        self.expired_at: dict[int, float] = {}
         self.zxid = 0
         self.minimum = minimum
         self.count = 0
@@ -153,6 +154,7 @@ class Ensemble:
         for session in [*self.sessions.values()]:
             if now > session.heard + session.timeout:
                 self.expired.append(session.number)
+                self.expired_at[session.number] = now
                 self.expire(session.number)
 
     # Requests
