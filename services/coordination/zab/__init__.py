@@ -15,13 +15,13 @@ their order.
 | --- | --- |
 | `start(now)` | once, first |
 | `tick(now)` | at `next_deadline()` (seconds of a clock that never goes back), or after; early is harmless |
-| `reachable(server, now)` | the stream of votes with that server has opened (again): it is told the own vote |
-| `connected(server, now)` | an iteration has opened: the one that `Follow` asked for, or one that a learner began |
+| `reachable(server, now)` | the stream of votes with it has opened (again): it is told the own vote |
+| `connected(server, now)` | an iteration has opened: the one that `Follow` asked for, or a learner's |
 | `closed(server, now)` | it ended, or did not open; not after an own `Hangup` or `Looking` |
 | `heard(sender, message, now)` | a message: a `Notification`, or one of the present iteration with `sender` |
 | `saved_accepted_epoch(epoch, now)`, `saved_current_epoch(epoch, now)`, `logged(zxid, now)` | it is durable |
 | `purged(after)` | the own history can now be served only after this zxid |
-| `propose(transaction, reconfigure=None) -> zxid` | raises `NotLeading`, or `ValueError` while another reconfiguration is under way |
+| `propose(transaction, reconfigure=None)` | returns the zxid; raises `NotLeading`, `ValueError` |
 | `stop(why, now)` | no more part in it (disk failed, shutdown): gives up what it is, and looks for nothing |
 
 To read: `phase` ("looking", "following", "leading", "observing": as of `broadcast.Phase`), `epoch` (f.a), `leader`,

@@ -43,7 +43,7 @@ class Follow(Struct, frozen=True):
 
 
 class Hangup(Struct, frozen=True):
-    """End the iteration with that server, once what was sent has gone; say why in the log. No `closed` follows."""
+    """End the iteration with that server once what was sent has gone; log why. No `closed` follows."""
 
     server: int
     why: str
@@ -81,8 +81,8 @@ class Truncate(Struct, frozen=True):
 class Install(Struct, frozen=True):
     """A piece of the leader's snapshot, which takes the place of the whole history (`SNAP`).
 
-    The last piece, which alone has `members`, is confirmed by `logged(zxid)`, once the snapshot is durable and in
-    place of the state. Until then, a crash leaves the old history.
+    The last piece, which alone has `members`, is confirmed by `logged(zxid)`, once the snapshot is durable
+    and in place of the state. Until then, a crash leaves the old history.
     """
 
     zxid: int
@@ -102,7 +102,8 @@ class SendHistory(Struct, frozen=True):
 class SendSnapshot(Struct, frozen=True):
     """Send the state as of the last delivery to a learner, before what is sent to it later.
 
-    The driver sends `Snapshot` pieces (`members` with the last) and then `Propose` of what comes after, up to `upto`.
+    The driver sends `Snapshot` pieces (`members` with the last) and then `Propose` of what comes after, up
+    to `upto`.
     """
 
     to: int

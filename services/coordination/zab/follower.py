@@ -1,0 +1,223 @@
+"""A follower, or an observer, of one prospective leader: the left columns of phases 1 to 3 (IV).
+
+It acknowledges only what is on stable storage (V), and what it acknowledges stands for all before it. An
+observer differs in nothing but what it is sent: `Inform` in the place of `Propose` and `Commit`.
+"""
+
+from __future__ import annotations
+
+from enum import IntEnum
+from typing import TYPE_CHECKING
+
+from protos.coordination_pb2 import (
+    Ack,
+    AckEpoch,
+    AckLeader,
+    CEpoch,
+    Commit,
+    CommitLeader,
+    Diff,
+    Inform,
+    NewEpoch,
+    NewLeader,
+    Ping,
+    Pong,
+    Propose,
+    Snapshot,
+    Truncate,
+)
+from services.coordination.configuration import Configuration
+from services.coordination.zab import invariants
+from services.coordination.zab.outputs import Follow, Heard, Synchronized
+
+if TYPE_CHECKING:
+    from services.coordination.zab.acceptor import Acceptor
+    from services.coordination.zab.outputs import Message
+    from services.coordination.zab.timing import Timing
+
+
+class Step(IntEnum):
+    """How far it has come with its leader."""
+
+    CONNECTING = 0
+    DISCOVERY = 1  # CEPOCH is sent, or NEWEPOCH is being promised
+    PROMISED = 2  # ACK-E is sent
+    SYNCHRONIZATION = 3  # the initial history is coming
+    ENTERING = 4  # NEWLEADER is there: f.a is being saved
+    ACKNOWLEDGED = 5  # ACK-LD is sent
+    BROADCAST = 6  # COMMIT-LD is there
+
+
+class Follower:
+    """One iteration with one leader.
+
+    Attributes:
+        leader: whom it follows.
+        step: how far it has come.
+        over: why it has ended, once it has.
+    """
+
+    __slots__ = ("_acked", "_epoch", "_heard_at", "_own", "_timing", "leader", "over", "step")
+
+    def __init__(self, own: Acceptor, timing: Timing, leader: int) -> None:
+        self._own = own
+        self._timing = timing
+        self.leader = leader
+        self.step = Step.CONNECTING
+        self.over: str | None = None
+        self._epoch = 0  # e'
+        self._acked = 0  # the last that was acknowledged: by ACK-LD, or an ACK
+        self._heard_at = 0.0
+
+    def start(self, now: float) -> None:
+        """Asks for a connection."""
+        self._heard_at = now
+        self._own.out.append(Follow(self.leader))
+
+    def deadline(self) -> float:
+        """When the leader is given up, unless it is heard from (V: heartbeats)."""
+        limit = self._timing.silence if self.step == Step.BROADCAST else self._timing.patience
+        return self._heard_at + limit
+
+    def tick(self, now: float) -> None:
+        """Gives the leader up when it has been silent for too long."""
+        if now >= self.deadline():
+            self.over = f"nothing heard from leader {self.leader} for {now - self._heard_at:.1f} s"
+
+    def connected(self, now: float) -> None:
+        """Phase 1: tells the last epoch that it has promised (CEPOCH)."""
+        own = self._own
+        self._heard_at = now
+        self.step = Step.DISCOVERY
+        own.send(
+            self.leader,
+            CEpoch(
+                promised=own.accepted_epoch,
+                server=own.server,
+                observer=own.server not in own.settled.participants,
+                config=own.configuration.version,
+            ),
+        )
+
+    def closed(self) -> None:
+        """Ends with the connection."""
+        self.over = f"the connection to leader {self.leader} ended"
+
+    def heard(self, message: Message, now: float) -> None:
+        """Takes a message of the leader."""
+        self._heard_at = now
+        kind = type(message)
+        step = self.step
+        if kind is Propose and step >= Step.SYNCHRONIZATION:
+            self._accept(message)
+        elif kind is Commit and step == Step.BROADCAST:
+            self._own.deliver(message.zxid)
+        elif kind is Inform and step >= Step.ENTERING:
+            self._accept(message)
+            if step == Step.BROADCAST:
+                self._own.deliver(message.zxid)
+        elif kind is Ping:
+            self._own.send(self.leader, Pong(number=message.number))
+        elif kind is NewEpoch and step == Step.DISCOVERY:
+            self._new_epoch(message.epoch)
+        elif kind is Diff and step == Step.PROMISED:
+            self.step = Step.SYNCHRONIZATION
+        elif kind is Truncate and step == Step.PROMISED:
+            self._own.truncate(message.zxid)
+            self.step = Step.SYNCHRONIZATION
+        elif kind is Snapshot and step == Step.PROMISED:
+            self._own.install(message.zxid, message.chunk, message.last, message.members)
+            if message.last:
+                self.step = Step.SYNCHRONIZATION
+        elif kind is NewLeader and step == Step.SYNCHRONIZATION:
+            self._new_leader(message)
+        elif kind is CommitLeader and step == Step.ACKNOWLEDGED:
+            # The leader's current last committed: what it committed since NEWLEADER is never told again.
+            self._own.deliver(message.zxid)
+            self.step = Step.BROADCAST
+            self._own.out.append(Synchronized(self.leader))
+        elif kind in _OF_ZAB:
+            self.over = f"leader {self.leader} sent {kind.__name__} while this server was at {step.name}"
+        elif step == Step.BROADCAST:
+            self._own.out.append(Heard(self.leader, message))
+
+    # Phase 1
+
+    def _new_epoch(self, epoch: int) -> None:
+        """NEWEPOCH(e'): promises it if f.p < e', and answers once the promise is durable."""
+        own = self._own
+        if epoch < own.accepted_epoch:
+            self.over = f"leader {self.leader} proposes epoch {epoch}, and {own.accepted_epoch} is promised"
+            return
+        self._epoch = epoch
+        if epoch > own.accepted_epoch:
+            own.promise(epoch)
+        elif own.saved_accepted_epoch == epoch:
+            self._ack_epoch(promised=False)
+        # else an earlier iteration has promised it, and it is still being saved
+
+    def saved_accepted_epoch(self, now: float) -> None:
+        """ACK-E, for a promise that is durable."""
+        if self.step == Step.DISCOVERY and self._own.saved_accepted_epoch == self._epoch > 0:
+            self._ack_epoch(promised=True)
+
+    def _ack_epoch(self, promised: bool) -> None:
+        """ACK-E: tells f.a and f.zxid in place of the history, and whether the promise is new.
+
+        A promise counts once: else two prospective leaders with the same e' might both have a quorum.
+        """
+        own = self._own
+        self.step = Step.PROMISED
+        own.send(self.leader, AckEpoch(current=own.current_epoch, zxid=own.history.last, promised=promised))
+
+    # Phase 2
+
+    def _new_leader(self, message: NewLeader) -> None:
+        """NEWLEADER(e', I_e'): the history is whole; f.a = e', unless another epoch was promised."""
+        own = self._own
+        if message.epoch != own.accepted_epoch:
+            self.over = (
+                f"leader {self.leader} begins epoch {message.epoch}, and {own.accepted_epoch} is promised"
+            )
+            return
+        invariants.initial_history_unaltered(own.history.last, message.zxid)
+        own.learn(Configuration.parse(message.members))
+        self._acked = message.zxid
+        self.step = Step.ENTERING
+        own.enter(message.epoch)
+
+    def saved_current_epoch(self, now: float) -> None:
+        """ACK-LD, once f.a and the initial history are durable."""
+        own = self._own
+        if (
+            self.step == Step.ENTERING
+            and own.saved_current_epoch == self._epoch
+            and own.logged >= self._acked
+        ):
+            self.step = Step.ACKNOWLEDGED
+            own.send(self.leader, AckLeader(epoch=self._epoch))
+            self.logged(now)
+
+    # Phase 3
+
+    def _accept(self, message: Propose | Inform) -> None:
+        """PROPOSE, which comes from ACK-E on: adds it to the history, unless it is there already."""
+        own = self._own
+        zxid = message.zxid
+        if zxid > own.history.last:
+            if self.step >= Step.ENTERING:
+                invariants.accepts_only_in_its_epoch(own.current_epoch, own.accepted_epoch, zxid)
+            own.accept(zxid, message.transaction, message.members)
+
+    def logged(self, now: float) -> None:
+        """ACK of all that is durable, once there is an ACK-LD."""
+        if self.step == Step.ENTERING:
+            self.saved_current_epoch(now)
+            return
+        logged = self._own.logged
+        if logged > self._acked and self.step >= Step.ACKNOWLEDGED:
+            self._acked = logged
+            self._own.send(self.leader, Ack(zxid=logged))
+
+
+_OF_ZAB = frozenset({Propose, Commit, Inform, NewEpoch, Diff, Truncate, Snapshot, NewLeader, CommitLeader})
