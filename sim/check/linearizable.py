@@ -64,6 +64,7 @@ class Verdict(Struct):
         parts: histories that were judged on their own: keys.
         violation: if it is not linearizable.
         why: if it is unknown.
+        order: of all operations, if they are those of one object and have an order.
     """
 
     answer: Answer
@@ -73,6 +74,7 @@ class Verdict(Struct):
     parts: int
     violation: Violation | None = None
     why: str = ""
+    order: list[Call] = []
 
 
 def check(
@@ -112,6 +114,8 @@ def check(
             continue
         if outcome.culprit is not None:
             verdict.violation = _violation(part, outcome, kind, fresh)
+        elif len(parts) == 1:
+            verdict.order = outcome.order
     if verdict.violation is not None:
         verdict.answer = "not linearizable"
         verdict.violation.shortest &= not given_up

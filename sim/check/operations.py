@@ -20,7 +20,7 @@ NEMESIS = ("nemesis", ":nemesis")
 
 
 class Unusable(ValueError):
-    """A history that cannot be one, or that a model cannot judge; the text names the line."""
+    """A history that cannot be one, or that a model cannot judge; the text says what is wrong, and where."""
 
 
 class Call(Struct, eq=False):

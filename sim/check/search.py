@@ -366,7 +366,7 @@ class Search:
                     yield Place(after, there.mask, there.used | token.bit, (there.trail, token.number))
 
     def _open_givers(self, key: Hashable, level: int, here: Place) -> Iterator[Place]:
-        """Yields the places after an open operation that gives something: of those alike, the first to end."""
+        """Yields the places after an open operation that gives it: of those alike, the first to end."""
         alike: dict[int, None] = {}
         for one in self._open[level]:
             gives = self._gives[one.action]

@@ -42,8 +42,6 @@ def tell(verdict: Verdict, model: type[Model] | None = None) -> str:
     lines.append(
         f"  {shortest}: lines 1 to {found.prefix:,}; the longest that does not: to {found.prefix - 1:,}"
     )
-    if found.possible:
-        lines.append(f"  possible    {_possible(found, made)}")
     lines.append(f"  an order    of {_counted(len(found.order), 'operation')} leads there; it ends")
     lines += [f"                {_whole(call, made)}" for call in found.order[-5:]]
     return "\n".join(lines)
@@ -55,11 +53,12 @@ def culprit(found: Violation, model: Model) -> str:
     where = f" of {found.label}" if found.label else ""
     return (
         f"{model.tell(call)} by {call.process}{where} (lines {call.called} to {call.returned}) has no place: "
-        f"{_possible(found, model)}"
+        f"{possible(found, model)}"
     )
 
 
-def _possible(found: Violation, model: Model) -> str:
+def possible(found: Violation, model: Model) -> str:
+    """Returns what the object may hold where the culprit has no place."""
     states = list(dict.fromkeys(found.possible))
     if not states:
         return "no order of the others explains it"

@@ -15,6 +15,7 @@ from sim.check.models.model import ILLEGAL, Action, Hints, Model, State
 from sim.check.models.queue import Queue
 from sim.check.models.register import CasRegister, Register
 from sim.check.models.sets import Set
+from sim.check.operations import Unusable
 
 __all__ = ["ILLEGAL", "MODELS", "Action", "Hints", "Model", "ModelError", "State", "find"]
 
@@ -23,7 +24,7 @@ MODELS: dict[str, type[Model]] = {
 }
 
 
-class ModelError(ValueError):
+class ModelError(Unusable):
     """There is no such model; the text says which there are."""
 
 

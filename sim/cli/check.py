@@ -1,0 +1,146 @@
+"""`dsim check`: is a history linearizable?"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path  # noqa: TC003 (typer reads it)
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from sim.cli.runs import JsonOption  # noqa: TC001 (typer reads it)
+
+if TYPE_CHECKING:
+    from sim.check.linearizable import Verdict
+    from sim.check.models import Model
+    from sim.check.operations import Call
+
+STATUS = {"linearizable": 0, "not linearizable": 1, "unknown": 3}
+SUFFIXES = (".png", ".svg")
+
+
+def register(app: typer.Typer) -> None:
+    """Adds the command to the application."""
+    app.command(epilog="Example: dsim check runs/basics/x/sim-seed0 --model register")(check)
+
+
+def check(
+    history: Annotated[
+        Path,
+        typer.Argument(
+            metavar="HISTORY", help="A run folder, a history.jsonl, or a history.edn as Jepsen leaves it."
+        ),
+    ],
+    model: Annotated[
+        str,
+        typer.Option(
+            metavar="MODEL",
+            help="register, cas-register, kv, set, queue, lock or counter; or path.py:Class for your own.",
+        ),
+    ],
+    json: JsonOption = False,
+    only: Annotated[
+        list[str],
+        typer.Option(metavar="F", help="Judges only operations of this kind; may be repeated."),
+    ] = [],  # noqa: B006 (typer copies it)
+    timeout: Annotated[
+        float, typer.Option(metavar="SECONDS", help="After so long the answer is: unknown.")
+    ] = 60.0,
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="Where to draw, .png or .svg; then also what is linearizable. [default: a violation, beside "
+            "the history]",
+        ),
+    ] = None,
+    no_plots: Annotated[bool, typer.Option("--no-plots", help="Draws no picture.")] = False,
+) -> int:
+    """Says whether a history is linearizable: whether one order of its operations explains their results.
+
+    If it is not: which operation cannot be placed, the shortest prefix that fails, and a picture. Exit
+    status: 0 linearizable, 1 not, 2 the input cannot be used, 3 unknown, for a limit was reached.
+    """
+    from sim.check import linearizable
+    from sim.check.models import find
+    from sim.check.operations import Unusable
+    from sim.check.read import read
+
+    if not timeout > 0:
+        raise Unusable(f"--timeout {timeout:g}: a search needs some time")
+    if out is not None and out.suffix not in SUFFIXES:
+        raise Unusable(f"--out {out}: the picture is a .png or a .svg")
+    kind = find(model)
+    found = read(history, only or None)
+    if found.cut_off:
+        print(
+            f"dsim: {found.path}: ends in the middle of line {found.cut_off}, which is left out",
+            file=sys.stderr,
+        )
+    try:
+        verdict = linearizable.check(found.calls, kind, timeout_s=timeout)
+    except Unusable as exc:
+        raise Unusable(f"{found.path}, {exc}") from None
+    picture = None
+    if not no_plots and (verdict.violation is not None or (out is not None and verdict.order)):
+        where = out if out is not None else found.path.with_name(f"{found.path.stem}-violation.png")
+        picture = _draw(verdict, kind, where)
+    if json:
+        import msgspec
+
+        print(msgspec.json.encode(_as_json(verdict, kind, picture)).decode())
+    else:
+        from sim.check.told import tell
+
+        print(tell(verdict, kind))
+        if picture is not None:
+            print(f"\npicture: {picture}")
+    return STATUS[verdict.answer]
+
+
+def _draw(verdict: Verdict, kind: type[Model], path: Path) -> Path | None:
+    """Draws the order, or says why it cannot: the verdict stands without a picture."""
+    from sim.view import ViewError
+    from sim.view.linearization import draw
+
+    try:
+        draw(verdict, kind(), path)
+    except ViewError as exc:
+        print(f"dsim: no picture: {exc}", file=sys.stderr)
+        return None
+    return path
+
+
+def _as_json(verdict: Verdict, kind: type[Model], picture: Path | None) -> dict[str, Any]:
+    told: dict[str, Any] = {
+        "answer": verdict.answer,
+        "model": verdict.model,
+        "operations": verdict.operations,
+        "pending": verdict.pending,
+        "keys": verdict.parts,
+    }
+    if verdict.why:
+        told["why"] = verdict.why
+    if (found := verdict.violation) is not None:
+        from sim.check.told import culprit
+
+        told |= {
+            "why": culprit(found, kind()),
+            "operation": _call(found.culprit),
+            "prefix": found.prefix,
+            "shortest": found.shortest,
+            "possible": found.possible,
+            "order": [_call(call) for call in found.order],
+        }
+    if picture is not None:
+        told["picture"] = str(picture)
+    return told
+
+
+def _call(call: Call) -> dict[str, Any]:
+    told: dict[str, Any] = {"process": call.process, "f": call.f, "value": call.value}
+    if call.key is not None:
+        told["key"] = call.key
+    if call.returned:
+        told["result"] = call.result
+    return told | {"ended": call.ended, "lines": [call.called, call.returned or None]}
