@@ -6,8 +6,8 @@ hears, by (epoch, zxid, id), until a quorum votes alike and nothing better comes
 such contest; votes of older rounds do not count. Whoever comes late joins the leader that a quorum says it
 follows.
 
-Nothing that is decided here needs to be right: two nominated at once is a waste of time, and phase 1 sees
-    to it that one at most is established.
+Nothing that is decided here needs to be right: two nominated at once is a waste of time, and phase 1 sees to
+it that one at most is established.
 """
 
 from __future__ import annotations

@@ -49,8 +49,8 @@ def delivered_stays(committed: int, zxid: int) -> None:
     """What was delivered is never taken out of the history."""
     if zxid < committed:
         raise InvariantBroken(
-            f"the history would end at {text(zxid)}, and {text(committed)} was delivered: this server's data, "
-            "or the leader's, is of another ensemble, or a disk has lost what it had confirmed"
+            f"the history would end at {text(zxid)}, and {text(committed)} was delivered: this server's "
+            "data, or the leader's, is of another ensemble, or a disk has lost what it had confirmed"
         )
 
 
