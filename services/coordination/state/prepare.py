@@ -196,8 +196,10 @@ class Preparer:
 
     def _open_session(self, request: CreateSession, asked: _Asked, server: int) -> Change:
         session = asked.session
-        if not is_session(session) or session in self._tree.sessions or session in self._opening:
+        if not is_session(session) or not self.closing(session):
             raise CoordinationError(Code.BAD_ARGUMENTS)
+        self._closing.pop(session, None)
+        self._opening.pop(session, None)
         self._opening[session] = asked.zxid
         self._owners[session] = server
         return OpenSessionTxn(request.timeout, request.password)
@@ -233,7 +235,8 @@ class Preparer:
 
     def _create(self, request: Create, asked: _Asked) -> CreateTxn:
         path, mode, zxid = request.path, request.mode, asked.zxid
-        owner = 0 if mode is CreateMode.PERSISTENT else self._owner(request, asked.session)
+        plain = mode is CreateMode.PERSISTENT and request.ttl <= 0
+        owner = 0 if plain else self._owner(request, asked.session)
         if not paths.is_absolute(path):
             raise CoordinationError(Code.BAD_ARGUMENTS, path)
         entries = resolve(request.acl, asked.identities)
