@@ -161,6 +161,11 @@ class CoordinationStub:
                 request_serializer=protos_dot_coordination__pb2.ClientMessage.SerializeToString,
                 response_deserializer=protos_dot_coordination__pb2.ServerMessage.FromString,
                 _registered_method=True)
+        self.Report = channel.unary_unary(
+                '/dsim.coordination.Coordination/Report',
+                request_serializer=protos_dot_coordination__pb2.Inquiry.SerializeToString,
+                response_deserializer=protos_dot_coordination__pb2.Figures.FromString,
+                _registered_method=True)
 
 
 class CoordinationServicer:
@@ -173,6 +178,13 @@ class CoordinationServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def Report(self, request, context):
+        """For operators: what the server is and does. Answered without a quorum too.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_CoordinationServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -180,6 +192,11 @@ def add_CoordinationServicer_to_server(servicer, server):
                     servicer.Session,
                     request_deserializer=protos_dot_coordination__pb2.ClientMessage.FromString,
                     response_serializer=protos_dot_coordination__pb2.ServerMessage.SerializeToString,
+            ),
+            'Report': grpc.unary_unary_rpc_method_handler(
+                    servicer.Report,
+                    request_deserializer=protos_dot_coordination__pb2.Inquiry.FromString,
+                    response_serializer=protos_dot_coordination__pb2.Figures.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -210,6 +227,33 @@ class Coordination:
             '/dsim.coordination.Coordination/Session',
             protos_dot_coordination__pb2.ClientMessage.SerializeToString,
             protos_dot_coordination__pb2.ServerMessage.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Report(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/dsim.coordination.Coordination/Report',
+            protos_dot_coordination__pb2.Inquiry.SerializeToString,
+            protos_dot_coordination__pb2.Figures.FromString,
             options,
             channel_credentials,
             insecure,

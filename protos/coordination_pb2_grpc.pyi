@@ -88,6 +88,8 @@ class CoordinationStub:
     @_typing.overload
     def __new__(cls, channel: _aio.Channel) -> CoordinationAsyncStub: ...
     Session: _grpc.StreamStreamMultiCallable[_coordination_pb2.ClientMessage, _coordination_pb2.ServerMessage]
+    Report: _grpc.UnaryUnaryMultiCallable[_coordination_pb2.Inquiry, _coordination_pb2.Figures]
+    """For operators: what the server is and does. Answered without a quorum too."""
 
 @_typing.type_check_only
 class CoordinationAsyncStub(CoordinationStub):
@@ -95,6 +97,8 @@ class CoordinationAsyncStub(CoordinationStub):
 
     def __init__(self, channel: _aio.Channel) -> None: ...
     Session: _aio.StreamStreamMultiCallable[_coordination_pb2.ClientMessage, _coordination_pb2.ServerMessage]  # type: ignore[assignment]
+    Report: _aio.UnaryUnaryMultiCallable[_coordination_pb2.Inquiry, _coordination_pb2.Figures]  # type: ignore[assignment]
+    """For operators: what the server is and does. Answered without a quorum too."""
 
 class CoordinationServicer(metaclass=_abc_1.ABCMeta):
     """Between a client and its server: a session is one stream at a time, and may move."""
@@ -105,5 +109,13 @@ class CoordinationServicer(metaclass=_abc_1.ABCMeta):
         request_iterator: _MaybeAsyncIterator[_coordination_pb2.ClientMessage],
         context: _ServicerContext,
     ) -> _typing.Union[_abc.Iterator[_coordination_pb2.ServerMessage], _abc.AsyncIterator[_coordination_pb2.ServerMessage]]: ...
+
+    @_abc_1.abstractmethod
+    def Report(
+        self,
+        request: _coordination_pb2.Inquiry,
+        context: _ServicerContext,
+    ) -> _typing.Union[_coordination_pb2.Figures, _abc.Awaitable[_coordination_pb2.Figures]]:
+        """For operators: what the server is and does. Answered without a quorum too."""
 
 def add_CoordinationServicer_to_server(servicer: CoordinationServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

@@ -63,6 +63,10 @@ class Door(rpc.CoordinationServicer):
         except Refusal as refusal:
             await context.abort(refusal.code, str(refusal))
 
+    async def Report(self, request: pb.Inquiry, context: Context) -> pb.Figures:
+        """Says what the server is and does."""
+        return pb.Figures(json=msgspec.json.encode(dict(self._front.figures())))
+
 
 class _Stream:
     """One client's stream."""

@@ -66,6 +66,7 @@ class Frontend:
             "zk_connection_rejected": counted.refused,
             "zk_stale_sessions_expired": counted.expired,
             "zk_last_zxid": tree.zxid,
+            "zk_tree_digest": f"{tree.digest:016x}",
             "zk_epoch": server.broadcast.epoch,
             "zk_leader": server.broadcast.leader or 0,
         }

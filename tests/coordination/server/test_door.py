@@ -224,3 +224,19 @@ def test_a_client_that_never_reads_is_cut_off_and_costs_a_bounded_amount():
         assert (await other.hear(1))[0].code is Code.OK
 
     run(test, unread=1 << 20)
+
+
+def test_figures_are_told_with_and_without_a_quorum():
+    async def test(stream, ensemble, host):
+        stub = rpc.CoordinationStub(host.connect("zk"))
+        await stream.connect()
+        figures = msgspec.json.decode((await stub.Report(pb.Inquiry())).json)
+        assert figures["zk_server_state"] == "leader"
+        assert figures["zk_num_alive_connections"] == 1
+        assert figures["zk_last_zxid"] == ensemble.zxid
+        ensemble.look()
+        figures = msgspec.json.decode((await stub.Report(pb.Inquiry())).json)
+        assert figures["zk_server_state"] == "leaderelection"
+        assert figures["zk_num_alive_connections"] == 0
+
+    run(test)

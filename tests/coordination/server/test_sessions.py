@@ -1,4 +1,4 @@
-"""Sessions: opened, kept alive, expired, closed, moved; and what a server without a quorum does (2.1, 4.4)."""
+"""Sessions: opened, kept alive, expired, closed, moved; and servers without a quorum (2.1, 4.4)."""
 
 from __future__ import annotations
 
