@@ -72,7 +72,7 @@ def test_word_count(folder: Folder) -> None:
     }
 
 
-def test_nothing_is_lost_where_a_record_gives_more_pairs_than_the_buffer_holds(tmp_path: Path) -> None:
+def test_nothing_is_lost_where_a_task_ends_with_more_pairs_than_the_buffer_holds(tmp_path: Path) -> None:
     words = [f"w{number}" for number in range(60_000)]
     (tmp_path / "a").write_text("\n".join(words * 8))
     result = Folder(tmp_path, {"engine": "local"}).run(FastWordCount, "a", memory=16 << 20)
