@@ -57,21 +57,6 @@ class Recovered(Struct, frozen=True):
 class Acceptor:
     """One server's promises and history. Outputs are collected in `out`."""
 
-    __slots__ = (
-        "accepted_epoch",
-        "committed",
-        "configuration",
-        "current_epoch",
-        "history",
-        "logged",
-        "out",
-        "proposed",
-        "saved_accepted_epoch",
-        "saved_current_epoch",
-        "seen_epoch",
-        "server",
-    )
-
     def __init__(self, server: int, recovered: Recovered) -> None:
         self.server = server
         self.out: list[Output] = []

@@ -57,20 +57,6 @@ class Election:
         over: always None: an election has no other end.
     """
 
-    __slots__ = (
-        "_ballots",
-        "_own",
-        "_resend",
-        "_settle_at",
-        "_tell_at",
-        "_timing",
-        "elected",
-        "hasty",
-        "over",
-        "round",
-        "vote",
-    )
-
     def __init__(self, own: Acceptor, timing: Timing, round: int, hasty: bool) -> None:
         """Makes one.
 

@@ -57,8 +57,6 @@ class Follower:
         over: why it has ended, once it has.
     """
 
-    __slots__ = ("_acked", "_epoch", "_heard_at", "_own", "_timing", "leader", "over", "step")
-
     def __init__(self, own: Acceptor, timing: Timing, leader: int) -> None:
         self._own = own
         self._timing = timing

@@ -23,8 +23,6 @@ class History:
         last: f.zxid, the last accepted.
     """
 
-    __slots__ = ("_ends", "last", "oldest")
-
     def __init__(self, oldest: int = 0, ends: Iterable[int] = ()) -> None:
         """Makes one that holds what comes after `oldest`, from the last zxid of each of its epochs."""
         self.oldest = oldest

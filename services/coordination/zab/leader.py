@@ -59,27 +59,6 @@ class Leader:
         over: why it has ended, once it has.
     """
 
-    __slots__ = (
-        "_acked",
-        "_commit_to",
-        "_deadline",
-        "_entered",
-        "_inform_to",
-        "_outstanding",
-        "_own",
-        "_participants",
-        "_ping_at",
-        "_promised",
-        "_propose_to",
-        "_said",
-        "_timing",
-        "_voters",
-        "epoch",
-        "learners",
-        "over",
-        "phase",
-    )
-
     def __init__(self, own: Acceptor, timing: Timing) -> None:
         self._own = own
         self._timing = timing

@@ -32,8 +32,6 @@ class Learner:
         deadline: when it is given up, unless it comes further, or answers a ping.
     """
 
-    __slots__ = ("deadline", "informed", "server", "stage", "zxid")
-
     def __init__(self, server: int, deadline: float) -> None:
         self.server = server
         self.deadline = deadline

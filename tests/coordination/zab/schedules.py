@@ -1,0 +1,135 @@
+"""Random schedules: `python -m tests.coordination.zab.schedules FIRST COUNT` runs many, and says which break what.
+
+Each run draws its ensemble and which faults it has, then what happens, step by step; at the end everything is
+healed, and all must come to one history.
+"""
+
+from __future__ import annotations
+
+import random
+import sys
+import time
+from typing import TYPE_CHECKING
+
+from services.coordination.zab.invariants import InvariantBroken
+from tests.coordination.zab.ensemble import Ensemble, Server, configuration
+from tests.coordination.zab.witness import Violation
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+FAULTS = ("crash", "crash between outputs", "cut", "break", "snapshot", "reconfigure", "time", "power")
+
+
+def reconfigure(ensemble: Ensemble, leader: Server) -> None:
+    """Proposes another ensemble: one server joins, leaves, or changes its role, or all change."""
+    choose, peer = ensemble.choose, leader.peer
+    assert peer is not None
+    now = peer.configuration
+    voting, observing = set(now.participants), set(now.observers)
+    for _ in range(1 if choose(4) else 3):
+        server = sorted(ensemble.servers)[choose(len(ensemble.servers))]
+        role = choose(3)
+        voting.discard(server)
+        observing.discard(server)
+        if role == 0:
+            voting.add(server)
+        elif role == 1:
+            observing.add(server)
+    if voting:
+        new = configuration(sorted(voting), sorted(observing))
+        if peer.quorum_of(new):
+            ensemble.propose(leader, new)
+
+
+def fault(ensemble: Ensemble, kind: str) -> None:
+    """Lets something go wrong."""
+    choose = ensemble.choose
+    numbers = sorted(ensemble.servers)
+    server = ensemble.servers[numbers[choose(len(numbers))]]
+    if kind == "crash":
+        ensemble.crash(server) if server.peer else ensemble.start(server)
+    elif kind == "crash between outputs":
+        ensemble.crash_in = choose(8)
+    elif kind == "cut":
+        if ensemble.cut and choose(2):
+            ensemble.cut.clear()
+        else:
+            ensemble.cut.add((server.number, numbers[choose(len(numbers))]))
+    elif kind == "break":
+        if ensemble.open:
+            ensemble.break_off(ensemble.open[choose(len(ensemble.open))])
+    elif kind == "snapshot":
+        if server.peer:
+            ensemble.keep_snapshot(server)
+    elif kind == "reconfigure":
+        for leader in ensemble.up():
+            if leader.ready:
+                reconfigure(ensemble, leader)
+    elif kind == "time":
+        ensemble.now += choose(30) / 10
+    elif kind == "power":
+        for each in ensemble.up():
+            ensemble.crash(each)
+        for each in ensemble.servers.values():
+            if choose(4):
+                ensemble.start(each)
+
+
+def run(choose: Callable[[int], int], steps: int = 300, log: list[str] | None = None) -> Ensemble:
+    """Runs one schedule.
+
+    Raises:
+        Violation, InvariantBroken: a property does not hold.
+    """
+    participants = [1, 2, 3, 4, 5][: (1, 2, 3, 3, 3, 4, 5)[choose(7)]]
+    observers = [6, 7][: choose(3)]
+    ensemble = Ensemble(configuration(participants, observers), [8, 9][: choose(3)], choose)
+    ensemble.log = log
+    faults = [kind for kind in FAULTS if choose(2)]
+    often = (1, 2, 5, 10)[choose(4)]
+    for server in ensemble.servers.values():
+        ensemble.start(server)
+    for _ in range(steps):
+        kind = choose(100)
+        if kind < often and faults:
+            fault(ensemble, faults[choose(len(faults))])
+        elif kind < often + 10:
+            for server in ensemble.up():
+                if server.ready:
+                    ensemble.propose(server)
+        elif kind == 99:
+            ensemble.advance()
+        elif possible := ensemble.steps():
+            possible[choose(len(possible))]()
+        else:
+            ensemble.advance()
+    ensemble.crash_in = -1
+    ensemble.settle()
+    return ensemble
+
+
+def main(first: int, count: int) -> int:
+    """Runs schedules of seeds `first` and on; returns how many failed."""
+    failed, began, order, epochs = 0, time.perf_counter(), 0, 0
+    for seed in range(first, first + count):
+        try:
+            ensemble = run(random.Random(seed).randrange)
+            order += len(ensemble.witness.order)
+            epochs += len(ensemble.witness.primaries)
+        except (Violation, InvariantBroken) as error:
+            failed += 1
+            print(f"seed {seed}: {type(error).__name__}: {error}")
+        except Exception as error:
+            failed += 1
+            print(f"seed {seed}: {type(error).__name__}: {error}")
+    took = time.perf_counter() - began
+    print(
+        f"{count} schedules in {took:.1f} s, {failed} failed; a schedule delivered {order / count:.1f} "
+        f"transactions in {epochs / count:.1f} epochs"
+    )
+    return failed
+
+
+if __name__ == "__main__":
+    sys.exit(min(1, main(int(sys.argv[1]), int(sys.argv[2]))))
