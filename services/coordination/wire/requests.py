@@ -231,7 +231,7 @@ def _multi(frame: bytes) -> tuple[api.AnyRequest, Write]:
             return api.Multi(tuple(operations)), partial(results.several, kinds)
         read = _PARTS.get(kind)
         if read is None:
-            raise Refused(Code.BAD_ARGUMENTS)
+            raise Malformed(f"a multi with an operation of type {kind}")
         operation, at = read(frame, at)
         operations.append(operation)
         kinds.append(kind)
@@ -247,7 +247,7 @@ def _multi_read(frame: bytes) -> tuple[api.AnyRequest, Write]:
         if done:
             return api.MultiRead(tuple(operations)), partial(results.several_reads, kinds)
         if kind not in (4, 8):
-            raise Refused(Code.BAD_ARGUMENTS)
+            raise Malformed(f"a multiRead with an operation of type {kind}")
         path, at = read_text(frame, at)
         watch, at = read_bool(frame, at)
         operations.append(api.GetData(path, watch) if kind == 4 else api.GetChildren(path, watch))
@@ -292,7 +292,7 @@ def _add_watch(frame: bytes) -> tuple[api.AnyRequest, Write]:
     path, at = read_text(frame, 8)
     mode, _ = read_int(frame, at)
     if mode not in (0, 1):
-        raise Refused(Code.BAD_ARGUMENTS)
+        raise Malformed(f"a watch of mode {mode}")
     return api.AddWatch(path, mode == 1), results.no_error
 
 
@@ -305,7 +305,7 @@ def _of_watches(kind: Any) -> Read:
         try:
             return kind(path, api.WatchKind(number)), None
         except ValueError:
-            raise Refused(Code.BAD_ARGUMENTS) from None
+            raise Malformed(f"a watch of kind {number}") from None
 
     return read
 

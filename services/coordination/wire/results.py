@@ -147,8 +147,8 @@ def several(kinds: list[int], result: api.Several) -> bytes:
         if isinstance(part, api.Failed):
             parts.append(_error(part.code))
             continue
-        parts.append(OPERATION.pack(15 if kind in (19, 21) else kind, False, 0))
-        write = _WRITERS.get(kind)
+        told, write = _PARTS[kind]
+        parts.append(OPERATION.pack(told, False, 0))
         if write is not None:
             parts.append(write(part))
     return b"".join(parts) + _NO_MORE
@@ -177,10 +177,13 @@ def event(value: api.Event) -> bytes:
     return _EVENT.pack(28 + len(where), NOTIFICATION, -1, 0, value.type, value.state) + buffer(where)
 
 
-_WRITERS: dict[int, Callable[[Any], bytes]] = {
-    1: path,
-    5: written,
-    15: created,
-    19: created,
-    21: created,
+_PARTS: dict[int, tuple[int, Write]] = {
+    1: (1, path),
+    2: (2, None),
+    5: (5, written),
+    13: (13, None),
+    15: (1, path),  # as Apache does it
+    19: (15, created),
+    21: (15, created),
 }
+"""What each operation of a `multi` is answered with: a type, and how the result is written."""
