@@ -39,7 +39,7 @@ Part: TypeAlias = tuple[str, "list[Call]"]
 """A history of an object of its own, and what to call it ("" for the whole)."""
 
 
-class _Named:
+class Mark:
     """A value that is equal to no other."""
 
     def __init__(self, name: str) -> None:
@@ -49,10 +49,10 @@ class _Named:
         return self._name
 
 
-ILLEGAL: Final = _Named("ILLEGAL")
+ILLEGAL: Final = Mark("ILLEGAL")
 """No state: the action cannot happen there."""
 
-EVERYTHING: Final = _Named("EVERYTHING")
+EVERYTHING: Final = Mark("EVERYTHING")
 """Among what `Hints.needs` and `observes` name: whatever anybody gives."""
 
 

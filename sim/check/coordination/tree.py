@@ -1,0 +1,275 @@
+"""Each reply agrees with the tree at some point of the one order of writes: prefix reads, results, versions.
+
+*Prefix reads* (2.C 3): a read returns the state after some prefix of the writes, never a shorter one than
+earlier replies of the session. *Versions* (2.C 11), and that results agree with sequential execution in the
+order of zxids (2.C 1).
+
+This is linearizability in another time: that of zxids. A write with zxid z happens at z, a read
+answered at z right after it; a refusal, whose zxid nobody tells, between those of the replies around it; a
+write whose end is unknown after all that had been answered when it was asked for, or never. So the search of
+`sim.check.search` decides it, one znode at a time: the znode itself (`znode.py`), and the names of its
+children (`Children`).
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from sim.check.budget import Budget, GaveUp
+from sim.check.coordination.record import (
+    READS,
+    Change,
+    Record,
+    asked_of,
+    hexed,
+    lines_of,
+    name_of,
+    parent_of,
+    refusal_of,
+    told_of,
+    zxid_of,
+)
+from sim.check.coordination.znode import ANY, UNREAD, Children, Step, Znode
+from sim.check.coordination.zxids import Zxids
+from sim.check.search import Search
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from protos.history import Operation
+    from sim.check.models import Model
+    from sim.check.operations import Call
+
+POSITIONS = 100_000  # of the search, for one znode; a limit in seconds would make verdicts differ between
+machines
+
+
+class PrefixReads:
+    """Replies agree with the tree at their zxid, and refusals with one between the replies around them.
+
+    Args:
+        under: only znodes at and below this path are judged: those that the scenario records from their
+            creation.
+    """
+
+    name = "prefix reads"
+
+    def __init__(self, under: str = "/") -> None:
+        self._under = under
+
+    def __call__(self, history: Sequence[Operation]) -> tuple[bool, str]:
+        """Returns the verdict and what it rests on."""
+        record = Record(history)
+        steps = _Steps(record)
+        if not any(map(zxid_of, record.requests)):
+            return False, "nothing to judge: no reply tells its zxid"
+        judged = unknown = 0
+        for kind, made in ((Znode, steps.znodes), (Children, steps.children)):
+            for path, these in made.items():
+                if not self._concerns(path):
+                    continue
+                model = kind()
+                these.sort(key=lambda step: step.called)
+                judged += sum(1 for step in these if not step.pending)
+                try:
+                    outcome = Search(these, model, Budget(None, POSITIONS)).run()
+                except GaveUp:
+                    unknown += 1
+                    continue
+                if outcome.culprit is not None:
+                    return False, _told(outcome.culprit, path, model, outcome.states)
+        if unknown:
+            return False, f"of {unknown} znodes it is not known, for the search would take too long"
+        count = len(steps.znodes)
+        return bool(judged), f"{judged:,} results on {count:,} znodes agree with the order of writes"
+
+    def _concerns(self, path: str) -> bool:
+        return self._under == "/" or path == self._under or path.startswith(self._under.rstrip("/") + "/")
+
+
+def _told(culprit: Call, path: str, model: Model, states: Sequence[Any]) -> str:
+    call: Call = culprit.value
+    where = f" at {hexed(zxid_of(call))}" if zxid_of(call) else ""
+    held = " or ".join(dict.fromkeys(model.show(state) for state in states[:3])) or "something else"
+    return (
+        f"{call.f} {call.key or ''} by {call.process} ({lines_of(call)}){where} was told {model.tell(culprit)}, but "
+        f"by the order of writes {path} was then {held}"
+    )
+
+
+class _Steps:
+    """What each request did to or saw of each znode, and of each znode's children, in the time of zxids."""
+
+    def __init__(self, record: Record) -> None:
+        self._record = record
+        self._time = Zxids(record)
+        self.znodes: dict[str, list[Call]] = {}
+        self.children: dict[str, list[Call]] = {}
+        seen = _Evidence(record)
+        for change in record.changes:
+            self._change(change, seen)
+        for call in record.requests:
+            self._refused(call)
+            if call.f in READS and call.ended == "ok":
+                self._read(call)
+        self._ends(seen)
+        for path, prefix in seen.strangers(self._time):
+            self._stranger(path, prefix)
+
+    def _znode(self, path: str, step: Step) -> None:
+        if path not in ("", "/") and not path.startswith("/zookeeper"):
+            self.znodes.setdefault(path, []).append(step.call())
+
+    def _children(self, path: str, step: Step) -> None:
+        if not path.startswith("/zookeeper"):
+            self.children.setdefault(path, []).append(step.call())
+
+    def _change(self, change: Change, seen: _Evidence) -> None:
+        """A write that happened, or may have."""
+        asked, path = change.asked, change.path
+        owner = 0
+        if asked.get("ephemeral"):
+            owner = change.session.id or -change.session.number
+        zxid, version = change.zxid, change.told.get("version")
+        pending = not change.happened
+        if pending and change.f == "create" and asked.get("sequential"):
+            return  # what came of it, if anything did, is a stranger
+        if pending and change.f in ("create", "set"):
+            zxid, version = seen.of(change)
+        span = self._time.write(change, zxid)
+        expected = asked.get("version", -1)
+        data = asked.get("data", "")
+        action: tuple[Any, ...] = (change.f, expected)
+        if change.f == "create":
+            action = ("create", data, zxid or ANY, owner)
+        elif change.f == "set":
+            shown = data if not pending or zxid else seen.data(data)
+            action = ("set", shown, expected, ANY if version is None else version, zxid or ANY)
+        pending = pending and not zxid
+        self._znode(path, Step(change.call, action, span, pending))
+        if change.f in ("create", "delete"):
+            step = Step(change.call, (change.f, name_of(path)), span, pending)
+            self._children(parent_of(path), step)
+        if change.f == "create" and not pending:
+            self._znode(parent_of(path), Step(change.call, ("may have children",), span, False))
+        if change.f == "delete" and not pending:
+            self._children(path, Step(change.call, ("none",), span, False))
+
+    def _read(self, call: Call) -> None:
+        told, span = told_of(call), self._time.read(call)
+        if call.f == "children":
+            names = frozenset(told.get("children") or ()) - ({"zookeeper"} if call.key == "/" else set())
+            self._children(call.key, Step(call, ("list", names), span, False))
+            self._znode(call.key, Step(call, ("there",), span, False))
+            return
+        if call.f == "exists" and not told.get("exists"):
+            self._znode(call.key, Step(call, ("absent",), span, False))
+            return
+        names = ("version", "data", "czxid", "mzxid", "owner")
+        fields = (ANY if told.get(name) is None else told[name] for name in names)
+        self._znode(call.key, Step(call, ("read", *fields), span, False))
+
+    def _refused(self, call: Call) -> None:
+        """An error that says something of the tree."""
+        refusal = refusal_of(call)
+        if not refusal or call.f == "multi":
+            return
+        span = self._time.refusal(call)
+        expected = asked_of(call).get("version", -1)
+        if refusal == "NoNode":
+            path = parent_of(call.key) if call.f == "create" else call.key
+            self._znode(path, Step(call, ("absent",), span, False))
+        elif refusal == "NodeExists":
+            self._znode(call.key, Step(call, ("there",), span, False))
+        elif refusal == "BadVersion":
+            self._znode(call.key, Step(call, ("differs", expected), span, False))
+        elif refusal == "NotEmpty":
+            self._children(call.key, Step(call, ("some",), span, False))
+        else:
+            self._znode(parent_of(call.key), Step(call, ("ephemeral",), span, False))
+
+    def _ends(self, seen: _Evidence) -> None:
+        """What the end of a session takes with it."""
+        for session in self._record.sessions:
+            span = self._time.end(session)
+            call = session.end or next(iter(session.requests), None)
+            if call is None:
+                continue
+            owner = session.id or -session.number
+            for path in seen.ephemerals.get(id(session), ()):
+                self._znode(path, Step(call, ("owner gone", owner), span, session.end is None))
+                name = name_of(path)
+                self._children(parent_of(path), Step(call, ("gone", name), span, session.end is None))
+
+    def _stranger(self, path: str, by: Change) -> None:
+        """A sequential znode that nobody was told of, and that a write of unknown end may have created."""
+        owner = (by.session.id or -by.session.number) if by.asked.get("ephemeral") else 0
+        span = self._time.write(by, 0)
+        self._znode(path, Step(by.call, ("create", ANY, ANY, ANY if owner else 0), span, True))
+        self._children(parent_of(path), Step(by.call, ("create", name_of(path)), span, True))
+        if owner:
+            gone = (span[0], 0)
+            self._znode(path, Step(by.call, ("delete", -1), gone, True))
+            self._children(parent_of(path), Step(by.call, ("gone", name_of(path)), gone, True))
+
+
+class _Evidence:
+    """What reads say of writes whose end nobody knows. Their data must differ from that of all other writes.
+
+    Attributes:
+        ephemerals: by `id` of a session: the paths of what it created.
+    """
+
+    def __init__(self, record: Record) -> None:
+        self._record = record
+        self._seen: dict[tuple[str, str], tuple[int, Any]] = {}
+        self._data: dict[str, None] = {}
+        self.ephemerals: dict[int, dict[str, None]] = {}
+        for call in record.requests:
+            told = told_of(call)
+            if call.f == "get" and isinstance(told.get("data"), str):
+                self._data[told["data"]] = None
+                if told.get("mzxid"):
+                    shown = (int(told["mzxid"]), told.get("version"))
+                    self._seen.setdefault((call.key, told["data"]), shown)
+        self._writes: dict[tuple[str, Any], int] = {}
+        for change in record.changes:
+            key = (change.path, change.asked.get("data", ""))
+            self._writes[key] = self._writes.get(key, 0) + 1
+            if change.f == "create" and change.asked.get("ephemeral"):
+                self.ephemerals.setdefault(id(change.session), {})[change.path] = None
+
+    def of(self, change: Change) -> tuple[int, Any]:
+        """Returns the zxid and the version that a read shows for a write; 0 and None if none does."""
+        key = (change.path, change.asked.get("data", ""))
+        if self._writes.get(key) != 1 or not key[1]:
+            return 0, None
+        return self._seen.get(key, (0, None))
+
+    def data(self, data: Any) -> Any:
+        """Returns the data, or one and the same thing for all data that nobody has read."""
+        return data if data in self._data else UNREAD
+
+    def strangers(self, time: Zxids) -> Iterator[tuple[str, Change]]:
+        """Yields the sequential znodes that were seen but created by no known write, with the write that may have.
+
+        Each such write has created one at most.
+        """
+        known = {change.path for change in self._record.changes if change.happened}
+        asked = [
+            change
+            for change in self._record.changes
+            if change.f == "create" and change.asked.get("sequential") and not change.happened
+        ]
+        seen: dict[str, None] = {}
+        for call in self._record.requests:
+            if call.f == "children" and call.ended == "ok":
+                for name in told_of(call).get("children") or ():
+                    seen[f"{call.key.rstrip('/')}/{name}"] = None
+        for path in seen:
+            if path in known or not path[-10:].isdigit():
+                continue
+            by = next((one for one in asked if one.path == path[:-10]), None)
+            if by is not None:
+                asked.remove(by)
+                yield path, by

@@ -1,0 +1,217 @@
+"""A znode, and the names of its children, as models for the search: what requests do to and see of them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
+
+from sim.check.models.model import EVERYTHING, ILLEGAL, Action, Hints, Mark, Model, State
+from sim.check.operations import Call
+
+if TYPE_CHECKING:
+    from collections.abc import Hashable, Iterable, Sequence
+
+    from sim.check.coordination.zxids import Span
+
+ANY: Final = Mark("ANY")
+"""What nobody told."""
+
+UNREAD: Final = Mark("UNREAD")
+"""Data that no read has shown."""
+
+CHANGES = ("create", "set", "delete", "owner gone")
+
+
+class Step(NamedTuple):
+    """What one request did to or saw of one znode, and when, in the time of zxids."""
+
+    request: Call
+    action: tuple[Any, ...]
+    span: Span
+    pending: bool
+
+    def call(self) -> Call:
+        """Returns it as an operation that a search can place."""
+        start, end = self.span
+        ended = "info" if self.pending else "ok"
+        key = None
+        return Call(
+            process=self.request.process,
+            f=str(self.action[0]),
+            value=self.request,
+            key=key,
+            called=start,
+            start=start,
+            result=self.action,
+            ended=ended,
+            returned=0 if self.pending else end,
+            end=-1 if self.pending else end,
+        )
+
+
+class _Model(Model):
+    def action(self, call: Call) -> Action:
+        """Returns what was done or seen."""
+        return call.result
+
+    def tell(self, call: Call) -> str:
+        """Returns what was done or seen, in words."""
+        first, *rest = call.result
+        known = [str(value) for value in rest if not isinstance(value, Mark)]
+        return " ".join([str(first), *known])
+
+    def hints(self, calls: Sequence[Call]) -> Hints:
+        """Returns hints: whatever changes a znode is seen by the next that is done to it."""
+        return Hints(pure=self.pure, gives=self.gives, needs=self.needs, observes=self.observes)
+
+    def pure(self, action: Action) -> bool:
+        """Says whether it only looks."""
+        raise NotImplementedError
+
+    def gives(self, action: Action) -> Hashable:
+        """Returns what it brings about."""
+        raise NotImplementedError
+
+    def needs(self, state: State, action: Action) -> Iterable[Hashable]:
+        """Returns what would have to be brought about."""
+        raise NotImplementedError
+
+    def observes(self, action: Action) -> Iterable[Hashable]:
+        """Returns what it may need."""
+        return (EVERYTHING,)
+
+
+class Znode(_Model):
+    """A znode: None where there is none, or (version, data, czxid, mzxid, owner)."""
+
+    name = "znode"
+    noun = "znode"
+
+    def step(self, state: State, action: Action) -> Any:
+        """Does it, or looks whether it agrees."""
+        f, *args = action
+        if f == "create":
+            data, zxid, owner = args
+            return ILLEGAL if state is not None else (0, data, zxid, zxid, owner)
+        if f == "absent":
+            return state if state is None else ILLEGAL
+        if f == "owner gone":
+            return None if state is not None and _alike(state[4], args[0]) and state[4] != 0 else state  # type: ignore[index]
+        if state is None:
+            return ILLEGAL
+        assert isinstance(state, tuple)
+        version, _, czxid, _, owner = state
+        if f == "set":
+            data, expected, result, zxid = args
+            fits = expected in (-1, version) and result in (ANY, version + 1)
+            return (version + 1, data, czxid, zxid, owner) if fits else ILLEGAL
+        if f == "delete":
+            return None if args[0] in (-1, version) else ILLEGAL
+        return state if _agrees(state, f, args) else ILLEGAL
+
+    def pure(self, action: Action) -> bool:
+        """Says whether it only looks."""
+        return action[0] not in CHANGES
+
+    def gives(self, action: Action) -> Hashable:
+        """Returns whether it is there afterwards, or changed."""
+        return {"create": "there", "set": "changed"}.get(action[0], "gone")
+
+    def needs(self, state: State, action: Action) -> Iterable[Hashable]:
+        """Returns what could have happened before."""
+        if state is None:
+            return () if action[0] in ("absent", "create") else ("there",)
+        if action[0] in ("absent", "create"):
+            return ("gone",)
+        return ("changed", "gone")
+
+    def show(self, state: State) -> str:
+        """Returns version and data."""
+        if state is None:
+            return "absent"
+        assert isinstance(state, tuple)
+        version, data, _, mzxid, owner = state
+        told = f"at version {version}"
+        told += "" if isinstance(data, Mark) else f" with {data!r}"
+        told += f" of {mzxid:#x}" if isinstance(mzxid, int) else ""
+        return told + ("" if owner == 0 else ", ephemeral")
+
+
+def _alike(one: Any, other: Any) -> bool:
+    return one is ANY or other is ANY or one == other
+
+
+def _agrees(state: tuple[Any, ...], f: str, args: Sequence[Any]) -> bool:
+    """Says whether a znode that is there is as it was seen."""
+    version, owner = state[0], state[4]
+    if f == "read":
+        *fields, seen = args
+        same_owner = seen is ANY or owner is ANY or owner == seen or (owner < 0 and seen != 0)
+        return same_owner and all(map(_alike, state[:4], fields))
+    if f == "check":
+        return args[0] in (-1, version)
+    if f == "differs":
+        return args[0] not in (-1, version)
+    if f == "ephemeral":
+        return owner != 0
+    if f == "may have children":
+        return owner is ANY or owner == 0
+    return f == "there"
+
+
+class Children(_Model):
+    """The names of a znode's children, a frozenset."""
+
+    name = "children"
+    noun = "set of children"
+    initial = frozenset()
+
+    def step(self, state: State, action: Action) -> Any:
+        """Does it, or looks whether it agrees."""
+        assert isinstance(state, frozenset)
+        f, *args = action
+        if f == "create":
+            return ILLEGAL if args[0] in state else state | {args[0]}
+        if f == "delete":
+            return state - {args[0]} if args[0] in state else ILLEGAL
+        if f == "gone":
+            return state - {args[0]}
+        agrees = {"none": not state, "some": bool(state), "list": not args or args[0] == state}[f]
+        return state if agrees else ILLEGAL
+
+    def pure(self, action: Action) -> bool:
+        """Says whether it only looks."""
+        return action[0] in ("none", "some", "list")
+
+    def gives(self, action: Action) -> Hashable:
+        """Returns which name comes or goes."""
+        f, *args = action
+        return None if self.pure(action) else ("add" if f == "create" else "remove", args[0])
+
+    def needs(self, state: State, action: Action) -> Iterable[Hashable]:
+        """Returns the first name that is missing, or else the first that must go."""
+        assert isinstance(state, frozenset)
+        f, *args = action
+        if f == "create":
+            return (("remove", args[0]),)
+        if f == "delete":
+            return (("add", args[0]),)
+        if f == "some":
+            return (EVERYTHING,)
+        wanted = args[0] if f == "list" else frozenset()
+        if missing := wanted - state:
+            return (("add", min(missing)),)
+        return (("remove", min(state - wanted)),) if state - wanted else ()
+
+    def show(self, state: State) -> str:
+        """Returns the names."""
+        assert isinstance(state, frozenset)
+        names = sorted(state)
+        shown = ", ".join(names[:8]) + (", …" if len(names) > 8 else "")
+        return f"with the children {shown}" if names else "without children"
+
+    def tell(self, call: Call) -> str:
+        """Returns what was done or seen, in words."""
+        if call.result[0] != "list":
+            return super().tell(call)
+        names = sorted(call.result[1])
+        return f"children {', '.join(names[:8])}{', …' if len(names) > 8 else ''}" if names else "no children"
