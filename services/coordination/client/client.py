@@ -103,6 +103,7 @@ class Client:
         self.host = host
         self._chroot = chroot
         self._within = within
+        self._closing = False
         self._watches = Watches(self.shown)
         self._session = Session(host, servers, timeout, read_only, max_pending, self._watches)
         self._feeds: dict[Feed[SessionState], None] = {}
@@ -126,6 +127,7 @@ class Client:
 
     async def close(self) -> None:
         """Closes the session: its ephemerals go at once, its calls have been answered before."""
+        self._closing = True
         for task in self._background:
             task.cancel()
         if self._background:
@@ -200,6 +202,9 @@ class Client:
 
     def in_background(self, work: Coroutine[Any, Any, None]) -> None:
         """Runs what nobody waits for, until it is done or the client closes. Its errors are dropped."""
+        if self._closing:
+            work.close()
+            return
         task = asyncio.create_task(work)
         self._background[task] = None
         task.add_done_callback(self._done_in_background)
@@ -226,6 +231,19 @@ class Client:
         """
         request = Create(self.absolute(path), _checked(data), acl, mode, ttl)
         return self._session.call(request, self._created, path)
+
+    def create_with_stat(
+        self,
+        path: str,
+        data: bytes = b"",
+        *,
+        mode: CreateMode = CreateMode.PERSISTENT,
+        acl: tuple[Acl, ...] = OPEN_ACL,
+        ttl: int = 0,
+    ) -> asyncio.Future[tuple[str, Stat]]:
+        """Creates a znode and returns its name and stat (Apache's `create2`); otherwise as `create`."""
+        request = Create(self.absolute(path), _checked(data), acl, mode, ttl)
+        return self._session.call(request, self._created_with_stat, path)
 
     def delete(self, path: str, version: int = ANY_VERSION) -> asyncio.Future[None]:
         """Deletes a znode without children, if it is at that version."""
@@ -437,6 +455,10 @@ class Client:
         if reply.code:
             raise error(reply.code, path)
         return self.shown(cast("Any", reply.result).path)
+
+    def _created_with_stat(self, reply: Reply, path: str) -> tuple[str, Stat]:
+        result = result_of(reply, path)
+        return self.shown(result.path), result.stat
 
     def _paths(self, reply: Reply, path: str) -> tuple[str, ...]:
         if reply.code:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, ParamSpec, TypeVar
 
 from services.coordination.api import Code, CoordinationError
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
+P = ParamSpec("P")
 T = TypeVar("T")
 
 PAUSE = 0.05  # seconds, when a server says that it has too much to do
@@ -18,7 +19,7 @@ TRANSIENT = (Code.CONNECTION_LOSS, Code.OPERATION_TIMEOUT, Code.REQUEST_TIMEOUT,
 """Why a call may succeed if it is made again."""
 
 
-async def retry(call: Callable[[], Awaitable[T]]) -> T:
+async def retry(call: Callable[P, Awaitable[T]], *args: P.args, **kwargs: P.kwargs) -> T:
     """Makes a call again until it has an answer. The client never does so by itself.
 
     Only for what may be done twice: reads, and updates that are idempotent or conditional. Of those the
@@ -27,14 +28,15 @@ async def retry(call: Callable[[], Awaitable[T]]) -> T:
     no haste in this; it ends, with the error, when the session does.
 
     Args:
-        call: makes the call: `await retry(lambda: client.get("/config"))`.
+        call: makes the call: `await retry(client.get, "/config")`.
+        args, kwargs: what it takes.
 
     Raises:
         CoordinationError: every other error.
     """
     while True:
         try:
-            return await call()
+            return await call(*args, **kwargs)
         except CoordinationError as exc:
             if exc.code not in TRANSIENT:
                 raise

@@ -186,14 +186,14 @@ def test_retry_makes_an_idempotent_call_until_it_is_answered() -> None:
         async with rig.client() as client:
             await client.create("/a", b"there")
             rig.server.mute = True
-            call = asyncio.create_task(retry(lambda: client.get("/a")))
+            call = asyncio.create_task(retry(client.get, "/a"))
             await asyncio.sleep(0.1)
             for connection in rig.server.connections:
                 connection.over.set()
             rig.server.mute = False
             assert (await call)[0] == b"there"
             with pytest.raises(api.CoordinationError):
-                await retry(lambda: client.get("/none"))
+                await retry(client.get, "/none")
 
     Rig().run(story)
 
@@ -204,7 +204,7 @@ def test_states_are_told_in_order() -> None:
 
         async def follow(states):
             async for state in states:
-                seen.append(state)
+                seen.append(state)  # noqa: PERF401
 
         client = rig.client()
         client.on_state(called.append)

@@ -276,7 +276,7 @@ def test_iterating_over_children_ends_with_their_parent() -> None:
 
             async def follow():
                 async for event in client.watch("/a", children=True):
-                    kinds.append(event.type)
+                    kinds.append(event.type)  # noqa: PERF401
 
             following = asyncio.create_task(follow())
             await asyncio.sleep(0.1)
