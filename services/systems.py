@@ -57,6 +57,14 @@ def _mapreduce(count: int) -> list[NodeSpec]:
     ]
 
 
+def _coordination(count: int) -> list[NodeSpec]:
+    members = [f"server.{n}=zk{n}:2888:3888:participant" for n in range(1, count + 1)]
+    return [
+        NodeSpec(f"zk{n}", "services.coordination.server:serve", {"server": n, "members": members})
+        for n in range(1, count + 1)
+    ]
+
+
 SYSTEMS = {
     system.name: system
     for system in (
@@ -64,6 +72,7 @@ SYSTEMS = {
         System(
             "mapreduce", "a master, and as many workers as --nodes says, on this machine's files", _mapreduce
         ),
+        System("coordination", "ZooKeeper over Zab: an ensemble of that many servers", _coordination),
     )
 }
 """Every system, by name."""

@@ -30,3 +30,8 @@ ZooKeeper's cheaper kind.
 **Silence.** Sessions heard from ride on the follower's `Pong`; only the leader counts (`expiry.py`), in
 time that it attended, and a new leader begins anew with a full time-out for each.
 """
+
+from services.coordination.server.program import run, serve
+from services.coordination.server.settings import Settings
+
+__all__ = ["Settings", "run", "serve"]

@@ -11,9 +11,10 @@ from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 import msgspec
+from msgspec.structs import replace
 
 from protos import coordination_pb2 as pb
-from services.coordination.api import CloseSession, Code, CreateSession, Identity, Update
+from services.coordination.api import CloseSession, Code, CreateSession, Identity, Reconfigure, Update
 from services.coordination.broadcast import NotLeading
 from services.coordination.server.expiry import Expiry
 from services.coordination.state.expiry import due
@@ -62,6 +63,7 @@ class Leading:
         self._settings = settings
         self._local = local
         self._preparer = Preparer(tree, limits)
+        self._epoch = broadcast.epoch
         self._proposed = tree.zxid
         self._owners: dict[int, int] = {}
         self._syncs: list[tuple[int, int]] = []  # server, number; wait for the next proposal
@@ -108,24 +110,11 @@ class Leading:
             request: what is wanted.
             identities: who the session is.
         """
-        if type(request) is CreateSession:
-            self._owners[session] = origin
-            self._preparer.own(session, origin)
-        else:
+        if type(request) is not CreateSession:
             self.expiry.touch(session)
-        broadcast = self._broadcast
-        self._propose(
-            self._preparer.prepare(
-                request,
-                session=session,
-                cxid=tag,
-                server=origin,
-                identities=identities,
-                time=self._now(),
-                zxid=broadcast.next_zxid,
-                synced=broadcast.synchronized,
-            )
-        )
+        elif session not in self._tree.sessions:
+            self._owners[session] = origin
+        self._order(origin, session, tag, request, identities)
 
     def revalidate(self, origin: int, session: int, number: int) -> None:
         """Lets a session go on at another server, if it lives: what its old one still sends is refused."""
@@ -169,14 +158,18 @@ class Leading:
         expired = self.expiry.due()
         for session in expired:
             self._host.trace("session expires", session=f"{session:x}")
-            self._own(CloseSession(), session)
+            origin = self._owners.get(session, self._broadcast.server)
+            self._order(origin, session, 0, CloseSession(), ())
         return len(expired)
 
     def remove_due(self) -> int:
         """Removes empty containers and znodes past their time to live; returns how many."""
         now, count = self._now(), 0
         for path in list(islice(due(self._tree, now), MOST_REMOVED)):
-            transaction = self._preparer.remove_expired(path, time=now, zxid=self._broadcast.next_zxid)
+            zxid = self._next()
+            if not zxid:
+                break
+            transaction = self._preparer.remove_expired(path, time=now, zxid=zxid)
             if transaction is not None:
                 self._propose(transaction)
                 count += 1
@@ -196,28 +189,47 @@ class Leading:
         """How many syncs wait for the next proposal."""
         return len(self._syncs)
 
-    def _own(self, request: Update, session: int) -> None:
-        self._propose(
-            self._preparer.prepare(
-                request,
-                session=session,
-                cxid=0,
-                server=self._owners.get(session, self._broadcast.server),
-                identities=(),
-                time=self._now(),
-                zxid=self._broadcast.next_zxid,
+    def _order(
+        self, origin: int, session: int, tag: int, request: Update, identities: Sequence[Identity]
+    ) -> None:
+        zxid = self._next()
+        if zxid:
+            self._propose(
+                self._preparer.prepare(
+                    request,
+                    session=session,
+                    cxid=tag,
+                    server=origin,
+                    identities=identities,
+                    time=self._now(),
+                    zxid=zxid,
+                    synced=self._broadcast.synchronized if type(request) is Reconfigure else None,
+                )
             )
-        )
 
     def _order_syncs(self) -> None:
-        if self._syncs and not self.over:
+        if self._syncs and self._next():
             self._propose(Transaction(0, 0, self._now(), ErrorTxn(Code.OK)))
+
+    def _next(self) -> int:
+        """Returns what the next proposal will be numbered, 0 if there will be none.
+
+        What this server is may have changed already, and be told only after deliveries that take time:
+        whoever waits for an answer then hears of it by `looking`.
+        """
+        if self.over or self._broadcast.epoch != self._epoch:
+            return 0
+        try:
+            return self._broadcast.next_zxid
+        except NotLeading:
+            return 0
 
     def _propose(self, transaction: Transaction) -> None:
         try:
             self._proposed = self._broadcast.propose(encode(transaction), transaction.configuration)
-        except NotLeading:
-            return  # `looking` is about to be told, and ends whoever waits
+        except ValueError:  # the change of the ensemble before this one is delivered, and not settled yet
+            refused = ErrorTxn(Code.RECONFIG_IN_PROGRESS)
+            self._proposed = self._broadcast.propose(encode(replace(transaction, change=refused)))
         if self._syncs:
             for origin, number in self._syncs:
                 self._send(origin, pb.Synced(number=number, zxid=self._proposed))
