@@ -1,0 +1,638 @@
+"""`Replica`: hands the rules what happens, and carries out what they want, in their order."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import deque
+from typing import TYPE_CHECKING, Any
+
+import grpc
+
+from protos.coordination_pb2 import CEpoch, FromLeader, FromLearner, Notification, Pong, Propose, Snapshot
+from services.coordination.configuration import Configuration
+from services.coordination.peer.delivery import Delivery
+from services.coordination.peer.encoding import encode, messages
+from services.coordination.peer.iteration import BROKEN, Iteration
+from services.coordination.peer.votes import CHANNEL_OPTIONS, CONNECT, ELECT, Votes
+from services.coordination.storage import Storage, StorageRefused
+from services.coordination.zab import outputs as out
+from services.coordination.zab.peer import Peer, Recovered
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable, Collection, Iterator
+
+    from services.coordination.broadcast import Phase, StateMachine
+    from services.coordination.zab.timing import Timing
+    from services.host import Context, Host
+
+SERVER_OPTIONS = (("grpc.max_receive_message_length", -1), ("grpc.max_send_message_length", -1))
+"""For the gRPC server that serves `Replica.add_to`: histories and large transactions are not cut off."""
+
+FOLLOW = "/dsim.coordination.Peers/Follow"
+SNAP_COUNT = 100_000
+"""Transactions from one snapshot to the next (`snapCount`)."""
+
+log = logging.getLogger(__name__)
+
+
+class Replica:
+    """One server's part in the ensemble; implements `broadcast.Broadcast`.
+
+    Args:
+        host: its door.
+        server: its id.
+        configuration: the ensemble, as this server is told it; its disk may know a newer one.
+        ensemble: a name; servers of different names do not talk to each other, nor use each other's disks.
+        timing: how long to wait for what.
+        snap_count: a snapshot is written after a number of transactions from half of this to this.
+        keep_snapshots: how many stay.
+    """
+
+    def __init__(
+        self,
+        host: Host,
+        server: int,
+        configuration: Configuration,
+        *,
+        ensemble: str = "",
+        timing: Timing | None = None,
+        snap_count: int = SNAP_COUNT,
+        keep_snapshots: int = 3,
+    ) -> None:
+        self._host = host
+        self._server = server
+        self._initial = configuration
+        self._ensemble = ensemble
+        self._timing = timing
+        self._snap_count = max(2, snap_count)
+        self._keep_snapshots = keep_snapshots
+        self._metadata = (("ensemble-bin", ensemble.encode()), ("server", str(server)))
+        self._votes = Votes(host, self._metadata, self._reachable, self._voted)
+        self._iterations: dict[int, Iteration] = {}
+        self._outputs: deque[Any] = deque()
+        self._draining = self._scheduled = False
+        self._timer: asyncio.TimerHandle | None = None
+        self._tick_at = float("inf")
+        self._phase: Phase = "looking"
+        self._started = asyncio.Event()
+        self._failed: asyncio.Future[None] | None = None
+        self._tasks: set[asyncio.Task[Any]] = set()
+        self._installing: asyncio.Future[None] | None = None
+        self._snapshot: asyncio.Task[None] | None = None
+        self._refused: dict[str, None] = {}
+        self._do: dict[type, Callable[[Any], None]] = {
+            out.Send: self._send,
+            out.SendAll: self._send_all,
+            out.Append: self._append,
+            out.Deliver: self._deliver,
+            out.Heard: self._heard,
+            out.Follow: self._follow,
+            out.Hangup: self._hangup,
+            out.SaveAcceptedEpoch: self._save_accepted_epoch,
+            out.SaveCurrentEpoch: self._save_current_epoch,
+            out.Truncate: self._truncate,
+            out.Install: self._install,
+            out.SendHistory: self._send_history,
+            out.SendSnapshot: self._send_snapshot,
+            out.Activated: self._activated,
+            out.Ready: self._ready,
+            out.Synchronized: self._synchronized,
+            out.Looking: self._looking,
+            out.Lost: self._lost,
+        }
+
+    def add_to(self, server: grpc.aio.Server) -> None:
+        """Has a gRPC server take the streams of other members, at this member's `quorum_port`."""
+        server.add_generic_rpc_handlers((_Handlers(self),))
+
+    # broadcast.Broadcast
+
+    @property
+    def server(self) -> int:
+        """This server's id."""
+        return self._server
+
+    @property
+    def phase(self) -> Phase:
+        """What this server is, as the state machine was told."""
+        return self._phase
+
+    @property
+    def epoch(self) -> int:
+        """f.a; 0 before the disk is read."""
+        return self._rules.epoch if self._started.is_set() else 0
+
+    @property
+    def leader(self) -> int | None:
+        """Whom it follows (itself, when it leads)."""
+        return self._rules.leader if self._phase != "looking" else None
+
+    @property
+    def configuration(self) -> Configuration:
+        """The ensemble, as of the last transaction delivered."""
+        return self._rules.configuration if self._started.is_set() else self._initial
+
+    @property
+    def next_zxid(self) -> int:
+        """What the next proposal will be numbered. Raises `NotLeading`."""
+        return self._rules.next_zxid
+
+    @property
+    def synchronized(self) -> Collection[int]:
+        """The servers in sync with this leader, itself too; none unless it leads."""
+        return self._rules.synchronized
+
+    def propose(self, transaction: bytes, reconfigure: Configuration | None = None) -> int:
+        """Broadcasts a transaction and returns its zxid.
+
+        Raises:
+            NotLeading: this server does not lead, or no longer.
+            ValueError: a reconfiguration while another is under way.
+        """
+        zxid = self._rules.propose(transaction, reconfigure)
+        self._soon()
+        return zxid
+
+    def send(self, to: int, message: Any) -> None:
+        """Sends what rides along, after everything that was sent or proposed before."""
+        self._outputs.extend(self._rules.take())
+        self._outputs.append(out.Send(to, message))
+        self._soon()
+
+    # What others may want to know
+
+    @property
+    def delivered(self) -> int:
+        """The last transaction that the state machine has applied."""
+        return self._delivery.delivered
+
+    @property
+    def last_zxid(self) -> int:
+        """The last transaction that this server has accepted."""
+        return self._rules.last_zxid
+
+    @property
+    def storage(self) -> Storage:
+        """What is on the disk."""
+        return self._storage
+
+    # Running
+
+    async def run(self, machine: StateMachine) -> None:
+        """Takes part until cancelled.
+
+        Args:
+            machine: the state machine: restored from the newest snapshot, then told what happens.
+
+        Raises:
+            StorageRefused: what is on the disk is damaged, or not this server's.
+            StorageFailed: the disk failed; nothing more is acknowledged.
+            InvariantBroken: Zab's rules found themselves broken.
+            OSError: the disk fails at the start.
+        """
+        self._machine = machine
+        storage = self._storage = await Storage.open(
+            self._host.disk, self._host.rng, self._ensemble, self._server, self._keep_snapshots
+        )
+        for line in storage.repaired:
+            self._host.trace("repaired", what=line)
+        if storage.snapshot is not None:
+            await machine.restore(storage.pieces())
+        base = storage.snapshot.zxid if storage.snapshot is not None else 0
+        self._delivery = Delivery(storage, machine, base)
+        self._rules = Peer(self._server, self._recovered(base), self._timing)
+        self._threshold = self._draw_threshold()
+        self._failed = asyncio.get_running_loop().create_future()
+        self._started.set()
+        self._host.trace("recovered", zxid=storage.last, snapshot=base, epoch=storage.current_epoch)
+        parts = [
+            asyncio.create_task(storage.run(self._logged), name="storage"),
+            asyncio.create_task(self._delivery.run(), name="delivery"),
+        ]
+        self._input(self._rules.start)
+        why = "the server stops"
+        try:
+            await asyncio.wait((*parts, self._failed), return_when=asyncio.FIRST_COMPLETED)
+            for part in (*parts, self._failed):
+                if part.done():
+                    why = str(part.exception())
+                    part.result()
+        finally:
+            await self._stop(why, parts)
+
+    async def _stop(self, why: str, parts: list[asyncio.Task[None]]) -> None:
+        """Steps down: the state machine is told, streams end, nothing is written any more."""
+        if self._timer is not None:
+            self._timer.cancel()
+        tasks = [*parts, *self._tasks]
+        for task in tasks:
+            task.cancel()
+        self._outputs.clear()
+        self._rules.take()  # nothing but to step down is done after a failure
+        self._rules.stop(why, self._host.clock.monotonic())
+        self._drain()
+        await self._votes.close()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        await self._storage.close()
+
+    def _recovered(self, base: int) -> Recovered:
+        """Returns what the rules must know of the disk."""
+        storage = self._storage
+        known = [self._initial]
+        known += [Configuration.parse(text) for text in (storage.configuration, storage.members) if text]
+        return Recovered(
+            max(known, key=lambda configuration: configuration.version),
+            storage.accepted_epoch,
+            storage.current_epoch,
+            base,
+            base,
+            tuple(sorted(storage.epochs.values())),
+            tuple(
+                Configuration(Configuration.parse(text).members, zxid)
+                for zxid, text in sorted(storage.reconfigurations.items())
+            ),
+        )
+
+    # Inputs
+
+    def _input(self, rule: Callable[..., None], *args: Any) -> None:
+        """Tells the rules that something happened, and does what they want."""
+        if self._failed is None or self._failed.done():
+            return
+        try:
+            rule(*args, self._host.clock.monotonic())
+            self._drain()
+        except Exception as exc:  # an invariant that is broken, or a fault of the state machine
+            self._fail(exc)
+
+    def _fail(self, exc: BaseException) -> None:
+        if self._failed is not None and not self._failed.done():
+            self._failed.set_exception(exc)
+
+    def _soon(self) -> None:
+        """Does what the rules want once the caller, who may propose more, has ended."""
+        if not (self._scheduled or self._draining):
+            self._scheduled = True
+            asyncio.get_running_loop().call_soon(self._drain_now)
+
+    def _drain_now(self) -> None:
+        self._scheduled = False
+        try:
+            self._drain()
+        except Exception as exc:
+            self._fail(exc)
+
+    def _drain(self) -> None:
+        """Carries out what the rules want, and what comes of that."""
+        if self._draining:
+            return
+        self._draining = True
+        outputs, take, do = self._outputs, self._rules.take, self._do
+        try:
+            while True:
+                outputs.extend(take())
+                if not outputs:
+                    break
+                while outputs:
+                    output = outputs.popleft()
+                    do[type(output)](output)
+        finally:
+            self._draining = False
+        self._set_timer()
+        if self._delivery.count >= self._threshold and self._snapshot is None:
+            self._snapshot = self._task(self._save_snapshot())
+
+    def _set_timer(self) -> None:
+        """Sees to the next tick. A timer that is too early is left: it sets the next one."""
+        due = self._rules.next_deadline()
+        if due < self._tick_at:
+            if self._timer is not None:
+                self._timer.cancel()
+            self._tick_at = due
+            wait = max(0.0, due - self._host.clock.monotonic())
+            self._timer = asyncio.get_running_loop().call_later(wait, self._tick)
+
+    def _tick(self) -> None:
+        self._tick_at, self._timer = float("inf"), None
+        self._input(self._rules.tick)
+
+    def _logged(self, zxid: int) -> None:
+        self._input(self._rules.logged, zxid)
+
+    def _reachable(self, server: int) -> None:
+        self._input(self._rules.reachable, server)
+
+    def _voted(self, vote: Notification) -> None:
+        self._input(self._rules.heard, vote.sender, vote)
+
+    async def _received(self, iteration: Iteration, batch: Any) -> bool:
+        """Takes the messages of an iteration; says whether it still is the present one."""
+        if self._iterations.get(iteration.server) is not iteration:
+            return False
+        self._input(self._hear_all, iteration.server, batch)
+        await self._storage.room()
+        return True
+
+    def _hear_all(self, sender: int, batch: Any, now: float) -> None:
+        heard = self._rules.heard
+        for message in messages(batch):
+            heard(sender, message, now)
+
+    # Messages
+
+    def _send(self, output: out.Send) -> None:
+        message = output.message
+        if type(message) is Notification:
+            self._votes.send(output.to, message)
+            return
+        iteration = self._iterations.get(output.to)
+        if iteration is not None:
+            if type(message) is Pong:
+                message.sessions.extend(self._machine.touched())
+            if not iteration.outbox.put(encode(message)):
+                self._overflows(iteration)
+
+    def _send_all(self, output: out.SendAll) -> None:
+        data = encode(output.message)
+        for server in output.to:
+            iteration = self._iterations.get(server)
+            if iteration is not None and not iteration.outbox.put(data):
+                self._overflows(iteration)
+
+    def _overflows(self, iteration: Iteration) -> None:
+        """Cuts off who does not take what is sent."""
+        self._host.trace("cut off", server=iteration.server)
+        iteration.end()
+
+    # Iterations
+
+    def _follow(self, output: out.Follow) -> None:
+        iteration = self._open(output.leader)
+        self._task(self._learn(iteration))
+
+    def _open(self, server: int) -> Iteration:
+        old = self._iterations.get(server)
+        if old is not None:
+            old.end()
+        iteration = self._iterations[server] = Iteration(server)
+        return iteration
+
+    def _closed(self, iteration: Iteration) -> None:
+        """Tells the rules, unless they have ended it themselves."""
+        if self._iterations.get(iteration.server) is iteration:
+            del self._iterations[iteration.server]
+            self._input(self._rules.closed, iteration.server)
+
+    async def _learn(self, iteration: Iteration) -> None:
+        """The learner's side of an iteration."""
+        member = self._member(iteration.server)
+        if member is None:
+            self._closed(iteration)
+            return
+        channel = self._host.connect(f"{member.host}:{member.quorum_port}", options=CHANNEL_OPTIONS)
+        try:
+            call: grpc.aio.StreamStreamCall[bytes, FromLeader] = channel.stream_stream(
+                FOLLOW, request_serializer=None, response_deserializer=FromLeader.FromString
+            )(metadata=self._metadata)
+            async with asyncio.timeout(CONNECT):
+                await call.initial_metadata()
+            if self._iterations.get(iteration.server) is iteration:
+                self._input(self._rules.connected, iteration.server)
+                await iteration.run(call.read, call.write, lambda batch: self._received(iteration, batch))
+                await call.done_writing()
+        except (*BROKEN, TimeoutError):
+            pass
+        finally:
+            self._closed(iteration)
+            await channel.close()
+
+    async def _lead(self, _: Any, context: Context) -> None:
+        """The leader's side of an iteration."""
+        iteration: Iteration | None = None
+        try:
+            first = await context.read()
+            said = next(messages(first), None) if first is not grpc.aio.EOF else None
+            if not isinstance(said, CEpoch) or said.server == self._server:
+                return
+            iteration = self._open(said.server)
+            self._input(self._rules.connected, said.server)
+            if await self._received(iteration, first):
+                now = iteration
+                await iteration.run(context.read, context.write, lambda batch: self._received(now, batch))
+        except (StorageRefused, OSError) as exc:
+            # The history cannot be read: from now on others are sent snapshots.
+            log.error("server %d: %s", self._server, exc)
+            self._rules.purged(min(self._delivery.delivered, self._rules.committed))
+        except BROKEN:
+            pass
+        finally:
+            if iteration is not None:
+                self._closed(iteration)
+
+    async def _admit(self, context: Context) -> None:
+        """Lets a stream of another server of this ensemble begin; others are refused."""
+        await self._started.wait()
+        said = dict(context.invocation_metadata() or ())
+        why = ""
+        if said.get("ensemble-bin") != self._ensemble.encode():
+            why = f'this is a server of ensemble "{self._ensemble}"'
+        elif said.get("server") == str(self._server):
+            why = f"this is server {self._server}: two servers have the same id"
+        if why:
+            if why not in self._refused:
+                self._refused[why] = None
+                log.error("server %d: refused a stream from %s: %s", self._server, context.peer(), why)
+            await context.abort(grpc.StatusCode.FAILED_PRECONDITION, why)
+        await context.send_initial_metadata(())
+
+    def _hangup(self, output: out.Hangup) -> None:
+        iteration = self._iterations.pop(output.server, None)
+        if iteration is not None:
+            self._host.trace("hangup", server=output.server, why=output.why)
+            iteration.finish()
+
+    def _member(self, server: int) -> Any:
+        for configuration in self._known():
+            member = configuration.member(server)
+            if member is not None:
+                return member
+        return None
+
+    def _known(self) -> Iterator[Configuration]:
+        """Yields the configurations by which others can be reached: what holds first."""
+        yield self._rules.configuration
+        if self._rules.reconfiguring is not None:
+            yield self._rules.reconfiguring
+
+    def _connect_votes(self) -> None:
+        members: dict[int, str] = {}
+        for configuration in self._known():
+            for member in configuration.members:
+                if member.id != self._server:
+                    members.setdefault(member.id, f"{member.host}:{member.quorum_port}")
+        self._votes.connect(members)
+
+    # Histories and snapshots for learners
+
+    def _send_history(self, output: out.SendHistory) -> None:
+        iteration = self._iterations.get(output.to)
+        if iteration is not None:
+            iteration.outbox.put_source(self._history(output.after, output.upto))
+
+    def _send_snapshot(self, output: out.SendSnapshot) -> None:
+        iteration = self._iterations.get(output.to)
+        if iteration is not None:
+            zxid = self._delivery.delivered
+            self._host.trace("send snapshot", server=output.to, zxid=zxid)
+            iteration.outbox.put_source(self._state(zxid, output.members))
+            iteration.outbox.put_source(self._history(zxid, output.upto))
+
+    async def _history(self, after: int, upto: int) -> AsyncIterator[bytes]:
+        async for records in self._storage.read(after, upto):
+            yield b"".join(
+                [
+                    encode(Propose(zxid=zxid, transaction=transaction, members=members))
+                    for zxid, transaction, members in records
+                ]
+            )
+
+    async def _state(self, zxid: int, members: str) -> AsyncIterator[bytes]:
+        """Yields the state in pieces: the last one is known by that none follows it."""
+        before = b""
+        for piece in self._machine.snapshot():
+            if before:
+                yield encode(Snapshot(zxid=zxid, chunk=before))
+            before = piece
+        yield encode(Snapshot(zxid=zxid, chunk=before, last=True, members=members))
+
+    # What must be durable
+
+    def _append(self, output: out.Append) -> None:
+        record = (output.zxid, output.transaction, output.members)
+        self._storage.append(record)
+        self._delivery.append(record)
+        if output.members:
+            self._connect_votes()
+
+    def _truncate(self, output: out.Truncate) -> None:
+        self._host.trace("truncate", zxid=output.zxid)
+        self._storage.truncate(output.zxid, lambda: None)
+        self._delivery.truncate(output.zxid)
+        self._connect_votes()
+
+    def _save_accepted_epoch(self, output: out.SaveAcceptedEpoch) -> None:
+        epoch = output.epoch
+        self._storage.save_accepted_epoch(epoch, lambda: self._input(self._rules.saved_accepted_epoch, epoch))
+
+    def _save_current_epoch(self, output: out.SaveCurrentEpoch) -> None:
+        epoch = output.epoch
+        self._storage.save_current_epoch(epoch, lambda: self._input(self._rules.saved_current_epoch, epoch))
+
+    def _install(self, output: out.Install) -> None:
+        zxid = output.zxid
+        if not output.last:
+            self._storage.install(zxid, output.chunk, "", False, lambda: None)
+            return
+        whole: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+        def done() -> None:
+            whole.set_result(None)
+            self._input(self._rules.logged, zxid)
+
+        if self._snapshot is not None:
+            self._snapshot.cancel()
+        self._host.trace("install snapshot", zxid=zxid)
+        self._storage.install(zxid, output.chunk, output.members, True, done)
+        self._delivery.replace(zxid, whole)
+
+    def _activated(self, output: out.Activated) -> None:
+        self._storage.save_configuration(str(output.configuration))
+        self._host.trace("configuration", version=output.configuration.version)
+        self._connect_votes()
+
+    async def _save_snapshot(self) -> None:
+        """Writes a snapshot, and has the rules forget the history that goes with the oldest."""
+        self._delivery.count = 0
+        self._threshold = self._draw_threshold()
+        zxid = self._delivery.delivered
+        try:
+            with self._host.span("snapshot", zxid=zxid):
+                await self._storage.save_snapshot(
+                    zxid, str(self.configuration), self._machine.snapshot(), lambda: self._delivery.delivered
+                )
+            self._rules.purged(min(self._storage.oldest, self._rules.committed))
+        except OSError as exc:
+            log.warning("server %d: no snapshot as of %x: %s", self._server, zxid, exc)
+            self._host.trace("no snapshot", zxid=zxid, why=str(exc))
+        finally:
+            self._snapshot = None
+
+    def _draw_threshold(self) -> int:
+        """Returns after how many transactions to write a snapshot: not all servers at once."""
+        return self._host.rng.randint(self._snap_count // 2 + 1, self._snap_count)
+
+    # The state machine
+
+    def _deliver(self, output: out.Deliver) -> None:
+        self._delivery.deliver(output.zxid)
+
+    def _heard(self, output: out.Heard) -> None:
+        self._delivery.tell(self._machine.heard, output.sender, output.message)
+
+    def _lost(self, output: out.Lost) -> None:
+        self._delivery.tell(self._machine.lost, output.server)
+
+    def _ready(self, output: out.Ready) -> None:
+        self._delivery.tell(self._become, "leading", self._machine.ready, output.epoch)
+
+    def _synchronized(self, output: out.Synchronized) -> None:
+        phase = self._rules.phase
+        self._delivery.tell(self._become, phase, self._machine.following, output.leader)
+
+    def _looking(self, output: out.Looking) -> None:
+        """Ends all iterations."""
+        iterations, self._iterations = self._iterations, {}
+        for iteration in iterations.values():
+            iteration.end()
+        self._storage.abandon_install()
+        self._connect_votes()
+        self._delivery.tell(self._become, "looking", self._machine.looking, output.why)
+
+    def _become(self, phase: Phase, tell: Callable[[Any], None], what: Any) -> None:
+        self._phase = phase
+        self._host.trace("phase", phase=phase, epoch=self._rules.epoch, why_or_whom=what)
+        tell(what)
+
+    def _task(self, coroutine: Any) -> asyncio.Task[Any]:
+        task = asyncio.create_task(coroutine)
+        self._tasks.add(task)
+        task.add_done_callback(self._ended)
+        return task
+
+    def _ended(self, task: asyncio.Task[Any]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and task.exception() is not None:
+            self._fail(task.exception())  # type: ignore[arg-type]
+
+
+class _Handlers(grpc.GenericRpcHandler):
+    """The streams that others open; responses are bytes already."""
+
+    def __init__(self, replica: Replica) -> None:
+        async def elect(requests: Any, context: Context) -> None:
+            await replica._admit(context)
+            await replica._votes.serve(requests, context)
+
+        async def follow(requests: Any, context: Context) -> None:
+            await replica._admit(context)
+            await replica._lead(requests, context)
+
+        self._methods = {
+            ELECT: grpc.stream_stream_rpc_method_handler(elect, Notification.FromString, None),
+            FOLLOW: grpc.stream_stream_rpc_method_handler(follow, FromLearner.FromString, None),
+        }
+
+    def service(self, handler_call_details: grpc.HandlerCallDetails) -> Any:
+        """Returns the handler of a method, None when it has none."""
+        return self._methods.get(handler_call_details.method)
