@@ -1,0 +1,1 @@
+"""Coordination under attack: ZooKeeper's promises, checked."""
