@@ -14,11 +14,9 @@ between one look and the next.
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections import deque
-from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
-from urllib.parse import parse_qs, quote, unquote, urlsplit
+from urllib.parse import quote
 
 import msgspec
 from google.protobuf import json_format
@@ -26,9 +24,10 @@ from google.protobuf import json_format
 from protos import mapreduce_pb2 as pb
 from services.mapreduce.master import status_html
 from services.mapreduce.master.state import Kind, State
+from services.pages import Page, plain, serve
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import AsyncIterator
 
     from services.mapreduce.master.view import View
 
@@ -38,20 +37,9 @@ WINDOW_S = 10.0
 PAGE = 100
 """Tasks of one page."""
 
-_LIMIT = 16 << 10  # bytes of a request
-_TIMEOUT = 10.0  # seconds for it to come
 _AMOUNTS = ("input_bytes", "intermediate_bytes", "output_bytes")
 _KINDS = {kind.word: kind for kind in Kind}
 _STATES = {state.value: state for state in State}
-_HEADERS = (
-    "Cache-Control: no-store\r\n"
-    "Connection: close\r\n"
-    "Content-Security-Policy: default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; "
-    "connect-src 'self'\r\n"
-    "X-Content-Type-Options: nosniff\r\n"
-)
-
-log = logging.getLogger(__name__)
 
 
 class StatusPage:
@@ -82,46 +70,18 @@ class StatusPage:
         Raises:
             OSError: it cannot listen there.
         """
-        server = await asyncio.start_server(self._connected, address, port, limit=_LIMIT)
+        server = await serve(self._respond, address, port)
         real: int = server.sockets[0].getsockname()[1]
         self.url = f"http://{self._name if address in ('', '0.0.0.0') else address}:{real}/"
         started.set()
         async with server:
             await server.serve_forever()
 
-    async def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        try:
-            await self._serve(reader, writer)
-        except (ConnectionError, TimeoutError, asyncio.IncompleteReadError, asyncio.LimitOverrunError):
-            pass  # whoever it was does not wait for an answer
-        except Exception:
-            log.exception("status page")
-            _answer(writer, HTTPStatus.INTERNAL_SERVER_ERROR, "text/plain", b"the master's log says why\n")
-        finally:
-            writer.close()
-
-    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        async with asyncio.timeout(_TIMEOUT):
-            head = await reader.readuntil(b"\r\n\r\n")
-        words = head.split(b"\r\n", 1)[0].decode("latin-1").split(" ")
-        if len(words) != 3 or not words[2].startswith("HTTP/1."):
-            _answer(writer, HTTPStatus.BAD_REQUEST, "text/plain", b"this is no request of HTTP/1\n")
-            return
-        if words[0] not in ("GET", "HEAD"):
-            _answer(writer, HTTPStatus.METHOD_NOT_ALLOWED, "text/plain", b"GET only\n")
-            return
-        target = urlsplit(words[1])
-        steps = [unquote(step) for step in target.path.split("/") if step]
-        query = {name: values[-1] for name, values in parse_qs(target.query).items()}
-        try:
-            if steps[2:3] == ["log"] and len(steps) == 6 and steps[0] == "job":
-                await self._log(writer, steps)
-                return
-            status, kind, body = HTTPStatus.OK, *self._page(steps, query)
-        except LookupError as exc:
-            status, kind, body = HTTPStatus.NOT_FOUND, "text/plain", f"{_words(exc)}\n".encode()
-        _answer(writer, status, kind, body, silent=words[0] == "HEAD")
-        await writer.drain()
+    async def _respond(self, steps: list[str], query: dict[str, str]) -> Page:
+        if steps[2:3] == ["log"] and len(steps) == 6 and steps[0] == "job":
+            return await self._log(steps)
+        kind, body = self._page(steps, query)
+        return Page(body, kind)
 
     def _page(self, steps: list[str], query: dict[str, str]) -> tuple[str, bytes]:
         """Returns a page's type and content.
@@ -147,21 +107,17 @@ class StatusPage:
             return "application/json", msgspec.json.format(msgspec.json.encode(about)) + b"\n"
         return "text/html; charset=utf-8", render(about).encode("utf-8", "replace")
 
-    async def _log(self, writer: asyncio.StreamWriter, steps: list[str]) -> None:
-        """Sends what an attempt has printed, as it comes from the worker's disk."""
+    async def _log(self, steps: list[str]) -> Page:
+        """Returns what an attempt has printed, as it comes from the worker's disk."""
         _, job, _, word, number, attempt = steps
         if word not in _KINDS or not (number.isdecimal() and attempt.isdecimal()):
             raise LookupError("there is no such log")
-        begun = False
-        async for data in self._view.log(job, _KINDS[word], int(number), int(attempt)):
-            if not begun:
-                begun = True
-                writer.write(_head(HTTPStatus.OK, "text/plain; charset=utf-8"))
-            writer.write(data)
-            await writer.drain()
-        if not begun:
-            _answer(writer, HTTPStatus.OK, "text/plain; charset=utf-8", b"(it has printed nothing)\n")
-            await writer.drain()
+        pieces = aiter(self._view.log(job, _KINDS[word], int(number), int(attempt)))
+        try:
+            first = await anext(pieces)  # whether there is such a log, shows here
+        except StopAsyncIteration:
+            return plain("(it has printed nothing)\n")
+        return Page(_chain(first, pieces), "text/plain; charset=utf-8")
 
     # What the pages say, as JSON has it
 
@@ -266,17 +222,7 @@ def mean(report: pb.Progress, seconds: float) -> list[float]:
     return [getattr(report, name) / seconds if seconds > 0 else 0.0 for name in _AMOUNTS]
 
 
-def _head(status: HTTPStatus, kind: str, more: Iterable[str] = ()) -> bytes:
-    lines = "".join(f"{line}\r\n" for line in more)
-    first = f"HTTP/1.1 {status.value} {status.phrase}\r\nContent-Type: {kind}\r\n"
-    return f"{first}{_HEADERS}{lines}\r\n".encode()
-
-
-def _answer(
-    writer: asyncio.StreamWriter, status: HTTPStatus, kind: str, body: bytes, *, silent: bool = False
-) -> None:
-    writer.write(_head(status, kind, [f"Content-Length: {len(body)}"]) + (b"" if silent else body))
-
-
-def _words(error: LookupError) -> str:
-    return str(error.args[0]) if error.args else "not found"
+async def _chain(first: bytes, rest: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+    yield first
+    async for piece in rest:
+        yield piece
