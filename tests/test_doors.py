@@ -12,7 +12,12 @@ SERVICES = Path(__file__).parent.parent / "services"
 REAL = {"real", "cluster.py", "node.py", "recorder.py"}
 """What implements the door, or runs outside of any host."""
 
-OUTSIDE = ("mapreduce/engines/", "mapreduce/tasks/streaming.py", "mapreduce/tasks/executable.py")
+OUTSIDE = (
+    "mapreduce/engines/",
+    "mapreduce/tasks/streaming.py",
+    "mapreduce/tasks/executable.py",
+    "coordination/__main__.py",
+)
 """Likewise: what a user's own process runs, and what starts the user's executables."""
 
 FORBIDDEN = {"sim", "simpy", "time", "random", "socket", "os", "subprocess", "threading", "secrets", "uuid"}

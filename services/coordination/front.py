@@ -16,6 +16,8 @@ from services.coordination.api import AnyRequest, Event, Reply
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from services.coordination.configuration import Configuration
+
 Deliver: TypeAlias = Callable[[Reply | Event], None]
 """Takes replies and events in the order in which the client must see them. It must not wait."""
 
@@ -110,6 +112,10 @@ class Front(Protocol):
         Raises:
             Unavailable, SessionOver.
         """
+        ...
+
+    def configuration(self) -> Configuration:
+        """Returns the ensemble, as of the last transaction delivered here."""
         ...
 
     def figures(self) -> Mapping[str, Any]:

@@ -9,6 +9,7 @@ from services.coordination.front import ConnectionFigures, SessionFigures
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
+    from services.coordination.configuration import Configuration
     from services.coordination.front import Connection, Deliver, Hello
     from services.coordination.server.server import Server
 
@@ -37,6 +38,10 @@ class Frontend:
             Unavailable, SessionOver: as `front.Front.connect` says.
         """
         return await self._server.admission.connect(hello, address, deliver, closed)
+
+    def configuration(self) -> Configuration:
+        """Returns the ensemble, as of the last transaction delivered here."""
+        return self._server.tree.configuration
 
     def figures(self) -> Mapping[str, Any]:
         """Returns what `mntr`, `stat` and the metrics tell, by Apache's names."""

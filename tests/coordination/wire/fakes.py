@@ -8,6 +8,7 @@ from typing import Any
 
 from services.coordination import api
 from services.coordination.api import Code, CoordinationError, Reply
+from services.coordination.configuration import Configuration, Member
 from services.coordination.front import (
     ConnectionFigures,
     Deliver,
@@ -68,6 +69,9 @@ class FakeFront:
         connection.deliver, connection.closed = deliver, closed
         self.links[connection] = None
         return connection
+
+    def configuration(self) -> Configuration:
+        return Configuration((Member(1, "a"),))
 
     def figures(self) -> Mapping[str, Any]:
         return {
