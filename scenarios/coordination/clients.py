@@ -76,6 +76,7 @@ class RecordedClient:
         self._lanes: list[str] = []
         self._free: list[str] = []
         self._opened = False
+        self._last_event: api.Event | None = None
 
     @property
     def over(self) -> bool:
@@ -201,7 +202,9 @@ class RecordedClient:
             what = EVENTS.get(event.type)
             if what is None:
                 return
-            self._instant("events", "event", {"type": what, "zxid": event.zxid}, event.path)
+            if event != self._last_event:  # it is one event, however many watches of this client see it
+                self._last_event = event
+                self._instant("events", "event", {"type": what, "zxid": event.zxid}, event.path)
             if seen is not None:
                 seen(what)
 

@@ -18,6 +18,9 @@ from scenarios.coordination.clients import RecordedClient
 from services.coordination import server
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from scenarios.coordination.workload import Workload
     from sim import World
 
 TICK = 0.2  # seconds: short, so that stories are; ZooKeeper's own is 2
@@ -159,6 +162,16 @@ class Ensemble:
             async with self.world.operation("operator", "digest", key=name) as op:
                 op.ok({"zxid": one["zk_last_zxid"], "digest": one["zk_tree_digest"]})
         return len({one["zk_tree_digest"] for one in figures.values()}) == 1
+
+    async def settle(self, workload: Workload, clients: Sequence[RecordedClient]) -> None:
+        """Ends a story: every client writes once more and reads all, then every server tells all it has."""
+        await asyncio.gather(*(workload.once(client) for client in clients))
+        await asyncio.gather(*(workload.read_all(client) for client in clients))
+        for client in clients:
+            await client.close()
+        for name in self.names:
+            await self.dump(name)
+        await self.agree()
 
     async def dump(self, name: str) -> None:
         """Reads the whole tree of one server, and records it (`dump`)."""
