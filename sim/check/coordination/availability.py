@@ -30,9 +30,7 @@ class Progress:
         if not marks:
             return False, "nothing to judge: nobody said when there was a majority"
         clients = [event for event in history if event.f != "quorum"]
-        writes = [
-            call for call in calls(clients, [event.index + 1 for event in clients]) if call.f in WRITES
-        ]
+        writes = [call for call in calls(clients, [event.index + 1 for event in clients]) if call.f in WRITES]
         done = [call for call in writes if call.ended == "ok"]
         over = max(event.time for event in history)
         longest = -1.0
@@ -43,7 +41,8 @@ class Progress:
                 wrong = _without_majority(done, mark.time, end)
                 if wrong is not None:
                     return False, (
-                        f"{wrong.f} {wrong.key or ''} ({lines_of(wrong)}) was acknowledged although there had been "
+                        f"{wrong.f} {wrong.key or ''} ({lines_of(wrong)}) was acknowledged although there "
+                        f"had been "
                         f"no majority since {mark.time / 1e9:.3f} s"
                     )
                 continue
@@ -51,8 +50,10 @@ class Progress:
             if first is not None and first <= mark.time + self._within:
                 judged += 1
                 longest = max(longest, (first - mark.time) / 1e9)
-            elif end - mark.time >= self._within and any(call.start < mark.time + self._within for call in
-                writes): when = "never" if first is None else f"only {(first - mark.time) / 1e9:.3f} s later"
+                continue
+            limit = mark.time + self._within
+            if limit <= end and any(call.start < limit for call in writes):
+                when = "never" if first is None else f"only {(first - mark.time) / 1e9:.3f} s later"
                 return False, (
                     f"a majority was back at {mark.time / 1e9:.3f} s, but a write was acknowledged {when}"
                 )

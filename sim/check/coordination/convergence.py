@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from protos.trace import Note
 from sim.check.coordination.record import Record, hexed, lines_of, told_of
 
 if TYPE_CHECKING:
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
 
 
 class Durable:
-    """Every acknowledged write is in each tree that was read from a server in the end, or was followed by another.
+    """Every acknowledged write is in each tree that a server has in the end, or was followed by another.
 
     The trees are the history's `dump` operations; a server that lags is not judged, but one must not.
     """
@@ -46,7 +47,8 @@ class Durable:
                     return False, f"{wrong}, on {dump.key} at {hexed(int(told['zxid']))}"
         if not whole:
             return False, (
-                f"no server has told a tree as new as the last acknowledged write, {newest.f} {newest.path} at "
+                f"no server has told a tree as new as the last acknowledged write, {newest.f} "
+                f"{newest.path} at "
                 f"{hexed(newest.zxid)} ({lines_of(newest.call)})"
             )
         return True, f"{len(acknowledged):,} acknowledged writes, looked for in {whole} trees"
@@ -123,7 +125,7 @@ class SameDigests:
     """The same over the trace: servers that note their digest at the same zxid note the same.
 
     Args:
-        note: the name of the notes; their fields `zxid` and `digest` are compared between hosts.
+        note: the name of the notes, which have the fields `zxid` and `digest`.
     """
 
     def __init__(self, note: str = "digest") -> None:
@@ -145,12 +147,9 @@ class _Digests:
     def see(self, events: Sequence[TraceEvent]) -> None:
         """Takes the next events of the trace."""
         for event in events:
-            if getattr(event, "name", "") != self._note:
+            if not isinstance(event, Note) or event.name != self._note:
                 continue
-            fields = getattr(event, "fields", {})
-            if "zxid" not in fields or "digest" not in fields:
-                continue
-            zxid, digest = int(fields["zxid"]), fields["digest"]
+            zxid, digest = int(event.fields["zxid"]), event.fields["digest"]
             before, host = self._seen.setdefault(zxid, (digest, event.host))
             self._compared += host != event.host
             if before != digest and not self._wrong:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 class WriteOrder:
-    """Each write has a zxid of its own, above every zxid that any client had been told before it was asked for."""
+    """Each write has its own zxid, above all that any client had been told before it was asked for."""
 
     name = "write order"
 
@@ -33,7 +33,8 @@ class WriteOrder:
             if zxid in writers:
                 other = writers[zxid]
                 return False, (
-                    f"two writes have zxid {hexed(zxid)}: {other.f} {other.key or ''} ({lines_of(other)}) and "
+                    f"two writes have zxid {hexed(zxid)}: {other.f} {other.key or ''} ({lines_of(other)}) "
+                    f"and "
                     f"{call.f} {call.key or ''} ({lines_of(call)})"
                 )
             writers[zxid] = call
@@ -48,7 +49,8 @@ class WriteOrder:
                 reply = next(coming, None)
             if highest is not None and zxid_of(write) <= zxid_of(highest):
                 return False, (
-                    f"{write.f} {write.key or ''} ({lines_of(write)}) has zxid {hexed(zxid_of(write))}, but was asked "
+                    f"{write.f} {write.key or ''} ({lines_of(write)}) has zxid {hexed(zxid_of(write))}, "
+                    f"but was asked "
                     f"for after a reply with {hexed(zxid_of(highest))} ({lines_of(highest)})"
                 )
         return bool(writers), f"{len(writers):,} writes, {len(replies):,} replies with a zxid"
@@ -71,7 +73,8 @@ class FifoOrder:
                 answers += 1
                 if before is not None and call.called < before.called:
                     return False, (
-                        f"{session} made {call.f} (line {call.called}) before {before.f} (line {before.called}), "
+                        f"{session} made {call.f} (line {call.called}) before {before.f} (line "
+                        f"{before.called}), "
                         f"but was answered later (line {call.returned} after {before.returned})"
                     )
                 before = call
@@ -79,7 +82,8 @@ class FifoOrder:
                     continue
                 if shows is not None and zxid < zxid_of(shows):
                     return False, (
-                        f"{session} saw zxid {hexed(zxid_of(shows))} ({lines_of(shows)}), and then with {call.f} "
+                        f"{session} saw zxid {hexed(zxid_of(shows))} ({lines_of(shows)}), and then with "
+                        f"{call.f} "
                         f"only {hexed(zxid)} ({lines_of(call)})"
                     )
                 if call.f in WRITES:

@@ -1,4 +1,4 @@
-"""The recipes of 2.4: locks exclude, are fair, wake no herd; a double barrier holds everybody (2.C 16 and 17)."""
+"""The recipes of 2.4: locks exclude, are fair, wake no herd; barriers hold everybody (2.C 16, 17)."""
 
 from __future__ import annotations
 
@@ -146,7 +146,8 @@ class NoHerd:
                 type_ = asked_of(event).get("type")
                 if event.key == self._lock and type_ in ("children", "deleted"):
                     return False, (
-                        f"{session} was woken by {type_} of {self._lock} (line {event.called}), as all who wait are"
+                        f"{session} was woken by {type_} of {self._lock} (line {event.called}), as all who "
+                        f"wait are"
                     )
                 if parent_of(event.key) == self._lock and type_ == "deleted":
                     woken.setdefault(event.key, {})[str(session)] = event
@@ -160,7 +161,7 @@ class NoHerd:
 
 
 class DoubleBarrier:
-    """Nobody gets in before as many as the barrier waits for want to; nobody gets out while somebody has not left.
+    """Nobody gets in before as many want to as it waits for; nobody gets out before all want to.
 
     Whoever's session has ended has left.
     """
@@ -178,9 +179,8 @@ class DoubleBarrier:
             wrong = _entered_early(these) or _left_early(record, these)
             if wrong:
                 return False, f"{barrier}: {wrong}"
-        entered = sum(
-            call.f == "enter" and call.ended == "ok" for these in barriers.values() for call in these
-        )
+        calls = [call for these in barriers.values() for call in these]
+        entered = sum(call.f == "enter" and call.ended == "ok" for call in calls)
         return bool(entered), f"{entered:,} entered {len(barriers):,} barriers"
 
 

@@ -1,4 +1,4 @@
-"""A history in the words of coordination scenarios: clients, their sessions, requests, replies, and what changed.
+"""A history in the words of coordination scenarios: sessions, requests, replies, changes.
 
 `Record` is what the checks of this folder read; the words are in `sim/check/README.md`.
 """
@@ -185,6 +185,12 @@ class Record:
     def requests(self) -> list[Call]:
         """All requests to the service, in the order of their invocations."""
         return [call for call in self.calls if call.f in REQUESTS]
+
+    @cached_property
+    def acknowledged(self) -> list[Call]:
+        """The writes that were acknowledged with a zxid, in the order of the answers."""
+        writes = [call for call in self.requests if call.f in WRITES and zxid_of(call)]
+        return sorted(writes, key=lambda call: call.returned)
 
     @cached_property
     def changes(self) -> list[Change]:

@@ -10,7 +10,7 @@ from sim.check.coordination.record import Record, hexed, lines_of, name_of, pare
 from sim.check.operations import Call
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Container, Iterator, Sequence
 
     from protos.history import Operation
     from sim.check.coordination.record import Change, Session
@@ -32,8 +32,9 @@ class Ephemerals:
         """Returns the verdict and what it rests on."""
         record = Record(history)
         made = [change for change in record.order if change.f == "create" and change.happened]
+        unsure = {change.path for change in record.changes if change.f == "create" and not change.happened}
         ephemeral = [change for change in made if change.asked.get("ephemeral")]
-        wrong = _children(made)
+        wrong = _children(made, unsure)
         if wrong:
             return False, wrong
         lives = _lives(record, ephemeral)
@@ -48,14 +49,14 @@ class Ephemerals:
         ), f"{len(ephemeral):,} znodes of {len(lives):,} sessions, looked at {looks:,} times"
 
 
-def _children(made: Sequence[Change]) -> str:
+def _children(made: Sequence[Change], unsure: Container[str]) -> str:
     """Says whether something was created below an ephemeral znode."""
     kinds: dict[str, list[Change]] = {}
     for change in made:
         kinds.setdefault(change.path, []).append(change)
     for change in made:
         above = kinds.get(parent_of(change.path), [])
-        if above and all(one.asked.get("ephemeral") for one in above):
+        if above and parent_of(change.path) not in unsure and all(one.asked.get("ephemeral") for one in above):
             return f"{change.path} ({lines_of(change.call)}) was created below an ephemeral znode"
     return ""
 
@@ -121,7 +122,8 @@ def _judged(session: Session, life: Life) -> str:
     first = min(life.gone, default=None, key=lambda look: look[0])
     if last is not None and session.end is not None and last[0] >= zxid_of(session.end):
         return (
-            f"{last[1]} was there at {hexed(last[0])} ({lines_of(last[2])}), although the session was closed at "
+            f"{last[1]} was there at {hexed(last[0])} ({lines_of(last[2])}), although the session was "
+            f"closed at "
             f"{hexed(zxid_of(session.end))}"
         )
     if first is None:
@@ -129,7 +131,8 @@ def _judged(session: Session, life: Life) -> str:
     for call in session.answered:
         if call is not session.end and zxid_of(call) >= first[0]:
             return (
-                f"{first[1]} was gone at {hexed(first[0])} ({lines_of(first[2])}), although the session lived at "
+                f"{first[1]} was gone at {hexed(first[0])} ({lines_of(first[2])}), although the session "
+                f"lived at "
                 f"{hexed(zxid_of(call))} ({lines_of(call)})"
             )
     if last is not None and last[0] >= first[0]:
@@ -166,7 +169,8 @@ class Expiry:
             silence = (ns - max(heard)) / 1e9 if heard else session.timeout_s
             if silence < session.timeout_s * (1 - self._slack):
                 return False, (
-                    f"{session} had expired (line {line}) {silence:.3f} s after a request of it that was answered; "
+                    f"{session} had expired (line {line}) {silence:.3f} s after a request of it that was "
+                    f"answered; "
                     f"its time-out was {session.timeout_s:g} s"
                 )
         return True, f"{expired:,} of {len(record.sessions):,} sessions expired, none early"

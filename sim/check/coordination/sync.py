@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from sim.check.coordination.record import READS, WRITES, Record, hexed, lines_of, zxid_of
+from sim.check.coordination.record import READS, Record, hexed, lines_of, zxid_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -29,10 +29,7 @@ class SyncedReads:
     def __call__(self, history: Sequence[Operation]) -> tuple[bool, str]:
         """Returns the verdict and what it rests on."""
         record = Record(history)
-        writes = sorted(
-            (call for call in record.requests if call.f in WRITES and zxid_of(call)),
-            key=lambda call: call.returned,
-        )
+        writes = record.acknowledged
         reads = stale = 0
         first = ""
         for session in record.sessions:
@@ -45,7 +42,8 @@ class SyncedReads:
                     if zxid < zxid_of(floor):
                         stale += 1
                         first = first or (
-                            f"{session} read {call.key} at {hexed(zxid)} ({lines_of(call)}), after a sync that was "
+                            f"{session} read {call.key} at {hexed(zxid)} ({lines_of(call)}), after a sync "
+                            f"that was "
                             f"asked for when {floor.f} {floor.key or ''} ({lines_of(floor)}) at "
                             f"{hexed(zxid_of(floor))} was over"
                         )

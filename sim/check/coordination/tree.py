@@ -40,8 +40,7 @@ if TYPE_CHECKING:
     from sim.check.models import Model
     from sim.check.operations import Call
 
-POSITIONS = 100_000  # of the search, for one znode; a limit in seconds would make verdicts differ between
-machines
+POSITIONS = 100_000  # of the search for one znode; a limit in seconds would not be the same everywhere
 
 
 class PrefixReads:
@@ -92,7 +91,8 @@ def _told(culprit: Call, path: str, model: Model, states: Sequence[Any]) -> str:
     where = f" at {hexed(zxid_of(call))}" if zxid_of(call) else ""
     held = " or ".join(dict.fromkeys(model.show(state) for state in states[:3])) or "something else"
     return (
-        f"{call.f} {call.key or ''} by {call.process} ({lines_of(call)}){where} was told {model.tell(culprit)}, but "
+        f"{call.f} {call.key or ''} by {call.process} ({lines_of(call)}){where} was told "
+        f"{model.tell(culprit)}, but "
         f"by the order of writes {path} was then {held}"
     )
 
@@ -165,8 +165,8 @@ class _Steps:
         if call.f == "exists" and not told.get("exists"):
             self._znode(call.key, Step(call, ("absent",), span, False))
             return
-        names = ("version", "data", "czxid", "mzxid", "owner")
-        fields = (ANY if told.get(name) is None else told[name] for name in names)
+        shown = ("version", "data", "czxid", "mzxid", "owner")
+        fields = (ANY if told.get(name) is None else told[name] for name in shown)
         self._znode(call.key, Step(call, ("read", *fields), span, False))
 
     def _refused(self, call: Call) -> None:
@@ -251,7 +251,7 @@ class _Evidence:
         return data if data in self._data else UNREAD
 
     def strangers(self, time: Zxids) -> Iterator[tuple[str, Change]]:
-        """Yields the sequential znodes that were seen but created by no known write, with the write that may have.
+        """Yields the sequential znodes that no known write created, with the one that may have.
 
         Each such write has created one at most.
         """

@@ -1,4 +1,4 @@
-"""Watches: an event comes before what it tells of can be seen, once for each arming, and never without a change.
+"""Watches: an event comes before what it tells of can be seen, once, and never without a change.
 
 *Watch order* and *one-shot* (2.C 6 and 7, 2.1, 4.4).
 """
@@ -23,10 +23,10 @@ from sim.check.coordination.record import (
 from sim.check.operations import Call
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from protos.history import Operation
-    from sim.check.coordination.record import Session
+    from sim.check.coordination.record import Change, Session
 
 DATA, CHILD = "data", "children"
 FIRES = {"created": (DATA,), "changed": (DATA,), "deleted": (DATA, CHILD), "children": (CHILD,)}
@@ -110,7 +110,7 @@ def _changes(record: Record) -> dict[tuple[str, str], Happened]:
             if not change.happened and change.asked.get("sequential"):
                 unsure[parent_of(change.path), CHILD] = None
         if change.f == "create" and change.asked.get("ephemeral"):
-            _end_of(record, change.session, change.path, change.zxid, add)
+            _end_of(record, change, add)
     made = {}
     for target in dict.fromkeys([*found, *unsure]):
         these = sorted(found.get(target, []))
@@ -118,18 +118,16 @@ def _changes(record: Record) -> dict[tuple[str, str], Happened]:
     return made
 
 
-def _end_of(record: Record, session: Session, path: str, zxid: int, add: object) -> None:
+def _end_of(record: Record, made: Change, add: Callable[[str, str, int], None]) -> None:
     """Adds the deletion of an ephemeral znode with its session."""
-    assert callable(add)
-    if session.end is None:
-        add(path, "delete", 0)  # perhaps, some time
-        return
-    end = zxid_of(session.end)
-    deleted = any(
-        change.path == path and change.f == "delete" and (not change.zxid or zxid < change.zxid < end)
+    end = 0 if made.session.end is None else zxid_of(made.session.end)
+    certain = made.happened and not any(
+        change.path == made.path
+        and change.f == "delete"
+        and (not change.zxid or made.zxid < change.zxid < end)
         for change in record.changes
     )
-    add(path, "delete", 0 if deleted else end)
+    add(made.path, "delete", end if certain else 0)
 
 
 class _Watcher:
@@ -160,9 +158,13 @@ class _Watcher:
             due, _, armed = heapq.heappop(self._due)
             if self._armed.get((armed.path, armed.kind)) is not armed or self._unseen(armed, call, zxid):
                 continue
+            if call.f == "close" and due == zxid:
+                continue  # its own end is what it was watching for
             return (
-                f"{call.f} {call.key or ''} was answered at {hexed(zxid)} ({lines_of(call)}) without an event of the "
-                f"change of {armed.path} at {hexed(due)}, which {armed.call.f} ({lines_of(armed.call)}) was watching"
+                f"{call.f} {call.key or ''} was answered at {hexed(zxid)} ({lines_of(call)}) without an "
+                f"event of the "
+                f"change of {armed.path} at {hexed(due)}, which {armed.call.f} ({lines_of(armed.call)}) "
+                f"was watching"
             )
         if call.ended != "ok":
             return ""
@@ -187,7 +189,7 @@ class _Watcher:
             heapq.heappush(self._due, (armed.due, armed.call.returned, armed))
 
     def _unseen(self, armed: Armed, call: Call, zxid: int) -> bool:
-        """Says whether it is the one case that may be missed: created and deleted while the client was cut off."""
+        """Says whether it may be missed: created and deleted while the client was cut off."""
         if told_of(armed.call).get("exists") is not False or not self._cut_off(armed, call.returned):
             return False
         happened = self._happened[armed.path, armed.kind]
@@ -205,7 +207,8 @@ class _Watcher:
         type_, path = str(told.get("type")), event.key
         zxid = int(told.get("zxid") or 0)
         if zxid and zxid < self._last_event:
-            return f"the event of {path} at {hexed(zxid)} (line {event.called}) came after one at {hexed(self._last_event)}"
+            before = hexed(self._last_event)
+            return f"the event of {path} at {hexed(zxid)} (line {event.called}) came after one at {before}"
         self._last_event = max(zxid, self._last_event)
         spent = [
             armed

@@ -148,14 +148,15 @@ def _agrees(state: tuple[Any, ...], f: str, args: Sequence[Any]) -> bool:
         same_owner = seen is ANY or owner is ANY or owner == seen or (owner < 0 and seen != 0)
         return same_owner and all(map(_alike, state[:4], fields))
     if f == "check":
-        return args[0] in (-1, version)
+        return bool(args[0] in (-1, version))
     if f == "differs":
         return args[0] not in (-1, version)
     if f == "ephemeral":
-        return owner != 0
+        return bool(owner != 0)
     if f == "may have children":
-        return owner is ANY or owner == 0
-    return f == "there"
+        return bool(owner is ANY or owner == 0)
+    assert f == "there"
+    return True
 
 
 class Children(_Model):
@@ -163,7 +164,7 @@ class Children(_Model):
 
     name = "children"
     noun = "set of children"
-    initial = frozenset()
+    initial: State = frozenset()
 
     def step(self, state: State, action: Action) -> Any:
         """Does it, or looks whether it agrees."""

@@ -10,7 +10,7 @@ from __future__ import annotations
 from bisect import bisect_left, bisect_right
 from typing import TYPE_CHECKING, TypeAlias
 
-from sim.check.coordination.record import WRITES, zxid_of
+from sim.check.coordination.record import WRITES, told_of, zxid_of
 
 if TYPE_CHECKING:
     from sim.check.coordination.record import Change, Record, Session
@@ -28,38 +28,16 @@ class Zxids:
 
     def __init__(self, record: Record) -> None:
         self._record = record
-        known = {zxid_of(call) for call in record.requests} | {change.zxid for change in record.changes}
-        told = [call.result for call in record.requests if call.ended == "ok" and isinstance(call.result,
-        dict)]
-       
-       
-       
-       
-       
-       
-       
-       
-       
-       
-       
-       
-       
-       
-       
-       
-       
-        for
-        result in
-            told: known |= {int(result.get(name) or 0) for name in ("czxid", "mzxid")}
+        known = {zxid_of(call) for call in record.requests}
+        for call in record.requests:  # a read may show a write that nobody was told the zxid of
+            known |= {int(told_of(call).get(name) or 0) for name in ("czxid", "mzxid")}
         self._known = sorted(known - {0})
         replies = sorted((call for call in record.requests if zxid_of(call)), key=lambda call: call.returned)
         self._ends = [call.returned for call in replies]
         self._highest: list[int] = []  # by position in `_ends`: the highest zxid so far
         for call in replies:
             self._highest.append(max(zxid_of(call), self._highest[-1] if self._highest else 0))
-        writes = sorted(
-            (call for call in record.requests if call.f in WRITES and zxid_of(call)), key=lambda call: call.called
-        )
+        writes = sorted(record.acknowledged, key=lambda call: call.called)
         self._begins = [call.called for call in writes]
         self._lowest: list[int] = []  # by position in `_begins`: the lowest zxid from there on
         for call in reversed(writes):
@@ -68,8 +46,8 @@ class Zxids:
         self._lowest.reverse()
         self._own: dict[int, tuple[list[int], list[int]]] = {}
         for session in record.sessions:
-            answers = [call for call in session.answered if zxid_of(call)]
-            self._own[id(session)] = ([call.returned for call in answers], [zxid_of(call) for call in answers])
+            told = [(call.returned, zxid_of(call)) for call in session.answered if zxid_of(call)]
+            self._own[id(session)] = ([line for line, _ in told], [zxid for _, zxid in told])
 
     def write(self, change: Change, zxid: int) -> Span:
         """Returns when a change happens: at its zxid, or if that is 0, after all that was answered before."""
@@ -105,7 +83,7 @@ class Zxids:
         return (bisect_left(self._known, zxid) + 1) * ROOM
 
     def _after(self, zxid: int) -> int:
-        """Returns a moment right after the changes of a zxid, before those of the next; its reads may come later."""
+        """Returns a moment after the changes of a zxid, and before its reads."""
         return (self._at(zxid) if zxid else 0) + READS_AT - 2
 
     def _replied(self, line: int) -> int:
@@ -122,7 +100,9 @@ class Zxids:
     def _until(self, call: Call) -> int:
         """Returns until when a request without a zxid may have happened."""
         later = bisect_right(self._begins, call.returned)
-        limit = self._at(self._lowest[later]) - 1 if later < len(self._lowest) else (len(self._known) + 2) * ROOM
+        limit = (len(self._known) + 2) * ROOM
+        if later < len(self._lowest):
+            limit = self._at(self._lowest[later]) - 1
         ends, zxids = self._own[id(self._record.of[call.called])]
         after = bisect_right(ends, call.returned)
         return min(limit, self._at(zxids[after]) + READS_AT + 2) if after < len(zxids) else limit
