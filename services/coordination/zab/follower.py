@@ -40,12 +40,14 @@ class Step(IntEnum):
     """How far it has come with its leader."""
 
     CONNECTING = 0
-    DISCOVERY = 1  # CEPOCH is sent, or NEWEPOCH is being promised
-    PROMISED = 2  # ACK-E is sent
-    SYNCHRONIZATION = 3  # the initial history is coming
-    ENTERING = 4  # NEWLEADER is there: f.a is being saved
-    ACKNOWLEDGED = 5  # ACK-LD is sent
-    BROADCAST = 6  # COMMIT-LD is there
+    CONNECTED = 1
+    DISCOVERY = 2  # CEPOCH is sent
+    PROMISING = 3  # NEWEPOCH is there: f.p is being saved
+    PROMISED = 4  # ACK-E is sent
+    SYNCHRONIZATION = 5  # the initial history is coming
+    ENTERING = 6  # NEWLEADER is there: f.a is being saved
+    ACKNOWLEDGED = 7  # ACK-LD is sent
+    BROADCAST = 8  # COMMIT-LD is there
 
 
 class Follower:
@@ -64,6 +66,7 @@ class Follower:
         self.step = Step.CONNECTING
         self.over: str | None = None
         self._epoch = 0  # e'
+        self._promises = False  # whether it had not promised e' before
         self._acked = 0  # the last that was acknowledged: by ACK-LD, or an ACK
         self._heard_at = 0.0
 
@@ -83,19 +86,10 @@ class Follower:
             self.over = f"nothing heard from leader {self.leader} for {now - self._heard_at:.1f} s"
 
     def connected(self, now: float) -> None:
-        """Phase 1: tells the last epoch that it has promised (CEPOCH)."""
-        own = self._own
+        """Begins phase 1."""
         self._heard_at = now
-        self.step = Step.DISCOVERY
-        own.send(
-            self.leader,
-            CEpoch(
-                promised=own.accepted_epoch,
-                server=own.server,
-                observer=own.server not in own.settled.participants,
-                config=own.configuration.version,
-            ),
-        )
+        self.step = Step.CONNECTED
+        self.saved_accepted_epoch(now)
 
     def closed(self) -> None:
         """Ends with the connection."""
@@ -117,7 +111,7 @@ class Follower:
         elif kind is Ping:
             self._own.send(self.leader, Pong(number=message.number))
         elif kind is NewEpoch and step == Step.DISCOVERY:
-            self._new_epoch(message.epoch)
+            self._new_epoch(message.epoch, now)
         elif kind is Diff and step == Step.PROMISED:
             self.step = Step.SYNCHRONIZATION
         elif kind is Truncate and step == Step.PROMISED:
@@ -141,32 +135,54 @@ class Follower:
 
     # Phase 1
 
-    def _new_epoch(self, epoch: int) -> None:
-        """NEWEPOCH(e'): promises it if f.p < e', and answers once the promise is durable."""
+    def saved_accepted_epoch(self, now: float) -> None:
+        """CEPOCH, or ACK-E: what they tell is durable."""
+        own = self._own
+        if own.saved_accepted_epoch != own.accepted_epoch or own.saved_current_epoch != own.current_epoch:
+            return
+        if self.step == Step.CONNECTED:
+            self._c_epoch()
+        elif self.step == Step.PROMISING:
+            self._ack_epoch()
+
+    def _c_epoch(self) -> None:
+        """CEPOCH(f.p)."""
+        own = self._own
+        self.step = Step.DISCOVERY
+        own.send(
+            self.leader,
+            CEpoch(
+                promised=own.accepted_epoch,
+                server=own.server,
+                observer=own.server not in own.settled.participants,
+                config=own.configuration.version,
+            ),
+        )
+
+    def _new_epoch(self, epoch: int, now: float) -> None:
+        """NEWEPOCH(e'): promises it if f.p < e'."""
         own = self._own
         if epoch < own.accepted_epoch:
             self.over = f"leader {self.leader} proposes epoch {epoch}, and {own.accepted_epoch} is promised"
             return
         self._epoch = epoch
-        if epoch > own.accepted_epoch:
+        self._promises = epoch > own.accepted_epoch
+        self.step = Step.PROMISING
+        if self._promises:
             own.promise(epoch)
-        elif own.saved_accepted_epoch == epoch:
-            self._ack_epoch(promised=False)
-        # else an earlier iteration has promised it, and it is still being saved
+        self.saved_accepted_epoch(now)
 
-    def saved_accepted_epoch(self, now: float) -> None:
-        """ACK-E, for a promise that is durable."""
-        if self.step == Step.DISCOVERY and self._own.saved_accepted_epoch == self._epoch > 0:
-            self._ack_epoch(promised=True)
-
-    def _ack_epoch(self, promised: bool) -> None:
+    def _ack_epoch(self) -> None:
         """ACK-E: tells f.a and f.zxid in place of the history, and whether the promise is new.
 
         A promise counts once: else two prospective leaders with the same e' might both have a quorum.
         """
         own = self._own
         self.step = Step.PROMISED
-        own.send(self.leader, AckEpoch(current=own.current_epoch, zxid=own.history.last, promised=promised))
+        own.send(
+            self.leader,
+            AckEpoch(current=own.current_epoch, zxid=own.history.last, promised=self._promises),
+        )
 
     # Phase 2
 
@@ -186,6 +202,7 @@ class Follower:
 
     def saved_current_epoch(self, now: float) -> None:
         """ACK-LD, once f.a and the initial history are durable."""
+        self.saved_accepted_epoch(now)
         own = self._own
         if (
             self.step == Step.ENTERING

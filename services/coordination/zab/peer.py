@@ -51,7 +51,7 @@ class Peer:
         self._vote = election.NOBODY
         self._round = 0
         self._hasty = True  # whether no attempt has failed since there was a leader
-        self._waiting: dict[int, CEpoch] = {}  # of those who elected this server before it knows
+        self._waiting: dict[int, CEpoch | None] = {}  # of those who elected this server before it knows
 
     # What the driver reads
 
@@ -170,7 +170,7 @@ class Peer:
             role.closed(server)  # an older one with the same server
             self._pass_on(now)
         else:
-            self._waiting.pop(server, None)
+            self._waiting[server] = None
 
     def closed(self, server: int, now: float) -> None:
         """Notes that an iteration has ended, or did not open."""
@@ -281,14 +281,15 @@ class Peer:
     def _elected(self, outcome: Election, leader: int, now: float) -> None:
         """LEADING, or FOLLOWING: and tells everyone, as the late ones need to know."""
         own = self._own
-        self._round, self._vote = outcome.round, outcome.vote
+        self._round, self._vote = outcome.round, outcome.vote._replace(leader=leader)
         waiting, self._waiting = self._waiting, {}
         role: Leader | Follower
         if leader == own.server:
             role = self._role = Leader(own, self._timing)
             role.start(now)
             for server, message in waiting.items():
-                role.heard(server, message, now)
+                if message is not None:
+                    role.heard(server, message, now)
         else:
             role = self._role = Follower(own, self._timing, leader)
             for server in waiting:

@@ -90,6 +90,7 @@ class Disk:
             if steps := self.busy:
                 steps[choose(len(steps))]()
         self.asked.clear()
+        self.done = self.order
         self.epochs.clear()
 
     def recover(self) -> Recovered:

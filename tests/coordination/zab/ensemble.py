@@ -16,6 +16,7 @@ from protos.coordination_pb2 import AckEpoch, AckLeader, CEpoch, Notification, P
 from services.coordination.broadcast import NotLeading
 from services.coordination.configuration import Configuration, Member
 from services.coordination.zab import outputs as out
+from services.coordination.zab.election import Election
 from services.coordination.zab.peer import Peer, Timing
 from tests.coordination.zab.disk import Disk, Entry
 from tests.coordination.zab.witness import Violation, Witness
@@ -29,7 +30,9 @@ MAX_OUTSTANDING = 30
 MAX_VOTES = 4  # of one server under way to another: newer votes push out older ones
 
 
-def configuration(participants: Iterable[int], observers: Iterable[int] = (), version: int = 0) -> Configuration:
+def configuration(
+    participants: Iterable[int], observers: Iterable[int] = (), version: int = 0
+) -> Configuration:
     """Returns one of servers called s1, s2, ..."""
     members = [Member(number, f"s{number}") for number in participants]
     members += [Member(number, f"s{number}", role="observer") for number in observers]
@@ -85,6 +88,8 @@ class Ensemble:
         self.votes: dict[tuple[int, int], deque[Any]] = {}
         self.open: list[Iteration] = []
         self.cut: set[tuple[int, int]] = set()  # from, to
+        self.paused: set[int] = set()  # servers that hear nothing, and are not told of time
+        self.slow: set[int] = set()  # whose disks stand still
         self.proposals = 0
         self.crash_in = -1  # outputs until the server that carries them out dies
         self.log: list[str] | None = None
@@ -321,16 +326,20 @@ class Ensemble:
         steps: list[Callable[[], None]] = []
         for iteration in self.open:
             for to, queue in iteration.queues.items():
-                if queue and to not in iteration.gone and (iteration.other(to), to) not in self.cut:
+                if queue and to not in iteration.gone and self.passes(iteration.other(to), to):
                     steps.append(lambda i=iteration, t=to: self.arrive(i, t))
         for (sender, to), queue in self.votes.items():
-            if queue and (sender, to) not in self.cut and self.servers[to].peer is not None:
+            if queue and self.passes(sender, to) and self.servers[to].peer is not None:
                 steps.append(lambda s=sender, t=to: self.vote(s, t))
         for server in self.servers.values():
-            if server.peer is not None:
+            if server.peer is not None and server.number not in self.slow | self.paused:
                 for step in server.disk.busy:
                     steps.append(lambda s=server, d=step: self.durable(s, d))
         return steps
+
+    def passes(self, sender: int, to: int) -> bool:
+        """Says whether messages arrive now."""
+        return (sender, to) not in self.cut and to not in self.paused
 
     def vote(self, sender: int, to: int) -> None:
         """Lets a vote arrive."""
@@ -354,12 +363,22 @@ class Ensemble:
 
     def advance(self) -> None:
         """Lets time pass until something is due."""
-        due = min((server.peer.next_deadline() for server in self.up() if server.peer), default=self.now)
+        awake = [server for server in self.up() if server.number not in self.paused]
+        due = min((server.peer.next_deadline() for server in awake if server.peer), default=self.now)
         self.now = max(self.now, due)
-        for server in self.up():
+        for server in awake:
             if server.peer is not None and server.peer.next_deadline() <= self.now:
                 server.peer.tick(self.now)
                 self.carry(server)
+
+    def nominate(self, server: Server, leader: int) -> None:
+        """Plays the oracle (IV), which may nominate anyone: nothing but time may depend on it."""
+        assert server.peer is not None
+        role = server.peer._role
+        if isinstance(role, Election) and leader in server.peer.configuration.participants:
+            role.elected = leader
+            server.peer.closed(0, self.now)  # an input that means nothing
+            self.carry(server)
 
     def propose(self, server: Server, reconfigure: Configuration | None = None) -> int | None:
         """Broadcasts something new, if this server may."""
@@ -398,7 +417,8 @@ class Ensemble:
         Raises:
             Violation: that takes too long (VI: liveness).
         """
-        self.cut.clear()
+        for trouble in (self.cut, self.paused, self.slow):
+            trouble.clear()
         for server in self.servers.values():
             if server.peer is None:
                 self.start(server)

@@ -18,7 +18,18 @@ from tests.coordination.zab.witness import Violation
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-FAULTS = ("crash", "crash between outputs", "cut", "break", "snapshot", "reconfigure", "time", "power")
+FAULTS = (
+    "crash",
+    "crash between outputs",
+    "cut",
+    "break",
+    "pause",
+    "slow",
+    "snapshot",
+    "reconfigure",
+    "time",
+    "power",
+)
 
 
 def reconfigure(ensemble: Ensemble, leader: Server) -> None:
@@ -56,6 +67,9 @@ def fault(ensemble: Ensemble, kind: str) -> None:
             ensemble.cut.clear()
         else:
             ensemble.cut.add((server.number, numbers[choose(len(numbers))]))
+    elif kind in ("pause", "slow"):
+        troubled = ensemble.paused if kind == "pause" else ensemble.slow
+        troubled.symmetric_difference_update([server.number])
     elif kind == "break":
         if ensemble.open:
             ensemble.break_off(ensemble.open[choose(len(ensemble.open))])
@@ -88,13 +102,19 @@ def run(choose: Callable[[int], int], steps: int = 300, log: list[str] | None = 
     ensemble.log = log
     faults = [kind for kind in FAULTS if choose(2)]
     often = (1, 2, 5, 10)[choose(4)]
+    oracle = (0, 0, 3, 10)[choose(4)]
     for server in ensemble.servers.values():
         ensemble.start(server)
     for _ in range(steps):
         kind = choose(100)
         if kind < often and faults:
             fault(ensemble, faults[choose(len(faults))])
-        elif kind < often + 10:
+        elif kind < often + oracle:
+            server = ensemble.servers[sorted(ensemble.servers)[choose(len(ensemble.servers))]]
+            if server.peer:
+                voters = server.peer.configuration.participants
+                ensemble.nominate(server, voters[choose(len(voters))])
+        elif kind < often + oracle + 10:
             for server in ensemble.up():
                 if server.ready:
                     ensemble.propose(server)
