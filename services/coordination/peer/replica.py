@@ -423,7 +423,7 @@ class Replica:
         except (StorageRefused, OSError) as exc:
             # The history cannot be read: from now on others are sent snapshots.
             log.error("server %d: %s", self._server, exc)
-            self._rules.purged(min(self._delivery.delivered, self._rules.committed))
+            self._rules.purged(self._delivery.delivered)
         except BROKEN:
             pass
         finally:
@@ -559,9 +559,12 @@ class Replica:
         try:
             with self._host.span("snapshot", zxid=zxid):
                 await self._storage.save_snapshot(
-                    zxid, str(self.configuration), self._machine.snapshot(), lambda: self._delivery.delivered
+                    zxid,
+                    str(self.configuration),
+                    self._machine.snapshot(),
+                    lambda: self._delivery.delivered,
+                    self._rules.purged,
                 )
-            self._rules.purged(min(self._storage.oldest, self._rules.committed))
         except OSError as exc:
             log.warning("server %d: no snapshot as of %x: %s", self._server, zxid, exc)
             self._host.trace("no snapshot", zxid=zxid, why=str(exc))

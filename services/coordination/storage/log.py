@@ -25,7 +25,7 @@ from services.coordination.storage.format import (
 
 if TYPE_CHECKING:
     import random
-    from collections.abc import AsyncIterator, Sequence
+    from collections.abc import AsyncIterator, Callable, Sequence
 
     from services.coordination.storage.format import Batch
     from services.host import Disk, File
@@ -162,19 +162,26 @@ class Log:
             segment.limit = min(segment.limit, zxid)
         self.last = zxid
 
-    async def restart(self, zxid: int) -> None:
-        """Goes on after a snapshot that has taken the place of all there was."""
+    async def restart(self, zxid: int, number: int) -> None:
+        """Goes on after a snapshot that has taken the place of all there was, with segments from a number on."""
         await self.roll()
         old, self.segments = self.segments, []
-        self.last = zxid
+        self.last, self._number = zxid, number
         await self._remove(old)
 
-    async def purge(self, zxid: int) -> None:
-        """Removes segments that are not needed to read everything after a zxid."""
+    async def purge(self, zxid: int, purging: Callable[[int], None]) -> None:
+        """Removes segments that are not needed to read everything after a zxid.
+
+        Args:
+            zxid: what follows it stays.
+            purging: told what the oldest will be, before anything is removed.
+        """
         keep = max((at for at, segment in enumerate(self.segments) if segment.after <= zxid), default=0)
         while keep and any(segment.number in self._readers for segment in self.segments[:keep]):
             keep -= 1
         old, self.segments = self.segments[:keep], self.segments[keep:]
+        if old:
+            purging(self.oldest)
         await self._remove(old)
 
     async def read(self, after: int, upto: int) -> AsyncIterator[list[Record]]:
@@ -185,7 +192,7 @@ class Log:
             OSError: it cannot be read.
         """
         if after < self.oldest:
-            raise StorageRefused(f"the log has nothing before {self.oldest:x}")
+            raise StorageRefused(f"the log has nothing before {self.oldest:x} any more")
         at = max((at for at, segment in enumerate(self.segments) if segment.after <= after), default=0)
         number = self.segments[at].number if self.segments else self._number
         self._readers[number] = self._readers.get(number, 0) + 1

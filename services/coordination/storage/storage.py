@@ -319,7 +319,12 @@ class Storage:
     # Snapshots
 
     async def save_snapshot(
-        self, zxid: int, members: str, pieces: Iterator[bytes], delivered: Callable[[], int]
+        self,
+        zxid: int,
+        members: str,
+        pieces: Iterator[bytes],
+        delivered: Callable[[], int],
+        purging: Callable[[int], None] = lambda _: None,
     ) -> bool:
         """Writes a snapshot while all else goes on; removes what it makes unnecessary.
 
@@ -328,6 +333,7 @@ class Storage:
             members: the configuration as of it.
             pieces: of the state.
             delivered: returns the last transaction delivered so far; none of them is missing in `append`.
+            purging: told before transactions are removed: up to this one, none can be read any more.
 
         Returns:
             whether it is there; not when the whole history was replaced meanwhile.
@@ -346,7 +352,7 @@ class Storage:
                     break
             upto = delivered()
             await writer.flush(sync=True)
-            await self._turn(lambda: self._name(writer, upto, members))
+            await self._turn(lambda: self._name(writer, upto, members, purging))
             if self.snapshot == writer.snapshot:
                 return True
             await writer.abandon()
@@ -355,29 +361,32 @@ class Storage:
             raise
         return False
 
-    async def _name(self, writer: SnapshotWriter, upto: int, members: str) -> None:
+    async def _name(
+        self, writer: SnapshotWriter, upto: int, members: str, purging: Callable[[int], None]
+    ) -> None:
         """Finishes a snapshot: at its turn, all that it shows is durable in the log."""
         if writer.snapshot.since == self._since and not self._install:
             await writer.finish(upto, members)
             self.snapshot = writer.snapshot
             self._snapshots.append(writer.snapshot)
-            await self._purge()
+            await self._purge(purging)
 
-    async def _purge(self) -> None:
+    async def _purge(self, purging: Callable[[int], None] = lambda _: None) -> None:
         self._snapshots = self._snapshots[-self._keep_snapshots :]
         for snapshot in snapshots(await self._disk.list(FOLDER)):
             if snapshot not in self._snapshots:
                 await self._disk.remove(snapshot.path)
         await self._disk.sync(FOLDER)
         if len(self._snapshots) >= self._keep_snapshots or self._since:
-            await self._log.purge(self._snapshots[0].zxid)
+            await self._log.purge(self._snapshots[0].zxid, purging)
 
     async def _replace(self, writer: SnapshotWriter, members: str) -> None:
         """Puts a received snapshot in the place of the history, by its renaming."""
         snapshot = writer.snapshot
+        assert snapshot.since >= self._log.next_number, "the log was written while a snapshot came in"
         await writer.finish(snapshot.zxid, members)
         self.snapshot, self._snapshots, self._since = snapshot, [snapshot], snapshot.since
-        await self._log.restart(snapshot.zxid)
+        await self._log.restart(snapshot.zxid, snapshot.since)
         await self._purge()
 
     async def _turn(self, step: _Step) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
@@ -48,10 +49,8 @@ class Journal:
     def heard(self, sender: int, message: Any) -> None:
         self.told.append(("heard", sender, message))
         if isinstance(message, Forward) and self.replica is not None:
-            try:
+            with contextlib.suppress(NotLeading):
                 self.replica.propose(message.request)
-            except NotLeading:
-                pass
 
     def lost(self, server: int) -> None:
         self.told.append(("lost", server))
@@ -61,7 +60,7 @@ class Journal:
         return touches
 
     def snapshot(self) -> Iterator[bytes]:
-        for zxid, transaction in list(self.delivered):
+        for zxid, transaction in self.delivered:  # grows meanwhile: fuzzy
             yield zxid.to_bytes(8) + transaction
 
     async def restore(self, pieces: AsyncIterator[bytes]) -> None:
@@ -80,13 +79,17 @@ RUNNING: dict[str, tuple[Journal, Replica]] = {}
 """In the simulated world, tests look into the servers: what runs on each host now."""
 
 
+JOURNAL = Journal
+"""What `serve` makes."""
+
+
 async def serve(host: Host, members: str, **options: Any) -> None:
     """A server whose state machine is a `Journal`; its id is in its host's name."""
     number = int(host.name.removeprefix("zk"))
     configuration = Configuration.parse(members)
     timing = Timing(**options.pop("timing", {"tick": 0.2}))
     replica = Replica(host, number, configuration, timing=timing, **options)
-    journal = Journal()
+    journal = JOURNAL()
     journal.replica = replica
     RUNNING[host.name] = (journal, replica)
     member = configuration.member(number)

@@ -109,6 +109,8 @@ class MemoryDisk:
 
     async def remove(self, path: str) -> None:
         self._do("remove")
+        if path not in self.names:
+            raise FileNotFoundError(errno.ENOENT, "no such file", path)
         self.changes.append((path, "", self.names.pop(path)))
 
     async def list(self, folder: str = "") -> list[str]:
