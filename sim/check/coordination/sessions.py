@@ -55,8 +55,9 @@ def _children(made: Sequence[Change], unsure: Container[str]) -> str:
     for change in made:
         kinds.setdefault(change.path, []).append(change)
     for change in made:
-        above = kinds.get(parent_of(change.path), [])
-        if above and parent_of(change.path) not in unsure and all(one.asked.get("ephemeral") for one in above):
+        parent = parent_of(change.path)
+        above = [] if parent in unsure else kinds.get(parent, [])
+        if above and all(one.asked.get("ephemeral") for one in above):
             return f"{change.path} ({lines_of(change.call)}) was created below an ephemeral znode"
     return ""
 

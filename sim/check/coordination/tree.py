@@ -113,8 +113,8 @@ class _Steps:
             if call.f in READS and call.ended == "ok":
                 self._read(call)
         self._ends(seen)
-        for path, prefix in seen.strangers(self._time):
-            self._stranger(path, prefix)
+        for path, by in seen.strangers():
+            self._stranger(path, by)
 
     def _znode(self, path: str, step: Step) -> None:
         if path not in ("", "/") and not path.startswith("/zookeeper"):
@@ -148,7 +148,7 @@ class _Steps:
         pending = pending and not zxid
         self._znode(path, Step(change.call, action, span, pending))
         if change.f in ("create", "delete"):
-            step = Step(change.call, (change.f, name_of(path)), span, pending)
+            step = Step(change.call, (change.f, name_of(path), owner), span, pending)
             self._children(parent_of(path), step)
         if change.f == "create" and not pending:
             self._znode(parent_of(path), Step(change.call, ("may have children",), span, False))
@@ -199,18 +199,19 @@ class _Steps:
             for path in seen.ephemerals.get(id(session), ()):
                 self._znode(path, Step(call, ("owner gone", owner), span, session.end is None))
                 name = name_of(path)
-                self._children(parent_of(path), Step(call, ("gone", name), span, session.end is None))
+                self._children(parent_of(path), Step(call, ("gone", name, owner), span, session.end is None))
 
     def _stranger(self, path: str, by: Change) -> None:
         """A sequential znode that nobody was told of, and that a write of unknown end may have created."""
         owner = (by.session.id or -by.session.number) if by.asked.get("ephemeral") else 0
         span = self._time.write(by, 0)
-        self._znode(path, Step(by.call, ("create", ANY, ANY, ANY if owner else 0), span, True))
-        self._children(parent_of(path), Step(by.call, ("create", name_of(path)), span, True))
+        self._znode(path, Step(by.call, ("create", ANY, ANY, owner), span, True))
+        self._children(parent_of(path), Step(by.call, ("create", name_of(path), owner), span, True))
         if owner:
-            gone = (span[0], 0)
-            self._znode(path, Step(by.call, ("delete", -1), gone, True))
-            self._children(parent_of(path), Step(by.call, ("gone", name_of(path)), gone, True))
+            ended = by.session.end is not None
+            gone = self._time.end(by.session)
+            self._znode(path, Step(by.call, ("owner gone", owner), gone, not ended))
+            self._children(parent_of(path), Step(by.call, ("gone", name_of(path), owner), gone, not ended))
 
 
 class _Evidence:
@@ -250,12 +251,13 @@ class _Evidence:
         """Returns the data, or one and the same thing for all data that nobody has read."""
         return data if data in self._data else UNREAD
 
-    def strangers(self, time: Zxids) -> Iterator[tuple[str, Change]]:
+    def strangers(self) -> Iterator[tuple[str, Change]]:
         """Yields the sequential znodes that no known write created, with the one that may have.
 
-        Each such write has created one at most.
+        Each such write has created one at most; that of which none was seen has a name that nobody knows.
         """
-        known = {change.path for change in self._record.changes if change.happened}
+        made = (change for change in self._record.changes if change.f == "create" and change.happened)
+        known = {change.path for change in made}
         asked = [
             change
             for change in self._record.changes
@@ -273,3 +275,5 @@ class _Evidence:
             if by is not None:
                 asked.remove(by)
                 yield path, by
+        for by in asked:
+            yield f"{by.path}?{by.call.called}", by

@@ -108,6 +108,13 @@ class Znode(_Model):
             return None if args[0] in (-1, version) else ILLEGAL
         return state if _agrees(state, f, args) else ILLEGAL
 
+    def hints(self, calls: Sequence[Call]) -> Hints:
+        """Returns hints: versions show whatever happened, unless it may have gone and come again unseen."""
+        pending = {str(call.result[0]) for call in calls if call.pending}
+        if "create" in pending and pending & {"delete", "owner gone"}:
+            return Hints(pure=self.pure)
+        return super().hints(calls)
+
     def pure(self, action: Action) -> bool:
         """Says whether it only looks."""
         return action[0] not in CHANGES
@@ -160,7 +167,7 @@ def _agrees(state: tuple[Any, ...], f: str, args: Sequence[Any]) -> bool:
 
 
 class Children(_Model):
-    """The names of a znode's children, a frozenset."""
+    """The children of a znode: a frozenset of (name, owner)."""
 
     name = "children"
     noun = "set of children"
@@ -170,13 +177,14 @@ class Children(_Model):
         """Does it, or looks whether it agrees."""
         assert isinstance(state, frozenset)
         f, *args = action
-        if f == "create":
-            return ILLEGAL if args[0] in state else state | {args[0]}
-        if f == "delete":
-            return state - {args[0]} if args[0] in state else ILLEGAL
-        if f == "gone":
-            return state - {args[0]}
-        agrees = {"none": not state, "some": bool(state), "list": not args or args[0] == state}[f]
+        if f in ("create", "delete", "gone"):
+            there = next((child for child in state if child[0] == args[0]), None)
+            if f == "create":
+                return ILLEGAL if there is not None else state | {(args[0], args[1])}
+            if f == "delete":
+                return ILLEGAL if there is None else state - {there}
+            return state - {there} if there is not None and _alike(there[1], args[1]) else state
+        agrees = {"none": not state, "some": bool(state), "list": not args or args[0] == _names(state)}[f]
         return state if agrees else ILLEGAL
 
     def pure(self, action: Action) -> bool:
@@ -199,14 +207,15 @@ class Children(_Model):
         if f == "some":
             return (EVERYTHING,)
         wanted = args[0] if f == "list" else frozenset()
-        if missing := wanted - state:
+        names = _names(state)
+        if missing := wanted - names:
             return (("add", min(missing)),)
-        return (("remove", min(state - wanted)),) if state - wanted else ()
+        return (("remove", min(names - wanted)),) if names - wanted else ()
 
     def show(self, state: State) -> str:
         """Returns the names."""
         assert isinstance(state, frozenset)
-        names = sorted(state)
+        names = sorted(_names(state))
         shown = ", ".join(names[:8]) + (", …" if len(names) > 8 else "")
         return f"with the children {shown}" if names else "without children"
 
@@ -216,3 +225,7 @@ class Children(_Model):
             return super().tell(call)
         names = sorted(call.result[1])
         return f"children {', '.join(names[:8])}{', …' if len(names) > 8 else ''}" if names else "no children"
+
+
+def _names(children: frozenset[Any]) -> frozenset[str]:
+    return frozenset(name for name, _ in children)
