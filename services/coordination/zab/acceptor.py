@@ -87,6 +87,13 @@ class Acceptor:
         """Those of which a quorum each must agree: also what is accepted and perhaps committed."""
         return (self.settled, self.proposed[-1]) if self.proposed else (self.configuration,)
 
+    @property
+    def voters(self) -> list[int]:
+        """The participants of any electorate: each may be the one that has what is perhaps committed."""
+        return list(
+            dict.fromkeys(voter for electorate in self.electorates for voter in electorate.participants)
+        )
+
     def learn(self, configuration: Configuration) -> bool:
         """Takes over a configuration that is known to hold; returns whether it is newer than what was."""
         if configuration.version <= self.configuration.version:

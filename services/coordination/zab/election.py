@@ -6,6 +6,10 @@ hears, by (epoch, zxid, id), until a quorum votes alike and nothing better comes
 such contest; votes of older rounds do not count. Whoever comes late joins the leader that a quorum says it
 follows.
 
+While a configuration is in some histories and perhaps committed, the members of both may vote and be voted
+for, and one of the new ones may be the only one that has all; a quorum is one of what holds. Those who do
+not know the new configuration learn of its candidates by the votes of those who do.
+
 Nothing that is decided here needs to be right: two nominated at once is a waste of time, and phase 1 sees to
 it that one at most is established.
 """
@@ -101,9 +105,8 @@ class Election:
 
     def heard(self, sender: int, message: Notification, now: float) -> None:
         """Takes a vote."""
-        voters = self._own.settled.participants
         state = message.state
-        if sender not in voters:
+        if sender not in self._own.voters:
             if state == LOOKING and self.vote is not NOBODY:
                 self._tell_one(sender)
             return
@@ -111,7 +114,7 @@ class Election:
         if state in (FOLLOWING, LEADING):
             self._ballots[sender] = ballot
             self._join(ballot.vote.leader)
-        elif state != LOOKING or self.vote is NOBODY or ballot.vote.leader not in voters:
+        elif state != LOOKING or self.vote is NOBODY or not ballot.vote.leader:
             self._ballots.pop(sender, None)
         elif message.round < self.round:
             self._ballots.pop(sender, None)
@@ -129,7 +132,7 @@ class Election:
 
     def _for_itself(self) -> Vote:
         own = self._own
-        if own.server not in own.settled.participants:
+        if own.server not in own.voters:
             return NOBODY
         return Vote(own.current_epoch, own.history.last, own.server)
 
@@ -143,7 +146,7 @@ class Election:
                 alike.add(sender)
         if not self._own.settled.is_quorum(alike):
             self._settle_at = None
-        elif self.hasty and all(voter in alike for voter in self._own.settled.participants):
+        elif self.hasty and all(voter in alike for voter in self._own.voters):
             self.elected = self.vote.leader
         elif self._settle_at is None:
             self._settle_at = now + self._timing.finalize_wait
@@ -175,10 +178,9 @@ class Election:
 
     def _tell_all(self, now: float) -> None:
         self._tell_at = now + self._resend
-        voters = dict.fromkeys(v for electorate in self._own.electorates for v in electorate.participants)
-        for voter in voters:
-            if voter != self._own.server:
-                self._tell_one(voter)
+        for to in dict.fromkeys([*self._own.voters, self.vote.leader]):
+            if to not in (self._own.server, NOBODY.leader):
+                self._tell_one(to)
 
     def _tell_one(self, to: int) -> None:
         self._own.send(to, notification(self._own, self.vote, self.round, LOOKING))

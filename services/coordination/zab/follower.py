@@ -154,7 +154,7 @@ class Follower:
             CEpoch(
                 promised=own.accepted_epoch,
                 server=own.server,
-                observer=own.server not in own.settled.participants,
+                observer=own.server not in own.voters,
                 config=own.configuration.version,
             ),
         )

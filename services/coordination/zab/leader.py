@@ -80,7 +80,7 @@ class Leader:
     def _count_voters(self) -> None:
         """Keeps what follows from the configuration, which changes rarely."""
         self._participants = [electorate.participants for electorate in self._own.electorates]
-        self._voters = {voter for participants in self._participants for voter in participants}
+        self._voters = self._own.voters
 
     def _quorum(self, servers: Collection[int]) -> bool:
         return all(electorate.is_quorum(servers) for electorate in self._own.electorates)

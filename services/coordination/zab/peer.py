@@ -67,7 +67,7 @@ class Peer:
         if isinstance(role, Leader) and role.phase == Leading.BROADCAST:
             return "leading"
         if isinstance(role, Follower) and role.step == Step.BROADCAST:
-            return "following" if self._votes() else "observing"
+            return "following" if self._own.server in self._own.settled.participants else "observing"
         return "looking"
 
     @property
@@ -247,9 +247,6 @@ class Peer:
 
     # Between states
 
-    def _votes(self) -> bool:
-        return self._own.server in self._own.settled.participants
-
     def _leading(self) -> Leader:
         role = self._role
         if type(role) is not Leader or role.phase != Leading.BROADCAST or role.over is not None:
@@ -325,5 +322,5 @@ class Peer:
             if isinstance(role, Leader):
                 state = election.LEADING
             else:
-                state = election.FOLLOWING if self._votes() else election.OBSERVING
+                state = election.FOLLOWING if self._own.server in self._own.voters else election.OBSERVING
         self._own.send(server, election.notification(self._own, vote, round, state))

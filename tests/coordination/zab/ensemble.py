@@ -333,8 +333,7 @@ class Ensemble:
                 steps.append(lambda s=sender, t=to: self.vote(s, t))
         for server in self.servers.values():
             if server.peer is not None and server.number not in self.slow | self.paused:
-                for step in server.disk.busy:
-                    steps.append(lambda s=server, d=step: self.durable(s, d))
+                steps += [lambda s=server, d=step: self.durable(s, d) for step in server.disk.busy]
         return steps
 
     def passes(self, sender: int, to: int) -> bool:
@@ -375,7 +374,7 @@ class Ensemble:
         """Plays the oracle (IV), which may nominate anyone: nothing but time may depend on it."""
         assert server.peer is not None
         role = server.peer._role
-        if isinstance(role, Election) and leader in server.peer.configuration.participants:
+        if isinstance(role, Election):
             role.elected = leader
             server.peer.closed(0, self.now)  # an input that means nothing
             self.carry(server)

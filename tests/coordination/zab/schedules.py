@@ -1,4 +1,4 @@
-"""Random schedules: `python -m tests.coordination.zab.schedules FIRST COUNT` runs many, and says which break what.
+"""Random schedules: `python -m tests.coordination.zab.schedules FIRST COUNT` runs many, and says which fail.
 
 Each run draws its ensemble and which faults it has, then what happens, step by step; at the end everything is
 healed, and all must come to one history.
@@ -59,17 +59,24 @@ def fault(ensemble: Ensemble, kind: str) -> None:
     numbers = sorted(ensemble.servers)
     server = ensemble.servers[numbers[choose(len(numbers))]]
     if kind == "crash":
-        ensemble.crash(server) if server.peer else ensemble.start(server)
+        down = [each for each in ensemble.servers.values() if each.peer is None]
+        if down and choose(3):
+            ensemble.start(down[choose(len(down))])
+        elif server.peer:
+            ensemble.crash(server)
     elif kind == "crash between outputs":
         ensemble.crash_in = choose(8)
     elif kind == "cut":
-        if ensemble.cut and choose(2):
+        if ensemble.cut and choose(3):
             ensemble.cut.clear()
         else:
             ensemble.cut.add((server.number, numbers[choose(len(numbers))]))
     elif kind in ("pause", "slow"):
         troubled = ensemble.paused if kind == "pause" else ensemble.slow
-        troubled.symmetric_difference_update([server.number])
+        if troubled and choose(3):
+            troubled.clear()
+        else:
+            troubled.add(server.number)
     elif kind == "break":
         if ensemble.open:
             ensemble.break_off(ensemble.open[choose(len(ensemble.open))])
@@ -90,8 +97,8 @@ def fault(ensemble: Ensemble, kind: str) -> None:
                 ensemble.start(each)
 
 
-def run(choose: Callable[[int], int], steps: int = 300, log: list[str] | None = None) -> Ensemble:
-    """Runs one schedule.
+def run(choose: Callable[[int], int], steps: int = 0, log: list[str] | None = None) -> Ensemble:
+    """Runs one schedule; of so many steps, when that is not 0.
 
     Raises:
         Violation, InvariantBroken: a property does not hold.
@@ -103,6 +110,7 @@ def run(choose: Callable[[int], int], steps: int = 300, log: list[str] | None = 
     faults = [kind for kind in FAULTS if choose(2)]
     often = (1, 2, 5, 10)[choose(4)]
     oracle = (0, 0, 3, 10)[choose(4)]
+    steps = steps or (200, 400, 600, 1500)[choose(4)]
     for server in ensemble.servers.values():
         ensemble.start(server)
     for _ in range(steps):
@@ -112,7 +120,7 @@ def run(choose: Callable[[int], int], steps: int = 300, log: list[str] | None = 
         elif kind < often + oracle:
             server = ensemble.servers[sorted(ensemble.servers)[choose(len(ensemble.servers))]]
             if server.peer:
-                voters = server.peer.configuration.participants
+                voters = server.peer._own.voters
                 ensemble.nominate(server, voters[choose(len(voters))])
         elif kind < often + oracle + 10:
             for server in ensemble.up():
