@@ -116,7 +116,9 @@ class Server:
         if connection is not None:
             connection.delivered(zxid, decoded.cxid, applied.code, applied.result)
             if session not in tree.sessions:
-                connection.end(CLOSED if decoded.cxid else EXPIRED)
+                why = CLOSED if decoded.cxid else EXPIRED
+                self.host.trace("session ended", session=f"{session:x}", why=why)
+                connection.end(why)
         elif type(decoded.change) is OpenSessionTxn:
             self.admission.opened(zxid, session, decoded.cxid)
         later = self._later
