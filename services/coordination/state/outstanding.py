@@ -95,7 +95,7 @@ class Outstanding:
         paths = dict(self._tree.ephemerals.get(session, {}))
         if session in self._creating:
             paths.update((path, None) for path, future in self._future.items() if future.owner == session)
-        found = ((path, self.get(path)) for path in paths)
+        found = ((path, self.get(path)) for path in sorted(paths))
         return [path for path, future in found if future is not None and future.owner == session]
 
     def grow(self, zxid: int, subtree: str, znodes: int, size: int) -> None:

@@ -240,6 +240,19 @@ class Tree:
         del parent.children[name]
         if not parent.children:
             parent.children = None
+        if znode.children is None:
+            self._forget(path, znode)
+        else:  # only when a `Multi` that deletes and creates it is applied again: what is below will be, too
+            for below, one in descend(path, znode):
+                self._forget(below, one)
+        changes = (
+            Trigger(EventType.DELETED, path, znode.acl),
+            Trigger(EventType.CHILDREN_CHANGED, where, parent.acl),
+        )
+        return Code.OK, _NOTHING, changes
+
+    def _forget(self, path: str, znode: Znode) -> None:
+        """Takes note that there is no such znode any more."""
         self._znodes -= 1
         self.data_size -= len(path) + len(znode.data)
         self._sum -= _terms(path, znode)
@@ -252,11 +265,6 @@ class Tree:
             subtree = quota.subject(path)
             if subtree is not None:
                 self.quotas.usage.pop(subtree, None)
-        changes = (
-            Trigger(EventType.DELETED, path, znode.acl),
-            Trigger(EventType.CHILDREN_CHANGED, where, parent.acl),
-        )
-        return Code.OK, _NOTHING, changes
 
     def _set_data(self, zxid: int, transaction: Transaction, change: SetDataTxn) -> Outcome:
         path = change.path

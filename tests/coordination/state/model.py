@@ -86,7 +86,7 @@ class Model:
             if session not in self.sessions:
                 refuse(Code.SESSION_EXPIRED)
             if isinstance(request, api.CloseSession):
-                for path in [p for p, n in self.nodes.items() if n.owner == session]:
+                for path in sorted(p for p, n in self.nodes.items() if n.owner == session):
                     self.remove(path, zxid)
                 del self.sessions[session]
                 return Code.OK, api.Nothing()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from random import Random
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -16,13 +16,6 @@ from tests.coordination.state.model import Model
 from tests.coordination.state.service import Service, digest_anew
 
 KINDS = ["DATA", "CHILDREN", "PERSISTENT", "PERSISTENT_RECURSIVE"]
-steps = st.one_of(
-    requests.asked,
-    requests.asked,
-    requests.asked,
-    st.integers(1, 3),  # deliver so many
-    st.tuples(st.sampled_from(KINDS), st.sampled_from([1, 2]), st.sampled_from(["/", *requests.PATHS])),
-)
 
 
 def opened() -> tuple[Service, Model]:
@@ -31,36 +24,47 @@ def opened() -> tuple[Service, Model]:
     service.identities[4] = []
     for session in (1, 2, 3):
         model.do(CreateSession(30_000, b"secret"), session, 0, 0)
+    for request in requests.SETTLE:
+        service.do(request)
+        model.do(request, 1, service.zxid, service.time)
+    service.results.clear()
     return service, model
 
 
-@settings(max_examples=300, deadline=None)
-@given(st.lists(steps, max_size=40))
-def test_answers_events_and_state_are_the_models(script: list[Any]) -> None:
+@settings(max_examples=500, deadline=None)
+@given(requests.seeds, st.integers(0, 60))
+def test_answers_events_and_state_are_the_models(seed: int, length: int) -> None:
+    random = Random(seed)
     service, model = opened()
     expected = []
 
     def catch_up() -> None:
         service.deliver()
-        assert [(applied.code, applied.result) for applied in service.results[3:]] == expected
+        assert [(applied.code, applied.result) for applied in service.results] == expected
         told = service.told()
         assert sorted(told) == sorted(model.events)
         assert [event[1:] for event in told] == [event[1:] for event in model.events]
         model.events.clear()
         same_state(service, model)
 
-    for step in script:
-        match step:
-            case int():
-                service.deliver(step)
-            case (str(kind), session, path):
-                catch_up()
-                service.watches.add(session, path, WatchKind[kind])
-                if (session, kind, path) not in model.watches:
-                    model.watches.append((session, kind, path))
-            case (session, request):
-                service.ask(request, session)
-                expected.append(model.do(request, session, service.zxid, service.time))
+    for _ in range(length):
+        kind = random.random()
+        if kind < 0.15:
+            service.deliver(random.randrange(4))
+        elif kind < 0.25:
+            catch_up()
+            session, watch, path = (
+                random.choice([1, 2]),
+                random.choice(KINDS),
+                random.choice(["/", *requests.PATHS]),
+            )
+            service.watches.add(session, path, WatchKind[watch])
+            if (session, watch, path) not in model.watches:
+                model.watches.append((session, watch, path))
+        else:
+            session, request = requests.asked(random)
+            service.ask(request, session)
+            expected.append(model.do(request, session, service.zxid, service.time))
     catch_up()
     assert len(service.preparer.outstanding) == 0
 
@@ -90,11 +94,11 @@ def same_state(service: Service, model: Model) -> None:
 
 
 @settings(max_examples=100, deadline=None)
-@given(st.lists(requests.asked, max_size=30))
-def test_servers_that_apply_the_same_have_the_same_digest(script: list[Any]) -> None:
-    """Invariant 15; and what a request becomes does not depend on how much of what was before is delivered."""
+@given(requests.seeds, st.integers(0, 40))
+def test_servers_that_apply_the_same_have_the_same_digest(seed: int, length: int) -> None:
+    """Invariant 15. And what a request becomes does not depend on how much before it is delivered."""
     eager, lazy = opened()[0], opened()[0]
-    for session, request in script:
+    for session, request in requests.script(seed, length):
         eager.do(request, session)
         lazy.ask(request, session)
     assert lazy.log == eager.log

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from random import Random
 from typing import Any
 
 import pytest
@@ -32,7 +33,6 @@ QUOTA = Multi(
         Create("/zookeeper/quota/a/zookeeper_stats", b"count=0,bytes=0"),
     )
 )
-SETTLE = [Create("/a"), Create("/a/a"), Create("/b"), Create("/a/b", mode=CreateMode.EPHEMERAL)]
 
 
 @pytest.fixture(autouse=True)
@@ -44,7 +44,7 @@ def history(asked: list[tuple[int, Any]]) -> list[tuple[int, bytes]]:
     """Returns the log that such requests make."""
     service = Service()
     service.identities[4] = []
-    for request in SETTLE:
+    for request in requests.SETTLE:
         service.do(request)
     for session, request in asked:
         service.do(request, session)
@@ -77,29 +77,23 @@ def fuzzy(log: list[tuple[int, bytes]], begin: int, pulls: list[int]) -> tuple[l
     return taken, tree
 
 
-wild = st.one_of(
-    requests.asked,
-    requests.asked,
-    requests.asked,
-    st.just((1, QUOTA)),
-    st.just((1, Delete("/zookeeper/quota/a/zookeeper_limits"))),
-    st.just((3, Reconfigure(leaving=(3,)))),
-)
+def wild(seed: int, length: int) -> list[tuple[int, Any]]:
+    """Returns requests, among them some about quotas and the ensemble."""
+    random = Random(seed)
+    special = [(1, QUOTA), (1, Delete("/zookeeper/quota/a/zookeeper_limits")), (3, Reconfigure(leaving=(3,)))]
+    return [
+        random.choice(special) if random.random() < 0.08 else requests.asked(random) for _ in range(length)
+    ]
 
 
 @settings(max_examples=400, deadline=None)
-@given(
-    st.lists(wild, max_size=25),
-    st.integers(0, 10),
-    st.lists(st.integers(0, 6), max_size=30),
-    st.integers(0, 4),
-    st.integers(1, 2),
-)
-def test_replay_of_a_fuzzy_snapshot_gives_the_state_without_the_crash(
-    asked: list[Any], begin: int, pulls: list[int], earlier: int, times: int
-) -> None:
-    log = history(asked)
-    begin = min(begin, len(log))
+@given(requests.seeds, st.integers(0, 40))
+def test_replay_of_a_fuzzy_snapshot_gives_the_state_without_the_crash(seed: int, length: int) -> None:
+    log = history(wild(seed, length))
+    random = Random(seed)
+    begin = random.randint(0, len(log))
+    pulls = [random.choice([0, 0, 1, 1, 2, 5]) for _ in range(random.randint(0, 30))]
+    earlier, times = random.choice([0, 0, 1, 5]), random.choice([1, 1, 2])
     pieces, tree = fuzzy(log, begin, pulls)
     recovered = replay(restored(pieces), log[max(0, begin - earlier) :], times)
     assert contents(recovered) == contents(tree)
@@ -108,7 +102,7 @@ def test_replay_of_a_fuzzy_snapshot_gives_the_state_without_the_crash(
 
 
 NASTY = [
-    # a child re-created in another incarnation of its parent; an ephemeral that goes to another session; a multi; a counter
+    # another incarnation of a parent and its child; an ephemeral that changes its session; a multi; counters
     (1, Delete("/a/a")),
     (1, CloseSession()),
     (2, Multi((Delete("/a"), Create("/a"), Create("/a/b", mode=CreateMode.EPHEMERAL), SetData("/b", b"1")))),
@@ -140,17 +134,17 @@ def test_every_interleaving_of_a_nasty_history() -> None:
 
 
 @settings(max_examples=100, deadline=None)
-@given(st.lists(wild, max_size=25))
-def test_applying_each_transaction_twice_changes_nothing(asked: list[Any]) -> None:
-    log = history(asked)
+@given(requests.seeds, st.integers(0, 40))
+def test_applying_each_transaction_twice_changes_nothing(seed: int, length: int) -> None:
+    log = history(wild(seed, length))
     once, twice = Tree(Service().tree.configuration), Tree(Service().tree.configuration)
     assert contents(replay(once, log)) == contents(replay(twice, log, 2))
 
 
 @settings(max_examples=100, deadline=None)
-@given(st.lists(wild, max_size=25), st.integers(0, 30))
-def test_replaying_what_was_applied_long_ago_changes_nothing(asked: list[Any], begin: int) -> None:
-    log = history(asked)
+@given(requests.seeds, st.integers(0, 40), st.integers(0, 40))
+def test_replaying_what_was_applied_long_ago_changes_nothing(seed: int, length: int, begin: int) -> None:
+    log = history(wild(seed, length))
     tree = replay(Tree(Service().tree.configuration), log)
     before = contents(tree)
     assert contents(replay(tree, log[begin:])) == before
@@ -158,7 +152,7 @@ def test_replaying_what_was_applied_long_ago_changes_nothing(asked: list[Any], b
 
 def test_a_snapshot_of_a_still_tree_is_the_tree() -> None:
     service = Service()
-    for request in SETTLE:
+    for request in requests.SETTLE:
         service.do(request)
     service.do(QUOTA)
     assert contents(copy(service.tree)) == contents(service.tree)
@@ -188,7 +182,7 @@ def test_the_present_moment_is_that_of_the_first_piece() -> None:
 
 def whole() -> list[bytes]:
     service = Service()
-    for request in SETTLE:
+    for request in requests.SETTLE:
         service.do(request)
     return list(snapshot(service.tree))
 
