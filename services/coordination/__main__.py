@@ -169,6 +169,7 @@ async def _pages(
 def _stop(stopped: asyncio.Future[int], number: signal.Signals) -> None:
     if not stopped.done():
         log.info("%s: stopping", number.name)
+        logging.getLogger("grpc").setLevel(logging.CRITICAL)  # it tells of each call that is cancelled now
         stopped.set_result(number)
 
 
