@@ -77,8 +77,7 @@ class Replica:
         self._phase: Phase = "looking"
         self._started = asyncio.Event()
         self._failed: asyncio.Future[None] | None = None
-        self._tasks: set[asyncio.Task[Any]] = set()
-        self._installing: asyncio.Future[None] | None = None
+        self._tasks: dict[asyncio.Task[Any], None] = {}
         self._snapshot: asyncio.Task[None] | None = None
         self._refused: dict[str, None] = {}
         self._do: dict[type, Callable[[Any], None]] = {
@@ -609,12 +608,12 @@ class Replica:
 
     def _task(self, coroutine: Any) -> asyncio.Task[Any]:
         task = asyncio.create_task(coroutine)
-        self._tasks.add(task)
+        self._tasks[task] = None
         task.add_done_callback(self._ended)
         return task
 
     def _ended(self, task: asyncio.Task[Any]) -> None:
-        self._tasks.discard(task)
+        self._tasks.pop(task, None)
         if not task.cancelled() and task.exception() is not None:
             self._fail(task.exception())  # type: ignore[arg-type]
 

@@ -163,7 +163,7 @@ class Log:
         self.last = zxid
 
     async def restart(self, zxid: int, number: int) -> None:
-        """Goes on after a snapshot that has taken the place of all there was, with segments from a number on."""
+        """Goes on after a snapshot that has taken the place of all; the next segment has that number."""
         await self.roll()
         old, self.segments = self.segments, []
         self.last, self._number = zxid, number

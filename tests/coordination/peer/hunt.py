@@ -19,8 +19,6 @@ from sim.world.simulation import Simulation
 from tests.coordination.peer import machine
 from tests.coordination.peer.machine import RUNNING, Journal, ensemble, until
 
-LENGTH = 30.0  # virtual seconds of trouble
-
 
 class Witness(Journal):
     """Compares what it is told to deliver with what all others were told."""
@@ -58,9 +56,12 @@ class Hunt:
         size: servers.
         observers: of them.
         interleave: whether the seed also decides which ready task runs first.
+        length: virtual seconds of trouble.
     """
 
-    def __init__(self, seed: int, size: int = 3, observers: int = 0, *, interleave: bool = False) -> None:
+    def __init__(
+        self, seed: int, size: int = 3, observers: int = 0, *, interleave: bool = False, length: float = 30.0
+    ) -> None:
         self.simulation = Simulation(seed, limit_s=600, interleave=interleave)
         self.faults = Faults(self.simulation)
         self.rng = self.simulation.chance.stream("hunt")
@@ -68,7 +69,7 @@ class Hunt:
         self.members = str(ensemble(size, observers))
         self.order: list[tuple[int, bytes]] = []
         self.proposed = 0
-        self.elections = 0
+        self.length = length
         self._lifting: list[asyncio.Task[None]] = []
 
     def run(self) -> None:
@@ -85,7 +86,7 @@ class Hunt:
         for host in self.hosts:
             self.simulation.boot(host, machine.serve, {"members": self.members, **options})
         loop = asyncio.get_running_loop()
-        self.end = loop.time() + LENGTH
+        self.end = loop.time() + self.length
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self._propose())
             tasks.create_task(self._trouble())

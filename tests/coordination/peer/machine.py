@@ -85,7 +85,7 @@ JOURNAL = Journal
 
 async def serve(host: Host, members: str, **options: Any) -> None:
     """A server whose state machine is a `Journal`; its id is in its host's name."""
-    number = int(host.name.removeprefix("zk"))
+    number = options.pop("number", int(host.name.removeprefix("zk")))
     configuration = Configuration.parse(members)
     timing = Timing(**options.pop("timing", {"tick": 0.2}))
     replica = Replica(host, number, configuration, timing=timing, **options)
