@@ -172,12 +172,15 @@ def _event(form: dict[str, Any], index: int, line: int) -> Operation | None:
     error = form.get("error")
     told = "" if error is None else error if isinstance(error, str) else str(error)
     name = process if isinstance(process, int) else str(process)
-    return Operation(name, kind, str(f), form.get("value"), time, index, UNSET, told)
+    stamp = form.get("timestamp", UNSET)
+    if stamp is not UNSET and (not isinstance(stamp, int) or isinstance(stamp, bool)):
+        raise Unusable(f"line {line}: :timestamp must be an integer, not {stamp!r}")
+    return Operation(name, kind, str(f), form.get("value"), time, index, UNSET, told, stamp)
 
 
 def _is_pair(event: Operation) -> bool:
     """Says whether a value is `[key value]`; that of a `cas` would be `[key [old new]]`."""
     value = event.value
-    if not isinstance(value, list) or len(value) != 2:
-        return False
+    if event.f == "txn" or not isinstance(value, list) or len(value) != 2:
+        return False  # a transaction of two operations is no pair
     return event.f != "cas" or (isinstance(value[1], list) and len(value[1]) == 2)

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 Answer: TypeAlias = Literal["linearizable", "not linearizable", "unknown"]
 
 TIMEOUT_S = 60.0
-GLIMPSE = 10_000  # positions that are searched to say more of a violation that is certain
+GLIMPSE = 1000  # positions, beyond two an operation, searched to say more of a violation that is certain
 
 
 class Violation(Struct):
@@ -99,6 +99,8 @@ def check(
     kind = find(model) if isinstance(model, str) else model
     made = kind()
     judged = [call for call in history if _counts(call, made)]
+    for call in judged:
+        made.action(call)  # what it does not know is refused before anything else
     parts = made.parts(judged)
     verdict = Verdict(
         "linearizable", kind.name, len(judged), sum(call.pending for call in judged), len(parts)
@@ -149,7 +151,7 @@ def _violation(part: Part, outcome: Outcome, kind: type[Model], model: Model) ->
     ):  # the model knew; what was possible shows a search, if a short one does
         with contextlib.suppress(GaveUp):
             model = kind()
-            again = Search(part[1], model, Budget(positions=GLIMPSE), culprit.returned, refute=False).run()
+            again = Search(part[1], model, Budget(positions=2 * len(part[1]) + GLIMPSE), culprit.returned, refute=False).run()
             outcome = outcome if again.culprit is not culprit else again
     return Violation(
         culprit=culprit,

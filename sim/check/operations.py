@@ -33,6 +33,7 @@ class Call(Struct, eq=False):
         called, returned: numbers of the lines, from 1; `returned` is 0 for what never ended. An operation
             was over before another began if its `returned` is below the other's `called`.
         start, end: ns; `end` is -1 for what never ended.
+        timestamp: at which it took place, if it is a transaction of a store that tells it.
     """
 
     process: int | str
@@ -46,6 +47,7 @@ class Call(Struct, eq=False):
     error: str = ""
     returned: int = 0
     end: int = -1
+    timestamp: int | None = None
 
     @property
     def pending(self) -> bool:
@@ -108,6 +110,8 @@ def calls(history: Iterable[Operation], lines: Iterable[int] | None = None) -> l
             lost[process] = line
             continue
         call.result, call.returned, call.end = event.value, line, event.time
+        if event.timestamp is not UNSET:
+            call.timestamp = event.timestamp
     return found
 
 

@@ -69,8 +69,10 @@ def possible(found: Violation, model: Model) -> str:
 
 def _whole(call: Call, model: Model) -> str:
     lines = f"lines {call.called} to {call.returned}" if call.returned else f"line {call.called}, no end"
-    seconds = f"{call.start / 1e9:.6f} s to " + (f"{call.end / 1e9:.6f} s" if call.end >= 0 else "?")
-    return f"{model.tell(call)}, {call.process}, {lines}, {seconds}"
+    told = f"{model.tell(call)}, {call.process}, {lines}"
+    if call.start == call.called:  # the history has no times
+        return told
+    return f"{told}, {call.start / 1e9:.6f} s to " + (f"{call.end / 1e9:.6f} s" if call.end >= 0 else "?")
 
 
 def _counted(number: int, what: str) -> str:

@@ -265,7 +265,7 @@ def _axes(panel: Axes, drawn: Drawn, places: dict[int, int], rows: dict[int | st
     ticks = [(place, line) for line, place in places.items() if place % step == 0]
     panel.set_xticks(
         [place for place, _ in ticks],
-        [f"{times[line] / 1e9:.6g} s\nline {line}" for _, line in ticks],
+        [_tick(line, times[line]) for _, line in ticks],
         fontsize=SMALL,
         color=GREY,
     )
@@ -274,3 +274,8 @@ def _axes(panel: Axes, drawn: Drawn, places: dict[int, int], rows: dict[int | st
     panel.spines["bottom"].set_color(PALE)
     panel.set_axisbelow(True)
     panel.grid(axis="x", color=PALE, linewidth=0.4)
+
+
+def _tick(line: int, ns: int) -> str:
+    """Returns what stands at a line: the time as well, if the history has any."""
+    return f"line {line}" if ns == line else f"{ns / 1e9:.6g} s\nline {line}"

@@ -136,10 +136,10 @@ START: dict[str, Any] = {"set": frozenset(), "queue": [], "lock": [], "counter":
 def random_history(name: str, chance: random.Random) -> list[Operation]:
     """Returns a history that a correct object could have made, or one with some results of another."""
     count, keys = (
-        chance.randrange(2, 9),
+        chance.randrange(2, 9) if chance.random() < 0.95 else chance.randrange(9, 12),
         chance.choice([None, None, ["x", "y"]]) if name != "kv" else ["x", "y"],
     )
-    free = [f"c{number}" for number in range(chance.randrange(1, 5))]
+    free = [f"c{number}" for number in range(chance.randrange(1, 6))]
     names = itertools.count(len(free))
     states: dict[Any, Any] = {}
     under_way: list[list[Any]] = []  # [process, f, value, key, outcome or None]

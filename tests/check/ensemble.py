@@ -51,7 +51,13 @@ class Ensemble:
         for client in self.clients:
             self._instant(client, "session", {"event": "open", "id": client.session, "timeout": 6.0})
         for path in ("/a", "/b"):
-            request = {"f": "create", "lane": 0, "process": "c0/0.1", "key": path, "value": {"data": f"of {path}"}}
+            request = {
+                "f": "create",
+                "lane": 0,
+                "process": "c0/0.1",
+                "key": path,
+                "value": {"data": f"of {path}"},
+            }
             self.clients[0].queue.append(request)
             self._line("c0/0.1", "invoke", "create", request["value"], path)
             self._answer(self.clients[0])
@@ -112,7 +118,9 @@ class Ensemble:
         if len(client.queue) >= 3:
             return
         lane = next(n for n in range(3) if all(request["lane"] != n for request in client.queue))
-        f = self.chance.choice(["create", "create", "delete", "set", "set", "get", "get", "exists", "children", "sync"])
+        f = self.chance.choice(
+            ["create", "create", "delete", "set", "set", "get", "get", "exists", "children", "sync"]
+        )
         f = "multi" if self.chance.random() < 0.05 else f
         path = self.chance.choice(["/a", "/b", "/a/x", "/a/y", "/b/x"])
         request = {"f": f, "lane": lane, "process": f"{client.name}/{lane}.{client.life}"}
@@ -138,14 +146,23 @@ class Ensemble:
         if f in ("get", "exists", "children"):
             return {"watch": True} if self.chance.random() < 0.4 else {}
         if f == "multi":
-            return {"ops": [{"f": "set", "key": "/a", "data": data}, {"f": "create", "key": "/b/x", "data": data + "m"}]}
+            return {
+                "ops": [
+                    {"f": "set", "key": "/a", "data": data},
+                    {"f": "create", "key": "/b/x", "data": data + "m"},
+                ]
+            }
         return None
 
     def _answer(self, client: Client) -> None:
         """The server of a session carries its next request out."""
         request = client.queue.pop(0)
         value, error = self._carried_out(client, request)
-        if request["f"] in ("get", "exists", "children") and not error and (request["value"] or {}).get("watch"):
+        if (
+            request["f"] in ("get", "exists", "children")
+            and not error
+            and (request["value"] or {}).get("watch")
+        ):
             kind = "children" if request["f"] == "children" else "data"
             client.watches[request["key"], kind] = None
         kind = "fail" if error else "ok"
@@ -273,7 +290,9 @@ class Ensemble:
             happens &= self.chance.random() < 0.5
             if happens and request["f"] in ("create", "delete", "set", "multi"):
                 self._write(client, request["f"], request["key"], request["value"])
-            self._line(request["process"], "info", request["f"], request["value"], request["key"], "connection loss")
+            self._line(
+                request["process"], "info", request["f"], request["value"], request["key"], "connection loss"
+            )
         client.queue.clear()
         client.life += 1
 
