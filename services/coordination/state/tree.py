@@ -124,7 +124,7 @@ class Tree:
         if path == ROOT:
             return self.root
         before, *names = path.split("/", DEEPEST + 1)
-        if before:
+        if before or not names:
             return None
         znode: Znode | None = self.root
         for name in names:

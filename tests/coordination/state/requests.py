@@ -1,7 +1,7 @@
-"""Random requests: few paths, so that they meet; mostly such as succeed, so that something comes of them.
+"""Random requests: few paths, so that they meet; often such as succeed, so that something comes of them.
 
-They are drawn from a seed, not by Hypothesis, which likes to draw the same thing over and over. A shorter list
-of the same seed is a prefix of a longer one, so Hypothesis still finds the shortest that fails.
+They are drawn from a seed and not by Hypothesis, which likes to draw the same thing over and over. A shorter
+list of the same seed is a prefix of a longer one, so Hypothesis still finds the shortest that fails.
 """
 
 from __future__ import annotations
