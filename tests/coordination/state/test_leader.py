@@ -1,4 +1,4 @@
-"""What else the leader decides: sessions, containers, times to live, the ensemble; and transactions as bytes."""
+"""What else the leader decides: sessions, containers, times to live, the ensemble; transactions as bytes."""
 
 from __future__ import annotations
 

@@ -44,9 +44,9 @@ def test_good_paths(path: str) -> None:
 @pytest.mark.parametrize(
     "path",
     [
-        "", "a", "a/b", "/a/", "//", "//a", "/a//b", "/.", "/..", "/a/./b", "/a/../b", "/a/..", "/\0",
-        "/a\x01", "/a\x1f", "/a\x7f", "/\x9f", "/\ud800", "/\udfff", "/\ue000", "/\uf8ff", "/\ufff0", "/\uffff",
-        "/\U0001f600",        "/" + "x" * 9000, "/d" * 513,
+        "", "a", "a/b", "/a/", "//", "//a", "/a//b", "/.", "/..", "/a/./b", "/a/../b", "/a/..",
+        "/\0", "/a\x01", "/a\x1f", "/a\x7f", "/\x9f", "/\ud800", "/\udfff", "/\ue000", "/\uf8ff",
+        "/\ufff0", "/\uffff", "/\U0001f600", "/" + "x" * 9000, "/d" * 513,
     ],
 )  # fmt: skip
 def test_bad_paths_are_bad_arguments(path: str) -> None:
@@ -175,7 +175,8 @@ def test_hashes_are_only_shown_to_who_may_change_them() -> None:
     "entry",
     [
         Acl(31, "world", "somebody"), Acl(31, "digest", "nocolon"), Acl(31, "digest", "a:b:c"),
-        Acl(31, "ip", "nonsense"),        Acl(31, "ip", "10.0.0.1/33"), Acl(31, "sasl", "x"), Acl(31, "super", ""), Acl(31, "", ""),
+        Acl(31, "ip", "nonsense"), Acl(31, "ip", "10.0.0.1/33"), Acl(31, "sasl", "x"), Acl(31, "super", ""),
+        Acl(31, "", ""),
     ],
 )  # fmt: skip
 def test_malformed_entries_are_refused(entry: Acl) -> None:
