@@ -125,6 +125,7 @@ class Client:
         self.said = []
         self.ended = []
         self.xid = 0
+        self.since = 0  # what was asked up to here was asked on an earlier connection
 
     def submit(self, request):
         self.xid += 1
