@@ -222,8 +222,8 @@ def barrier(clients: Clients, disturb: Disturb) -> None:
 def double_barrier(clients: Clients, disturb: Disturb) -> None:
     """`DoubleBarrier`: nobody begins before all are there, nobody leaves before all are done.
 
-    Disturbed while all are inside: who waits in it waits for ever once kazoo has dropped its watch, whatever the
-    server.
+    Disturbed while all are inside: who waits to get in waits for ever once kazoo has dropped its watch,
+    whatever the server.
     """
     entered, left = Inside(), Inside()
     count = len(clients)

@@ -112,6 +112,10 @@ class Servers:
         """Kills one, which leaves it no time for anything."""
         self.end(number, signal.SIGKILL)
 
+    def running(self, number: int) -> bool:
+        """Says whether one was started and not ended."""
+        return number in self._processes
+
     def state(self, number: int) -> str:
         """Returns what a server says that it is: leader, follower, observer, standalone; "" when nothing."""
         for line in word(self.ports[number], "srvr").decode().splitlines():
