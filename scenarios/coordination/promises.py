@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from sim.check.coordination.convergence import Converged, Durable, SameDigests
 from sim.check.coordination.names import SequentialNames
 from sim.check.coordination.order import FifoOrder, WriteOrder
-from sim.check.coordination.sessions import Ephemerals
+from sim.check.coordination.sessions import Ephemerals, Expiry
 from sim.check.coordination.sync import SyncedReads
 from sim.check.coordination.tree import PrefixReads
 from sim.check.coordination.watches import WatchOrder
@@ -23,6 +23,7 @@ PROMISES: tuple[Any, ...] = (
     WatchOrder(),
     SequentialNames(),
     Ephemerals(),
+    Expiry(slack=0.1),
     Durable(),
     Converged(),
     SameDigests(),
