@@ -32,7 +32,7 @@ class Progress:
         clients = [event for event in history if event.f != "quorum"]
         writes = [call for call in calls(clients, [event.index + 1 for event in clients]) if call.f in WRITES]
         done = [call for call in writes if call.ended == "ok"]
-        over = max(event.time for event in history)
+        over = max(event.time for event in history) + 1
         longest = -1.0
         judged = 0
         for mark, next_ in zip(marks, [*marks[1:], None], strict=True):
@@ -57,7 +57,7 @@ class Progress:
                 return False, (
                     f"a majority was back at {mark.time / 1e9:.3f} s, but a write was acknowledged {when}"
                 )
-        return bool(judged), f"{judged:,} times a majority was back; longest wait {max(longest, 0):.3f} s"
+        return True, f"{judged:,} times a majority was back; longest wait {max(longest, 0):.3f} s"
 
 
 def _without_majority(done: Sequence[Call], begin: int, end: int) -> Call | None:

@@ -39,7 +39,7 @@ class SequentialNames:
             if wrong:
                 return False, f"below {parent}: {wrong}"
         count = sum(map(len, named.values()))
-        return bool(count), f"{count:,} names below {len(named):,} znodes"
+        return True, f"{count:,} names below {len(named):,} znodes"
 
 
 def _number(change: Change) -> int:

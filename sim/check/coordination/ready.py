@@ -42,13 +42,18 @@ class ReadyPattern:
                 if call.f not in READS:
                     continue
                 if call.key == self._ready:
+                    if told.get("version") is not None and not told.get("czxid"):
+                        return (
+                            False,
+                            f"the reply of {lines_of(call)} does not tell the czxid of {self._ready}",
+                        )
                     floor |= promised.get(int(told.get("czxid") or 0), {})
                 elif call.key in floor:
                     reads += 1
                     wrong = self._older(session, call, told, floor[call.key])
                     if wrong:
                         return False, wrong
-        return bool(reads), f"{reads:,} reads by those who saw {self._ready}, of {len(made):,} incarnations"
+        return True, f"{reads:,} reads by those who saw {self._ready}, of {len(made):,} incarnations"
 
     def _older(self, session: Session, call: Call, told: dict[str, Any], promised: Change) -> str:
         shows = int(told.get("mzxid") or zxid_of(call))

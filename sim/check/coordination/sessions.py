@@ -44,9 +44,7 @@ class Ephemerals:
             wrong = _judged(session, life)
             if wrong:
                 return False, f"{session}: {wrong}"
-        return bool(
-            ephemeral
-        ), f"{len(ephemeral):,} znodes of {len(lives):,} sessions, looked at {looks:,} times"
+        return True, f"{len(ephemeral):,} znodes of {len(lives):,} sessions, looked at {looks:,} times"
 
 
 def _children(made: Sequence[Change], unsure: Container[str]) -> str:

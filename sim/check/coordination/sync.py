@@ -49,7 +49,7 @@ class SyncedReads:
                         )
         if stale > self._allow_stale:
             return False, first
-        return bool(reads), f"{reads:,} reads after a sync" + (f", {stale} stale" if stale else "")
+        return True, f"{reads:,} reads after a sync" + (f", {stale} stale" if stale else "")
 
 
 def _latest(writes: Sequence[Call], line: int, floor: Call | None) -> Call | None:
