@@ -46,6 +46,9 @@ DIGESTS_KEPT = 128  # as Apache: 128 digests, of every 128th transaction
 DIGESTS_EVERY = 128
 COUNTER = (1 << 32) - 1  # of a zxid: the transaction within its epoch
 
+WATCHING = frozenset((api.GetData, api.Exists, api.GetChildren, api.MultiRead, api.AddWatch, api.SetWatches))
+"""Requests that may set watches."""
+
 _NOTHING = api.Nothing()
 _encode = msgspec.msgpack.Encoder().encode
 
@@ -267,6 +270,8 @@ class Server:
         kind = type(request)
         if kind is api.Ping:
             return _NOTHING
+        if kind in WATCHING and self.settings.watches:
+            self._bound_watches(request)
         if kind is api.SetWatches:
             for event in self.watches.set_again(self.tree, connection.session, request, self._may_read):
                 connection.tell(event)
@@ -322,6 +327,24 @@ class Server:
             connection.refused(tag, code)
         else:
             self.admission.refused(session, tag)
+
+    def _bound_watches(self, request: Any) -> None:
+        """Refuses a request for more watches than this server wants to keep.
+
+        Raises:
+            CoordinationError: THROTTLED.
+        """
+        match request:
+            case api.SetWatches(_, data, exist, child, persistent, recursive):
+                more = len(data) + len(exist) + len(child) + len(persistent) + len(recursive)
+            case api.MultiRead(operations):
+                more = sum(one.watch for one in operations)
+            case api.AddWatch():
+                more = 1
+            case _:
+                more = request.watch
+        if more and len(self.watches) + more > self.settings.watches:
+            raise CoordinationError(Code.THROTTLED)
 
     def _may_read(self, session: int, acl: Any) -> bool:
         connection = self.connections.get(session)

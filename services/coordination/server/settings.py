@@ -20,6 +20,8 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         outstanding_per_connection: the same, of one client.
         connections: of clients; 0 for any number.
         connections_per_address: of clients at one network address; 0 for any number.
+        watches: that clients may have set at this server, all together; 0 for any number. A read with a watch
+            too many is refused (THROTTLED).
         max_buffer: bytes of a request (`jute.maxbuffer`).
         unread: bytes of answers that a client may leave unread before its connection is closed.
         handshake: seconds in which a client must have said who it is.
@@ -43,6 +45,7 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     outstanding_per_connection: int = 1000
     connections: int = 0
     connections_per_address: int = 60
+    watches: int = 5_000_000
     max_buffer: int = 0xFFFFF
     unread: int = 16 << 20
     handshake: float = 10.0

@@ -40,15 +40,18 @@ class Watches:
             kind: {} for kind in (_DATA, _CHILDREN, _PERSISTENT, _RECURSIVE)
         }
         self._by_session: dict[int, dict[tuple[WatchKind, str], None]] = {}
+        self._count = 0
 
     def __len__(self) -> int:
         """Returns how many watches there are."""
-        return sum(map(len, self._by_session.values()))
+        return self._count
 
     def add(self, session: int, path: str, kind: WatchKind) -> None:
         """Sets a watch: DATA sees creation, deletion and new data; CHILDREN children and deletion."""
         self._by_path[kind].setdefault(path, {})[session] = None
-        self._by_session.setdefault(session, {})[kind, path] = None
+        own = self._by_session.setdefault(session, {})
+        self._count += (kind, path) not in own
+        own[kind, path] = None
 
     def has(self, session: int, path: str, kind: WatchKind) -> bool:
         """Says whether a session has such a watch."""
@@ -191,6 +194,7 @@ class Watches:
     def _release(self, session: int, kind: WatchKind, path: str) -> None:
         own = self._by_session[session]
         del own[kind, path]
+        self._count -= 1
         if not own:
             del self._by_session[session]
 

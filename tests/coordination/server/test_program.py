@@ -9,8 +9,8 @@ import pytest
 
 from protos import coordination_pb2 as pb
 from protos import coordination_pb2_grpc as rpc
-from services.coordination.api import Code, CoordinationError, CreateMode
-from services.coordination.client import Client, ConnectionLoss, NoNode
+from services.coordination.api import Code, CoordinationError, CreateMode, SessionState
+from services.coordination.client import Client, ConnectionLoss, NoNode, NotReadOnly
 from services.coordination.server import serve
 from services.coordination.state.acl import digest_id
 from sim.faults import Crash, DiskFull, Isolate, Pause, SyncFails
@@ -120,6 +120,28 @@ def test_a_minority_serves_nobody_and_its_clients_find_the_majority():
             await free.set("/a", b"won")
 
     World(3).run(test)
+
+
+def test_a_server_that_is_cut_off_serves_reads_to_who_is_content_with_that():
+    async def test(world):
+        cut, others = await world.follower()
+        async with world.client(*others) as client:
+            await client.create("/a", b"1")
+            await client.sync()
+            fault = world.faults.inject(Isolate(host=cut))
+            await asyncio.sleep(10)
+            world.faults.lift(fault)
+            crashes = [world.faults.inject(Crash(host=name)) for name in others]
+            async with world.client(cut, read_only=True) as reader:
+                assert reader.state is SessionState.CONNECTED_READ_ONLY
+                assert (await reader.get("/a"))[0] == b"1"
+                with pytest.raises(NotReadOnly):
+                    await reader.set("/a", b"2")
+            for crash in crashes:
+                world.faults.lift(crash)
+            await client.set("/a", b"2")
+
+    World(3, read_only=True).run(test)
 
 
 def test_a_paused_leader_wakes_up_and_follows():

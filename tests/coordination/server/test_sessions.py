@@ -222,6 +222,29 @@ def test_watches_end_with_their_connection():
     run(test)
 
 
+def test_watches_are_limited_in_all_and_counted_right():
+    async def test(ensemble):
+        client, other = await ensemble.client(), await ensemble.client()
+        for path in ("/a", "/b", "/b"):
+            assert (await client.ask(Exists(path, watch=True))).code is Code.NO_NODE
+        assert (await other.ask(api.AddWatch("/a", recursive=True))).code is Code.OK
+        for request in (
+            Exists("/c", watch=True),
+            api.AddWatch("/c"),
+            api.MultiRead((GetData("/", watch=True),)),
+            api.SetWatches(0, exist=("/c",)),
+        ):
+            assert (await other.ask(request)).code is Code.THROTTLED
+        assert (await other.ask(GetData("/"))).code is Code.OK
+        await other.ask(Create("/a"))
+        assert (await other.ask(Exists("/c", watch=True))).code is Code.NO_NODE
+        client.connection.close()
+        other.connection.close()
+        assert len(ensemble.servers[1].watches) == 0
+
+    run(test, watches=3)
+
+
 def test_without_a_quorum_nobody_gets_in():
     async def test(ensemble):
         with pytest.raises(Unavailable):
