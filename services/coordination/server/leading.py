@@ -44,6 +44,7 @@ class Leading:
         tree: this server's replica, which has all of earlier epochs.
         settings, limits: the operator's.
         clock: seconds, never going back.
+        touched: gets the sessions of this server's own clients that were heard from.
         local: takes what is meant for this server itself, as `Broadcast.send` takes it for others.
     """
 
@@ -55,6 +56,7 @@ class Leading:
         settings: Settings,
         limits: Limits,
         clock: Callable[[], float],
+        touched: dict[int, None],
         local: Callable[[Any], None],
     ) -> None:
         self._host = host
@@ -67,6 +69,7 @@ class Leading:
         self._proposed = tree.zxid
         self._owners: dict[int, int] = {}
         self._syncs: list[tuple[int, int]] = []  # server, number; wait for the next proposal
+        self._touched = touched
         self._since = clock()
         self._clock = clock
         self.expiry = Expiry(clock, settings.tick)
@@ -82,7 +85,7 @@ class Leading:
             case pb.Forward():
                 self._forwarded(sender, message)
             case pb.Pong():
-                self.expiry.touch_all(message.sessions)
+                self._touched.update(dict.fromkeys(message.sessions))
             case pb.SyncRequest():
                 self.synchronize(sender, message.number)
             case pb.Revalidate():
@@ -110,9 +113,8 @@ class Leading:
             request: what is wanted.
             identities: who the session is.
         """
-        if type(request) is not CreateSession:
-            self.expiry.touch(session)
-        elif session not in self._tree.sessions:
+        self._touched[session] = None
+        if type(request) is CreateSession and session not in self._tree.sessions:
             self._owners[session] = origin
         self._order(origin, session, tag, request, identities)
 
@@ -120,7 +122,7 @@ class Leading:
         """Lets a session go on at another server, if it lives: what its old one still sends is refused."""
         valid = session in self._tree.sessions and not self._preparer.closing(session)
         if valid:
-            self.expiry.touch(session)
+            self._touched[session] = None
             before = self._owners.get(session)
             self._owners[session] = origin
             self._preparer.own(session, origin)
@@ -154,7 +156,13 @@ class Leading:
     # Endings
 
     def expire(self) -> int:
-        """Ends the sessions that were silent for their time-out; returns how many. Once a tick."""
+        """Ends the sessions that were silent for their time-out; returns how many. Once a tick.
+
+        What was heard since the last tick counts as heard now: that errs on the side of the session, and makes a
+        sign of life cost next to nothing.
+        """
+        self.expiry.touch_all(self._touched)
+        self._touched.clear()
         expired = self.expiry.due()
         for session in expired:
             self._host.trace("session expires", session=f"{session:x}")

@@ -143,6 +143,7 @@ class Server:
             self.settings,
             self._limits,
             self.clock,
+            self._touched,
             lambda message: self.heard(self.broadcast.server, message),
         )
         self.host.trace("leads", epoch=epoch, sessions=len(self.tree.sessions))
@@ -218,9 +219,7 @@ class Server:
 
     def hear(self, connection: ClientConnection) -> None:
         """Takes note of a session's sign of life."""
-        if self.leading is not None:
-            self.leading.expiry.touch(connection.session)
-        elif self.serving:
+        if self.serving:
             self._touched[connection.session] = None
 
     def forward(self, connection: ClientConnection, waiting: Waiting) -> None:
