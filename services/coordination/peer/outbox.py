@@ -14,6 +14,7 @@ LIMIT = 64 << 20
 """Bytes that may wait before the other side is given up."""
 
 MESSAGE = 1 << 20  # bytes that are sent at once, and one message more
+PART = 1 << 18  # bytes of a source that are sent at once, likewise: others have their turn between them
 
 Source: TypeAlias = AsyncIterator[bytes]
 """Makes messages as they can be sent: a history from the disk, a snapshot."""
@@ -74,4 +75,10 @@ class Outbox:
                 source = queue.popleft()
                 assert not isinstance(source, bytes)
                 async for data in source:
-                    yield data
+                    batch.append(data)
+                    size += len(data)
+                    if size >= PART:
+                        yield b"".join(batch)
+                        batch, size = [], 0
+                if batch:
+                    yield b"".join(batch)

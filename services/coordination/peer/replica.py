@@ -395,7 +395,7 @@ class Replica:
                 FOLLOW, request_serializer=None, response_deserializer=FromLeader.FromString
             )(metadata=self._metadata)
             async with asyncio.timeout(CONNECT):
-                await call.initial_metadata()
+                await call.wait_for_connection()
             if self._iterations.get(iteration.server) is iteration:
                 self._input(self._rules.connected, iteration.server)
                 await iteration.run(call.read, call.write, lambda batch: self._received(iteration, batch))

@@ -97,7 +97,7 @@ class Votes:
                     ELECT, request_serializer=None, response_deserializer=Notification.FromString
                 )(metadata=self._metadata)
                 async with asyncio.timeout(CONNECT):
-                    await call.initial_metadata()
+                    await call.wait_for_connection()
                 pause = RETRY
                 queue = self._queues[number] = asyncio.Queue(WAITING)
                 self._reachable(number)

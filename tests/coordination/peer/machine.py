@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+from bisect import bisect_left
 from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
@@ -33,7 +34,7 @@ class Journal:
 
     def deliver(self, zxid: int, transaction: bytes) -> None:
         if self.delivered and zxid <= self.delivered[-1][0]:  # again, after a fuzzy snapshot
-            assert (zxid, transaction) in self.delivered[-2000:]
+            assert self.delivered[bisect_left(self.delivered, (zxid,))] == (zxid, transaction)
             return
         self.delivered.append((zxid, transaction))
 

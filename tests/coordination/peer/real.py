@@ -59,7 +59,7 @@ async def report(host: Host, journal: Told) -> None:
         lines = [b"%d %s\n" % (zxid, transaction) for zxid, transaction in journal.delivered]
         phase = journal.replica.phase if journal.replica is not None else ""
         file = await host.disk.open("report.part", "w")
-        await file.append(phase.encode() + b"\n" + b"".join(lines))
+        await file.append(b"%s %d\n" % (phase.encode(), host.incarnation) + b"".join(lines))
         await file.close()
         await host.disk.rename("report.part", "report")
         await asyncio.sleep(0.1)

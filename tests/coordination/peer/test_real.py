@@ -13,7 +13,7 @@ HOSTS = ["zk1", "zk2", "zk3"]
 
 
 def report(cluster: Path, host: str) -> tuple[str, list[bytes]]:
-    """Returns what a server said last: its phase and its deliveries."""
+    """Returns what a server said last: its phase with its incarnation, and its deliveries."""
     path = cluster / "nodes" / host / "data" / "report"
     if not path.exists():
         return "", []
@@ -36,12 +36,14 @@ async def story(folder: Path) -> None:
             ]
         )
         seen: list[bytes] = []
+        lives = dict.fromkeys(HOSTS, 0)
         for _ in range(3):
-            leader = await leading(folder, len(seen) + 500)
+            leader = await leading(folder, lives, len(seen) + 500)
             seen = report(folder, leader)[1]
             await cluster.kill(leader)
             before = len(seen)
-            other = await leading(folder, before, but=leader)
+            lives[leader] += 1
+            other = await leading(folder, lives, before)
             now = report(folder, other)[1]
             assert now[:before] == seen[:before]
             await cluster.restart(leader)
@@ -55,13 +57,13 @@ async def story(folder: Path) -> None:
         assert zxids == sorted(set(zxids)) and {zxid >> 32 for zxid in zxids} >= {1, 2, 3, 4}
 
 
-async def leading(folder: Path, count: int, but: str = "") -> str:
-    """Waits for a leader that has delivered more than so many."""
+async def leading(folder: Path, lives: dict[str, int], count: int) -> str:
+    """Waits for a leader, in its present life, that has delivered more than so many."""
     async with asyncio.timeout(30):
         while True:
             for host in HOSTS:
                 phase, lines = report(folder, host)
-                if phase == "leading" and host != but and len(lines) > count:
+                if phase == f"leading {lives[host]}" and len(lines) > count:
                     return host
             await asyncio.sleep(0.05)
 
