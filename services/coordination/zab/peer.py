@@ -127,7 +127,9 @@ class Peer:
 
     def next_deadline(self) -> float:
         """When `tick` is due, if nothing happens before."""
-        return FOREVER if self._role is None else self._role.deadline()
+        if self._role is None:
+            return FOREVER
+        return self._role.deadline() if self._role.over is None else 0.0
 
     def take(self) -> list[Output]:
         """Hands over the outputs since the last call."""

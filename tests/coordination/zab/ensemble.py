@@ -92,6 +92,7 @@ class Ensemble:
         self.slow: set[int] = set()  # whose disks stand still
         self.proposals = 0
         self.crash_in = -1  # outputs until the server that carries them out dies
+        self.counts: dict[str, int] = {}  # outputs, by kind
         self.log: list[str] | None = None
 
     # Servers
@@ -194,7 +195,9 @@ class Ensemble:
                     self.crash(server)
                     return
                 self.crash_in -= self.crash_in > 0
-                getattr(self, f"_{type(output).__name__}")(server, output)
+                kind = type(output).__name__
+                self.counts[kind] = self.counts.get(kind, 0) + 1
+                getattr(self, f"_{kind}")(server, output)
 
     def post(self, server: Server, to: int, message: Any) -> None:
         """Sends."""
@@ -321,31 +324,35 @@ class Ensemble:
 
     # Steps
 
-    def steps(self) -> list[Callable[[], None]]:
-        """Returns what could happen next besides time and faults."""
-        steps: list[Callable[[], None]] = []
+    def steps(self) -> list[tuple[Any, ...]]:
+        """Returns what could happen next besides time and faults: `take` does it."""
+        steps: list[tuple[Any, ...]] = []
+        cut, paused = self.cut, self.paused
         for iteration in self.open:
             for to, queue in iteration.queues.items():
-                if queue and to not in iteration.gone and self.passes(iteration.other(to), to):
-                    steps.append(lambda i=iteration, t=to: self.arrive(i, t))
-        for (sender, to), queue in self.votes.items():
-            if queue and self.passes(sender, to) and self.servers[to].peer is not None:
-                steps.append(lambda s=sender, t=to: self.vote(s, t))
-        for server in self.servers.values():
-            if server.peer is not None and server.number not in self.slow | self.paused:
-                steps += [lambda s=server, d=step: self.durable(s, d) for step in server.disk.busy]
+                if queue and to not in iteration.gone:
+                    passes = (iteration.other(to), to) not in cut and to not in paused
+                    if passes or queue[0] is CLOSE:
+                        steps.append((self.arrive, iteration, to))
+        for pair, queue in self.votes.items():
+            if queue and pair not in cut and pair[1] not in paused and self.servers[pair[1]].peer is not None:
+                steps.append((self.vote, *pair))
+        for number, server in self.servers.items():
+            busy = (server.disk.asked or server.disk.epochs) and server.peer is not None
+            if busy and number not in self.slow and number not in paused:
+                steps += [(self.durable, server, step) for step in server.disk.busy]
         return steps
 
-    def passes(self, sender: int, to: int) -> bool:
-        """Says whether messages arrive now."""
-        return (sender, to) not in self.cut and to not in self.paused
+    def take(self, steps: list[tuple[Any, ...]]) -> None:
+        """Takes one of these steps, as the schedule decides."""
+        do, *arguments = steps[self.choose(len(steps))]
+        do(*arguments)
 
     def vote(self, sender: int, to: int) -> None:
-        """Lets a vote arrive."""
-        message = self.votes[sender, to].popleft()
-        server = self.servers[to]
-        if server.peer is not None:
-            server.peer.heard(sender, message, self.now)
+        """Lets the votes arrive that one has sent to another."""
+        queue, server = self.votes[sender, to], self.servers[to]
+        while queue and server.peer is not None:
+            server.peer.heard(sender, queue.popleft(), self.now)
             self.carry(server)
 
     def durable(self, server: Server, step: Callable[[], Any]) -> None:
@@ -410,23 +417,27 @@ class Ensemble:
             disk.oldest = after
             peer.purged(after)
 
+    def heal(self) -> None:
+        """Ends all troubles."""
+        for trouble in (self.cut, self.paused, self.slow):
+            trouble.clear()
+        for server in self.servers.values():
+            if server.peer is None:
+                self.start(server)
+
     def settle(self, rounds: int = 3000) -> None:
         """Runs without faults until all servers have a leader and what it proposes reaches all; or fails.
 
         Raises:
             Violation: that takes too long (VI: liveness).
         """
-        for trouble in (self.cut, self.paused, self.slow):
-            trouble.clear()
-        for server in self.servers.values():
-            if server.peer is None:
-                self.start(server)
+        self.heal()
         until = self.now + 60
         wanted: int | None = None
         for _ in range(rounds):
             steps = self.steps()
             if steps:
-                steps[self.choose(len(steps))]()
+                self.take(steps)
             else:
                 self.advance()
             if self.now > until:

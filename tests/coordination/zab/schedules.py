@@ -22,6 +22,7 @@ FAULTS = (
     "crash",
     "crash between outputs",
     "cut",
+    "isolate",
     "break",
     "pause",
     "slow",
@@ -71,6 +72,16 @@ def fault(ensemble: Ensemble, kind: str) -> None:
             ensemble.cut.clear()
         else:
             ensemble.cut.add((server.number, numbers[choose(len(numbers))]))
+    elif kind == "isolate":
+        for leader in ensemble.up():
+            if leader.ready:
+                for other in numbers:
+                    ensemble.cut |= {(leader.number, other), (other, leader.number)}
+                for _ in range(choose(4)):
+                    ensemble.propose(leader)
+                for iteration in list(ensemble.open):
+                    if leader.number in iteration.queues and choose(2):
+                        ensemble.break_off(iteration)
     elif kind in ("pause", "slow"):
         troubled = ensemble.paused if kind == "pause" else ensemble.slow
         if troubled and choose(3):
@@ -81,8 +92,9 @@ def fault(ensemble: Ensemble, kind: str) -> None:
         if ensemble.open:
             ensemble.break_off(ensemble.open[choose(len(ensemble.open))])
     elif kind == "snapshot":
-        if server.peer:
-            ensemble.keep_snapshot(server)
+        for each in ensemble.up():
+            if choose(3):
+                ensemble.keep_snapshot(each)
     elif kind == "reconfigure":
         for leader in ensemble.up():
             if leader.ready:
@@ -110,13 +122,20 @@ def run(choose: Callable[[int], int], steps: int = 0, log: list[str] | None = No
     faults = [kind for kind in FAULTS if choose(2)]
     often = (1, 2, 5, 10)[choose(4)]
     oracle = (0, 0, 3, 10)[choose(4)]
-    steps = steps or (200, 400, 600, 1500)[choose(4)]
+    calm = choose(2)  # a fault waits for a leader, and what stands still for long is healed
+    steps = steps or (300, 600, 1000, 3000)[choose(4)]
     for server in ensemble.servers.values():
         ensemble.start(server)
+    without = 0
     for _ in range(steps):
         kind = choose(100)
+        without = 0 if any(server.ready for server in ensemble.up()) else without + 1
+        if calm and without > 100:
+            without = 0
+            ensemble.heal()
         if kind < often and faults:
-            fault(ensemble, faults[choose(len(faults))])
+            if not (calm and without):
+                fault(ensemble, faults[choose(len(faults))])
         elif kind < often + oracle:
             server = ensemble.servers[sorted(ensemble.servers)[choose(len(ensemble.servers))]]
             if server.peer:
@@ -129,7 +148,7 @@ def run(choose: Callable[[int], int], steps: int = 0, log: list[str] | None = No
         elif kind == 99:
             ensemble.advance()
         elif possible := ensemble.steps():
-            possible[choose(len(possible))]()
+            ensemble.take(possible)
         else:
             ensemble.advance()
     ensemble.crash_in = -1
@@ -137,12 +156,18 @@ def run(choose: Callable[[int], int], steps: int = 0, log: list[str] | None = No
     return ensemble
 
 
+def seeded(seed: int) -> Callable[[int], int]:
+    """Returns a schedule's choices."""
+    draw = random.Random(seed).random
+    return lambda below: int(draw() * below)
+
+
 def main(first: int, count: int) -> int:
     """Runs schedules of seeds `first` and on; returns how many failed."""
     failed, began, order, epochs = 0, time.perf_counter(), 0, 0
     for seed in range(first, first + count):
         try:
-            ensemble = run(random.Random(seed).randrange)
+            ensemble = run(seeded(seed))
             order += len(ensemble.witness.order)
             epochs += len(ensemble.witness.primaries)
         except (Violation, InvariantBroken) as error:
