@@ -158,8 +158,8 @@ class Leading:
     def expire(self) -> int:
         """Ends the sessions that were silent for their time-out; returns how many. Once a tick.
 
-        What was heard since the last tick counts as heard now: that errs on the side of the session, and makes a
-        sign of life cost next to nothing.
+        What was heard since the last tick counts as heard now: that errs on the side of the session, and
+        makes a sign of life cost next to nothing.
         """
         self.expiry.touch_all(self._touched)
         self._touched.clear()

@@ -42,7 +42,7 @@ ROUTES: dict[type, Route] = {
 """Every kind of request that is not answered at once."""
 
 
-class Waiting(Struct, eq=False):
+class Waiting(Struct, eq=False, gc=False):
     """A request that has been taken and not answered.
 
     Attributes:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
+from operator import attrgetter
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -46,8 +47,22 @@ DIGESTS_KEPT = 128  # as Apache: 128 digests, of every 128th transaction
 DIGESTS_EVERY = 128
 COUNTER = (1 << 32) - 1  # of a zxid: the transaction within its epoch
 
-WATCHING = frozenset((api.GetData, api.Exists, api.GetChildren, api.MultiRead, api.AddWatch, api.SetWatches))
-"""Requests that may set watches."""
+WATCHING: dict[type, Callable[[Any], int]] = {
+    **dict.fromkeys((api.GetData, api.Exists, api.GetChildren), attrgetter("watch")),
+    api.MultiRead: lambda request: sum(one.watch for one in request.operations),
+    api.AddWatch: lambda request: 1,
+    api.SetWatches: lambda request: sum(
+        len(paths)
+        for paths in (
+            request.data,
+            request.exist,
+            request.child,
+            request.persistent,
+            request.persistent_recursive,
+        )
+    ),
+}
+"""How many watches a request may set."""
 
 _NOTHING = api.Nothing()
 _encode = msgspec.msgpack.Encoder().encode
@@ -269,8 +284,9 @@ class Server:
         kind = type(request)
         if kind is api.Ping:
             return _NOTHING
-        if kind in WATCHING and self.settings.watches:
-            self._bound_watches(request)
+        asked, most = WATCHING.get(kind), self.settings.watches
+        if asked is not None and most and (more := asked(request)) and len(self.watches) + more > most:
+            raise CoordinationError(Code.THROTTLED)
         if kind is api.SetWatches:
             for event in self.watches.set_again(self.tree, connection.session, request, self._may_read):
                 connection.tell(event)
@@ -326,24 +342,6 @@ class Server:
             connection.refused(tag, code)
         else:
             self.admission.refused(session, tag)
-
-    def _bound_watches(self, request: Any) -> None:
-        """Refuses a request for more watches than this server wants to keep.
-
-        Raises:
-            CoordinationError: THROTTLED.
-        """
-        match request:
-            case api.SetWatches(_, data, exist, child, persistent, recursive):
-                more = len(data) + len(exist) + len(child) + len(persistent) + len(recursive)
-            case api.MultiRead(operations):
-                more = sum(one.watch for one in operations)
-            case api.AddWatch():
-                more = 1
-            case _:
-                more = request.watch
-        if more and len(self.watches) + more > self.settings.watches:
-            raise CoordinationError(Code.THROTTLED)
 
     def _may_read(self, session: int, acl: Any) -> bool:
         connection = self.connections.get(session)
