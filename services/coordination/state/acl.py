@@ -44,7 +44,7 @@ class AccessList:
         self.anyone = 0
         for entry in entries:
             if entry.scheme == "world" and entry.id == "anyone":
-                self.anyone |= entry.permissions
+                self.anyone |= int(entry.permissions)
         self.checksum = crc32(msgspec.msgpack.encode(entries))
 
     def __repr__(self) -> str:
@@ -53,7 +53,7 @@ class AccessList:
     @classmethod
     def of(cls, entries: tuple[Acl, ...]) -> AccessList:
         """Returns the one object for these entries; none stand for the open list."""
-        if not entries or entries == OPEN_ACL:
+        if not entries or entries is OPEN_ACL or entries == OPEN_ACL:
             return OPEN
         known = cls._known.get(entries)
         if known is None:
@@ -93,7 +93,7 @@ def resolve(entries: Sequence[Acl], identities: Iterable[Identity]) -> tuple[Acl
     Raises:
         CoordinationError: INVALID_ACL: it is empty, an entry is malformed, or "auth" is asked for by nobody.
     """
-    if entries == OPEN_ACL:
+    if entries is OPEN_ACL or entries == OPEN_ACL:
         return OPEN_ACL
     resolved: dict[Acl, None] = {}
     for entry in entries:

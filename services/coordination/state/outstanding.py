@@ -80,6 +80,11 @@ class Outstanding:
             children,
         )
 
+    def exists(self, path: str) -> bool:
+        """Says whether there will be a znode at a path."""
+        future = self._future.get(path)
+        return self._tree.lookup(path) is not None if future is None else future.exists
+
     def put(self, path: str, future: Future) -> None:
         """Says what will be at a path."""
         if self._undo is not None:

@@ -79,6 +79,10 @@ class Limits(Struct, frozen=True):
 
 DEFAULT = Limits()
 
+_PLAIN = CreateMode.PERSISTENT  # looking a member up costs more than a global, and flags more than integers
+_READ, _WRITE, _ADMIN = int(Permission.READ), int(Permission.WRITE), int(Permission.ADMIN)
+_CREATE, _DELETE = int(Permission.CREATE), int(Permission.DELETE)
+
 
 class _Asked(Struct, frozen=True, gc=False):
     """The circumstances of a request."""
@@ -144,12 +148,7 @@ class Preparer:
                 change = self._close_session(asked)
             else:
                 self._check_session(session, server)
-                if isinstance(request, Multi):
-                    change = self._multi(request, asked)
-                elif isinstance(request, Reconfigure):
-                    change = self._reconfigure(request, asked)
-                else:
-                    change = _PREPARE[type(request)](self, request, asked)
+                change = _PREPARE[type(request)](self, request, asked)
         except CoordinationError as error:
             change = ErrorTxn(error.code)
         return Transaction(session, cxid, time, change)
@@ -235,18 +234,18 @@ class Preparer:
 
     def _create(self, request: Create, asked: _Asked) -> CreateTxn:
         path, mode, zxid = request.path, request.mode, asked.zxid
-        plain = mode is CreateMode.PERSISTENT and request.ttl <= 0
+        plain = mode is _PLAIN and request.ttl <= 0
         owner = 0 if plain else self._owner(request, asked.session)
         if not paths.is_absolute(path):
             raise CoordinationError(Code.BAD_ARGUMENTS, path)
         entries = resolve(request.acl, asked.identities)
         where = paths.parent_of(path)
         parent = self._find(where)
-        self._permit(parent, Permission.CREATE, asked, path)
-        if mode.sequential:
+        self._permit(parent, _CREATE, asked, path)
+        if mode is not _PLAIN and mode.sequential:
             path += f"{signed32(parent.created):010d}"
         paths.validate(path)
-        if self.outstanding.get(path) is not None:
+        if self.outstanding.exists(path):
             raise CoordinationError(Code.NODE_EXISTS, path)
         if is_session(parent.owner):
             raise CoordinationError(Code.NO_CHILDREN_FOR_EPHEMERALS, path)
@@ -277,7 +276,7 @@ class Preparer:
         if not paths.is_absolute(path) or path in paths.SPECIAL:
             raise CoordinationError(Code.BAD_ARGUMENTS, path)
         parent = self._find(paths.parent_of(path))
-        self._permit(parent, Permission.DELETE, asked, path)
+        self._permit(parent, _DELETE, asked, path)
         znode = self._find(path)
         if request.version not in (ANY_VERSION, znode.version):
             raise CoordinationError(Code.BAD_VERSION, path)
@@ -292,7 +291,7 @@ class Preparer:
         if path == paths.CONFIG:  # only a Reconfigure changes what it says
             raise CoordinationError(Code.NO_AUTH, path)
         znode = self._find(path)
-        self._permit(znode, Permission.WRITE, asked, path)
+        self._permit(znode, _WRITE, asked, path)
         grows = len(data) - len(znode.data)
         self._check_data(path, data, 0, grows)
         version = _next_version(znode.version, request.version, path)
@@ -318,7 +317,7 @@ class Preparer:
         paths.validate(path)
         entries = resolve(request.acl, asked.identities)
         znode = self._find(path)
-        self._permit(znode, Permission.ADMIN, asked, path)
+        self._permit(znode, _ADMIN, asked, path)
         version = _next_version(znode.aversion, request.version, path)
         self.outstanding.put(
             path,
@@ -340,7 +339,7 @@ class Preparer:
         path = request.path
         paths.validate(path)
         znode = self._find(path)
-        self._permit(znode, Permission.READ, asked, path)
+        self._permit(znode, _READ, asked, path)
         if request.version not in (ANY_VERSION, znode.version):
             raise CoordinationError(Code.BAD_VERSION, path)
         return CheckTxn()
@@ -351,7 +350,7 @@ class Preparer:
         if self._reconfiguring > self._tree.zxid:
             raise CoordinationError(Code.RECONFIG_IN_PROGRESS)
         changed = next_configuration(self._tree.configuration, request, asked.zxid, asked.synced)
-        self._permit(self._find(paths.CONFIG), Permission.WRITE, asked, paths.CONFIG)
+        self._permit(self._find(paths.CONFIG), _WRITE, asked, paths.CONFIG)
         self._reconfiguring = asked.zxid
         return ReconfigureTxn(str(changed))
 
@@ -363,7 +362,7 @@ class Preparer:
             raise CoordinationError(Code.NO_NODE, path)
         return znode
 
-    def _permit(self, znode: Future, permission: Permission, asked: _Asked, path: str) -> None:
+    def _permit(self, znode: Future, permission: int, asked: _Asked, path: str) -> None:
         if (
             not znode.acl.anyone & permission
             and self._limits.check_acl
@@ -425,4 +424,6 @@ _PREPARE: dict[type, Callable[[Preparer, Any, _Asked], Any]] = {
     SetData: Preparer._set_data,
     SetAcl: Preparer._set_acl,
     Check: Preparer._check,
+    Multi: Preparer._multi,
+    Reconfigure: Preparer._reconfigure,
 }

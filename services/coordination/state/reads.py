@@ -36,7 +36,7 @@ from services.coordination.api import (
     Written,
 )
 from services.coordination.state import paths, quota
-from services.coordination.state.tree import descend
+from services.coordination.state.hierarchy import descend
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -45,6 +45,8 @@ if TYPE_CHECKING:
     from services.coordination.state.tree import Tree
     from services.coordination.state.watches import Watches
     from services.coordination.state.znode import Znode
+
+_READ, _ADMIN = int(Permission.READ), int(Permission.ADMIN)
 
 
 class Reader:
@@ -70,7 +72,7 @@ class Reader:
         """
         match request:
             case GetData(path, watch):
-                znode = self._find(path, Permission.READ, identities)
+                znode = self._find(path, _READ, identities)
                 if watch:
                     self._watches.add(session, path, WatchKind.DATA)
                 return Data(znode.data, znode.stat())
@@ -83,13 +85,13 @@ class Reader:
                     raise CoordinationError(Code.NO_NODE, path)
                 return Written(found.stat())
             case GetChildren(path, watch):
-                znode = self._find(path, Permission.READ, identities)
+                znode = self._find(path, _READ, identities)
                 if watch:
                     self._watches.add(session, path, WatchKind.CHILDREN)
                 return Children(tuple(sorted(znode.children or ())), znode.stat())
             case GetAcl(path):
-                znode = self._find(path, Permission.READ | Permission.ADMIN, identities)
-                whole = not self._check_acl or znode.acl.permits(Permission.ADMIN, identities)
+                znode = self._find(path, _READ | _ADMIN, identities)
+                whole = not self._check_acl or znode.acl.permits(_ADMIN, identities)
                 return AclOf(znode.acl.entries if whole else znode.acl.masked(), znode.stat())
             case MultiRead(operations):
                 return Several(tuple(self._part(part, session, identities) for part in operations))
@@ -97,7 +99,7 @@ class Reader:
                 own = self._tree.ephemerals.get(session, {})
                 return Paths(tuple(path for path in own if path.startswith(prefix)))
             case GetAllChildrenNumber(path):
-                znode = self._find(path, Permission.READ, identities)
+                znode = self._find(path, _READ, identities)
                 if path == paths.ROOT:
                     return Count(len(self._tree) - 1)
                 return Count(sum(1 for _ in descend(path, znode)) - 1)
@@ -122,7 +124,7 @@ class Reader:
         except CoordinationError as error:
             return Failed(error.code)
 
-    def _find(self, path: str, permission: Permission, identities: Sequence[Identity]) -> Znode:
+    def _find(self, path: str, permission: int, identities: Sequence[Identity]) -> Znode:
         znode = self._lookup(path)
         if znode is None:
             raise CoordinationError(Code.NO_NODE, path)

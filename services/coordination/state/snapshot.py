@@ -180,7 +180,10 @@ class Restoration:
                 aversion,
                 created,
             )
-            self._tree.hang(path, znode)
+            if path == ROOT:
+                self._tree.replace_root(znode)
+            else:
+                self._tree.hang(path, znode)
         except KeyError:
             raise ValueError(f"a damaged snapshot: what is at {path} does not fit") from None
         self._znodes += 1

@@ -10,7 +10,7 @@ set them. See `snapshot.py`.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any
 
 from msgspec import Struct
 
@@ -26,9 +26,10 @@ from services.coordination.api import (
     Written,
 )
 from services.coordination.configuration import Configuration
-from services.coordination.state import digest, quota
-from services.coordination.state.acl import READ_ONLY, AccessList
-from services.coordination.state.paths import CONFIG, DEEPEST, QUOTA, ROOT, ZOOKEEPER
+from services.coordination.state import digest
+from services.coordination.state.acl import AccessList
+from services.coordination.state.hierarchy import Hierarchy
+from services.coordination.state.paths import CONFIG, QUOTA, ROOT
 from services.coordination.state.transactions import (
     CheckTxn,
     CloseSessionTxn,
@@ -43,10 +44,10 @@ from services.coordination.state.transactions import (
     SetDataTxn,
     Transaction,
 )
-from services.coordination.state.znode import CONTAINER, Session, Znode, ttl_of
+from services.coordination.state.znode import Session, Znode
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
 
 
 class Trigger(Struct, frozen=True, gc=False):
@@ -69,82 +70,32 @@ class Diverged(Exception):
     """The state is not what it is elsewhere, by a fault of program or memory: it must not be served."""
 
 
-Outcome: TypeAlias = tuple[Code, AnyResult | None, tuple[Trigger, ...]]
-
+_OK = Code.OK  # looking a member up costs more than a global
+_CREATED, _DELETED = EventType.CREATED, EventType.DELETED
+_DATA_CHANGED, _CHILDREN_CHANGED = EventType.DATA_CHANGED, EventType.CHILDREN_CHANGED
 _NOTHING = Nothing()
-_NO_NODE: Outcome = (Code.NO_NODE, None, ())
-_DONE: Outcome = (Code.OK, _NOTHING, ())
+_NO_NODE = Applied(Code.NO_NODE, None)
+_DONE = Applied(_OK, _NOTHING)
 
 
-class Tree:
-    """The state of a server.
-
-    Attributes:
-        root: the znode at "/".
-        zxid: the last transaction applied.
-        sessions: the open ones.
-        ephemerals: paths by session (dicts are ordered sets here).
-        containers: paths of containers.
-        expiring: paths of znodes with a time to live.
-        configuration: the ensemble, as of the last reconfiguration.
-        quotas: what is in each subtree that has a quota.
-        data_size: characters of all paths and bytes of all data.
-    """
+class Tree(Hierarchy):
+    """The state of a server. `zxid` is the last transaction applied."""
 
     def __init__(self, configuration: Configuration | None = None) -> None:
-        """Makes a tree as it is before the first transaction; without a configuration, a bare root."""
-        self.root = Znode(b"")
+        """Makes what there is before the first transaction; without a configuration, a bare root."""
+        super().__init__(configuration)
         self.zxid = 0
-        self.sessions: dict[int, Session] = {}
-        self.ephemerals: dict[int, dict[str, None]] = {}
-        self.containers: dict[str, None] = {}
-        self.expiring: dict[str, None] = {}
-        self.configuration = configuration or Configuration(())
-        self.quotas = quota.Quotas()
-        self.data_size = 0
-        self._znodes = 1
-        self._sum = _terms(ROOT, self.root)
         self._expected: tuple[int, int] | None = None
-        if configuration is not None:
-            self.hang(ZOOKEEPER, Znode(b""))
-            self.hang(QUOTA, Znode(b""))
-            self.hang(CONFIG, Znode(str(configuration).encode(), acl=READ_ONLY))
-
-    def __len__(self) -> int:
-        """Returns the number of znodes."""
-        return self._znodes
-
-    @property
-    def digest(self) -> int:
-        """The digest of the state, 64 bits (`digest.py`)."""
-        return self._sum & digest.MASK
-
-    def lookup(self, path: str) -> Znode | None:
-        """Returns the znode at a path, if there is one."""
-        if path == ROOT:
-            return self.root
-        before, *names = path.split("/", DEEPEST + 1)
-        if before or not names:
-            return None
-        znode: Znode | None = self.root
-        for name in names:
-            children = znode.children  # type: ignore[union-attr]  # the loop goes on only from a znode
-            if children is None:
-                return None
-            znode = children.get(name)
-            if znode is None:
-                return None
-        return znode
 
     def apply(self, zxid: int, transaction: Transaction) -> Applied:
         """Applies a committed transaction: in zxid order, perhaps again (see above)."""
         change = transaction.change
-        code, result, changes = _APPLY[type(change)](self, zxid, transaction, change)
+        applied = _APPLY[type(change)](self, zxid, transaction, change)
         if zxid > self.zxid:
             self.zxid = zxid
             if self._expected is not None:
                 self._compare()
-        return Applied(code, result, changes)
+        return applied
 
     def expect(self, zxid: int, value: int) -> None:
         """Says what the digest must be at a transaction: a replay of a fuzzy snapshot is right from there on.
@@ -167,178 +118,107 @@ class Tree:
             if self.zxid == zxid and self.digest != value:
                 raise Diverged(f"the state at zxid {zxid:#x} is not what it was when the snapshot was taken")
 
-    def hang(self, path: str, znode: Znode) -> None:
-        """Puts a znode at a path.
-
-        Raises:
-            KeyError: there is no parent, or something is there.
-        """
-        if path == ROOT:
-            self._sum += _terms(path, znode) - _terms(path, self.root)
-            self.data_size += len(znode.data) - len(self.root.data)
-            self.root = znode
-            return
-        where, _, name = path.rpartition("/")
-        parent = self.lookup(where or ROOT)
-        if parent is None or (parent.children is not None and name in parent.children):
-            raise KeyError(path)
-        if parent.children is None:
-            parent.children = {}
-        parent.children[name] = znode
-        self._znodes += 1
-        self.data_size += len(path) + len(znode.data)
-        self._sum += _terms(path, znode)
-        if znode.owner:
-            self._index(znode.owner)[path] = None
-        if self.quotas.usage:
-            self.quotas.count(path, 1, len(znode.data))
-
-    def _create(self, zxid: int, transaction: Transaction, change: CreateTxn) -> Outcome:
+    def _create(self, zxid: int, transaction: Transaction, change: CreateTxn) -> Applied:
         path = change.path
         where, _, name = path.rpartition("/")
-        where = where or ROOT
-        parent = self.lookup(where)
+        parent = self._parents.get(where) or self.lookup(where)
         if parent is None or parent.czxid > zxid:
             return _NO_NODE
         if parent.children is not None and (there := parent.children.get(name)) is not None:
-            return Code.OK, Created(path, there.stat()), ()  # again
-        key = digest.key_of(where)
-        self._sum -= digest.of_children(key, parent)
-        parent.created = max(parent.created, change.created)
-        parent.pzxid = max(parent.pzxid, zxid)
-        self._sum += digest.of_children(key, parent)
+            return Applied(_OK, Created(path, there.stat()))  # again
+        above = where or ROOT
+        key = digest.key_of(above)
+        before = digest.of_children(key, parent)
+        if change.created > parent.created:
+            parent.created = change.created
+        if zxid > parent.pzxid:
+            parent.pzxid = zxid
+        self._sum += digest.of_children(key, parent) - before
         acl = AccessList.of(change.acl)
         time = transaction.time
         znode = Znode(change.data, acl, change.owner, zxid, zxid, zxid, time, time)
-        self.hang(path, znode)
-        subtree = quota.subject(path)
-        if subtree is not None:
-            self.quotas.usage[subtree] = self.usage(subtree)
-        changes = (
-            Trigger(EventType.CREATED, path, acl),
-            Trigger(EventType.CHILDREN_CHANGED, where, parent.acl),
+        self._hang(path, znode, parent, where, name)
+        if path.startswith(QUOTA):
+            self._begin_quota(path)
+        return Applied(
+            _OK,
+            Created(path, znode.stat()),
+            (Trigger(_CREATED, path, acl), Trigger(_CHILDREN_CHANGED, above, parent.acl)),
         )
-        return Code.OK, Created(path, znode.stat()), changes
 
-    def _delete(self, zxid: int, transaction: Transaction, change: DeleteTxn) -> Outcome:
+    def _delete(self, zxid: int, transaction: Transaction, change: DeleteTxn) -> Applied:
         return self._remove(zxid, change.path)
 
-    def _remove(self, zxid: int, path: str) -> Outcome:
+    def _remove(self, zxid: int, path: str) -> Applied:
         where, _, name = path.rpartition("/")
-        where = where or ROOT
-        parent = self.lookup(where)
+        parent = self._parents.get(where) or self.lookup(where)
         if parent is None:
             return _NO_NODE
+        above = where or ROOT
         if zxid > parent.pzxid:
-            key = digest.key_of(where)
-            self._sum -= digest.of_children(key, parent)
+            key = digest.key_of(above)
+            before = digest.of_children(key, parent)
             parent.pzxid = zxid
-            self._sum += digest.of_children(key, parent)
+            self._sum += digest.of_children(key, parent) - before
         znode = None if parent.children is None else parent.children.get(name)
-        if parent.children is None or znode is None or znode.czxid > zxid:
+        if znode is None or znode.czxid > zxid:
             return _NO_NODE
-        del parent.children[name]
-        if not parent.children:
-            parent.children = None
-        if znode.children is None:
-            self._forget(path, znode)
-        else:  # only when a `Multi` that deletes and creates it is applied again: what is below will be, too
-            for below, one in descend(path, znode):
-                self._forget(below, one)
-        changes = (
-            Trigger(EventType.DELETED, path, znode.acl),
-            Trigger(EventType.CHILDREN_CHANGED, where, parent.acl),
+        self._unhang(path, znode, parent, where, name)
+        return Applied(
+            _OK,
+            _NOTHING,
+            (Trigger(_DELETED, path, znode.acl), Trigger(_CHILDREN_CHANGED, above, parent.acl)),
         )
-        return Code.OK, _NOTHING, changes
 
-    def _forget(self, path: str, znode: Znode) -> None:
-        """Takes note that there is no such znode any more."""
-        self._znodes -= 1
-        self.data_size -= len(path) + len(znode.data)
-        self._sum -= _terms(path, znode)
-        if znode.owner:
-            self._index(znode.owner).pop(path, None)
-            if not self.ephemerals.get(znode.owner, True):
-                del self.ephemerals[znode.owner]
-        if self.quotas.usage:
-            self.quotas.count(path, -1, -len(znode.data))
-            subtree = quota.subject(path)
-            if subtree is not None:
-                self.quotas.usage.pop(subtree, None)
-
-    def _set_data(self, zxid: int, transaction: Transaction, change: SetDataTxn) -> Outcome:
+    def _set_data(self, zxid: int, transaction: Transaction, change: SetDataTxn) -> Applied:
         path = change.path
         znode = self.lookup(path)
         if znode is None:
             return _NO_NODE
         if zxid >= znode.mzxid:
             self._write(path, znode, change.data, change.version, zxid, transaction.time)
-        return Code.OK, Written(znode.stat()), (Trigger(EventType.DATA_CHANGED, path, znode.acl),)
+        return Applied(_OK, Written(znode.stat()), (Trigger(_DATA_CHANGED, path, znode.acl),))
 
-    def _write(self, path: str, znode: Znode, data: bytes, version: int, zxid: int, time: int) -> None:
-        key = digest.key_of(path)
-        self._sum -= digest.of_znode(path, key, znode)
-        grows = len(data) - len(znode.data)
-        znode.data = data
-        znode.version = version
-        znode.mzxid = zxid
-        znode.mtime = time
-        self._sum += digest.of_znode(path, key, znode)
-        self.data_size += grows
-        if self.quotas.usage:
-            self.quotas.count(path, 0, grows)
-
-    def _set_acl(self, zxid: int, transaction: Transaction, change: SetAclTxn) -> Outcome:
+    def _set_acl(self, zxid: int, transaction: Transaction, change: SetAclTxn) -> Applied:
         path = change.path
         znode = self.lookup(path)
         if znode is None or znode.czxid > zxid:
             return _NO_NODE
         key = digest.key_of(path)
-        self._sum -= digest.of_znode(path, key, znode)
+        before = digest.of_znode(path, key, znode)
         znode.acl = AccessList.of(change.acl)
         znode.aversion = change.version
-        self._sum += digest.of_znode(path, key, znode)
-        return Code.OK, Written(znode.stat()), ()
+        self._sum += digest.of_znode(path, key, znode) - before
+        return Applied(_OK, Written(znode.stat()))
 
-    def _check(self, zxid: int, transaction: Transaction, change: CheckTxn) -> Outcome:
+    def _check(self, zxid: int, transaction: Transaction, change: CheckTxn) -> Applied:
         return _DONE
 
-    def _multi(self, zxid: int, transaction: Transaction, change: MultiTxn) -> Outcome:
+    def _multi(self, zxid: int, transaction: Transaction, change: MultiTxn) -> Applied:
         results: list[AnyResult] = []
         changes: list[Trigger] = []
         for part in change.changes:
-            code, result, triggers = _APPLY[type(part)](self, zxid, transaction, part)
-            results.append(Failed(code) if result is None else result)
-            changes += triggers
-        return Code.OK, Several(tuple(results)), tuple(changes)
+            applied = _APPLY[type(part)](self, zxid, transaction, part)
+            results.append(applied.result or Failed(applied.code))
+            changes += applied.changes
+        return Applied(_OK, Several(tuple(results)), tuple(changes))
 
-    def _failed_multi(self, zxid: int, transaction: Transaction, change: FailedMultiTxn) -> Outcome:
-        code = next((code for code in change.codes if code), Code.OK)
-        return code, Several(tuple(map(Failed, change.codes))), ()
+    def _failed_multi(self, zxid: int, transaction: Transaction, change: FailedMultiTxn) -> Applied:
+        code = next((code for code in change.codes if code), _OK)
+        return Applied(code, Several(tuple(map(Failed, change.codes))))
 
-    def _open_session(self, zxid: int, transaction: Transaction, change: OpenSessionTxn) -> Outcome:
+    def _open_session(self, zxid: int, transaction: Transaction, change: OpenSessionTxn) -> Applied:
         self.add_session(transaction.session, Session(change.timeout, change.password))
         return _DONE
 
-    def add_session(self, number: int, session: Session) -> None:
-        """Opens a session."""
-        self._forget_session(number)
-        self.sessions[number] = session
-        self._sum += digest.of_session(number, session)
-
-    def _forget_session(self, number: int) -> None:
-        session = self.sessions.pop(number, None)
-        if session is not None:
-            self._sum -= digest.of_session(number, session)
-
-    def _close_session(self, zxid: int, transaction: Transaction, change: CloseSessionTxn) -> Outcome:
+    def _close_session(self, zxid: int, transaction: Transaction, change: CloseSessionTxn) -> Applied:
         changes: list[Trigger] = []
         for path in change.paths:
-            changes += self._remove(zxid, path)[2]
-        self._forget_session(transaction.session)
-        return Code.OK, _NOTHING, tuple(changes)
+            changes += self._remove(zxid, path).changes
+        self.remove_session(transaction.session)
+        return Applied(_OK, _NOTHING, tuple(changes))
 
-    def _reconfigure(self, zxid: int, transaction: Transaction, change: ReconfigureTxn) -> Outcome:
+    def _reconfigure(self, zxid: int, transaction: Transaction, change: ReconfigureTxn) -> Applied:
         znode = self.lookup(CONFIG)
         if znode is None:
             return _NO_NODE
@@ -348,54 +228,13 @@ class Tree:
             self._write(
                 CONFIG, znode, data, -1, zxid, transaction.time
             )  # Apache's has no version but the text's
-        return Code.OK, Data(data, znode.stat()), (Trigger(EventType.DATA_CHANGED, CONFIG, znode.acl),)
+        return Applied(_OK, Data(data, znode.stat()), (Trigger(_DATA_CHANGED, CONFIG, znode.acl),))
 
-    def _error(self, zxid: int, transaction: Transaction, change: ErrorTxn) -> Outcome:
-        return change.code, None, ()
-
-    def _index(self, owner: int) -> dict[str, None]:
-        """Returns the set of paths that a znode with that owner belongs in."""
-        if owner == CONTAINER:
-            return self.containers
-        if ttl_of(owner) is not None:
-            return self.expiring
-        return self.ephemerals.setdefault(owner, {})
-
-    def count_quotas(self) -> None:
-        """Finds the quotas of a tree that was not made by transactions, and counts what they are about."""
-        top = self.lookup(QUOTA)
-        for path, _ in descend(QUOTA, top) if top is not None else ():
-            subtree = quota.subject(path)
-            if subtree is not None:
-                self.quotas.usage[subtree] = self.usage(subtree)
-
-    def usage(self, path: str) -> quota.Usage:
-        """Counts what there is at a path and below."""
-        top = self.lookup(path)
-        usage = quota.Usage()
-        for _, znode in descend(path, top) if top is not None else ():
-            usage.count += 1
-            usage.size += len(znode.data)
-        return usage
+    def _error(self, zxid: int, transaction: Transaction, change: ErrorTxn) -> Applied:
+        return Applied(change.code, None)
 
 
-def descend(path: str, top: Znode) -> Iterator[tuple[str, Znode]]:
-    """Yields a znode and all its descendants, parents first. Nothing may change meanwhile."""
-    waiting = [(path, top)]
-    while waiting:
-        path, znode = waiting.pop()
-        yield path, znode
-        if znode.children is not None:
-            stem = "" if path == ROOT else path
-            waiting += [(f"{stem}/{name}", child) for name, child in znode.children.items()]
-
-
-def _terms(path: str, znode: Znode) -> int:
-    key = digest.key_of(path)
-    return digest.of_znode(path, key, znode) + digest.of_children(key, znode)
-
-
-_APPLY: dict[type, Callable[[Tree, int, Transaction, Any], Outcome]] = {
+_APPLY: dict[type, Callable[[Tree, int, Transaction, Any], Applied]] = {
     CreateTxn: Tree._create,
     DeleteTxn: Tree._delete,
     SetDataTxn: Tree._set_data,

@@ -28,25 +28,26 @@ if TYPE_CHECKING:
 MayRead: TypeAlias = "Callable[[int, AccessList], bool]"
 """Whether a session may read a znode with that list; if not, it is not told of its changes."""
 
-_DATA, _CHILDREN = WatchKind.DATA, WatchKind.CHILDREN
-_PERSISTENT, _RECURSIVE = WatchKind.PERSISTENT, WatchKind.PERSISTENT_RECURSIVE
+_DATA, _CHILDREN = int(WatchKind.DATA), int(WatchKind.CHILDREN)  # plain integers are cheaper keys
+_PERSISTENT, _RECURSIVE = int(WatchKind.PERSISTENT), int(WatchKind.PERSISTENT_RECURSIVE)
+_READ = int(Permission.READ)
 
 
 class Watches:
     """All watches of a server, by path and by session."""
 
     def __init__(self) -> None:
-        self._by_path: dict[WatchKind, dict[str, dict[int, None]]] = {
+        self._by_path: dict[int, dict[str, dict[int, None]]] = {
             kind: {} for kind in (_DATA, _CHILDREN, _PERSISTENT, _RECURSIVE)
         }
-        self._by_session: dict[int, dict[tuple[WatchKind, str], None]] = {}
+        self._by_session: dict[int, dict[tuple[int, str], None]] = {}
         self._count = 0
 
     def __len__(self) -> int:
         """Returns how many watches there are."""
         return self._count
 
-    def add(self, session: int, path: str, kind: WatchKind) -> None:
+    def add(self, session: int, path: str, kind: int) -> None:
         """Sets a watch: DATA sees creation, deletion and new data; CHILDREN children and deletion."""
         self._by_path[kind].setdefault(path, {})[session] = None
         own = self._by_session.setdefault(session, {})
@@ -90,7 +91,7 @@ class Watches:
             sessions = self._watching(change.type, change.path)
             if sessions:
                 event = Event(change.type, change.path, zxid)
-                public = change.acl.anyone & Permission.READ
+                public = change.acl.anyone & _READ
                 for session in sessions:
                     if public or may_read(session, change.acl):
                         yield session, event
@@ -113,7 +114,7 @@ class Watches:
 
         def tell(kind: EventType, path: str) -> None:
             znode = tree.lookup(path)
-            if znode is None or znode.acl.anyone & Permission.READ or may_read(session, znode.acl):
+            if znode is None or znode.acl.anyone & _READ or may_read(session, znode.acl):
                 events.append(Event(kind, path, tree.zxid))
 
         for path in request.data:
@@ -176,7 +177,7 @@ class Watches:
         found.update(self._by_path[_PERSISTENT].get(path, ()))
         return found
 
-    def _disarm(self, kind: WatchKind, path: str) -> dict[int, None]:
+    def _disarm(self, kind: int, path: str) -> dict[int, None]:
         sessions = self._by_path[kind].pop(path, None)
         if sessions is None:
             return {}
@@ -184,14 +185,14 @@ class Watches:
             self._release(session, kind, path)
         return sessions
 
-    def _forget(self, session: int, kind: WatchKind, path: str) -> None:
+    def _forget(self, session: int, kind: int, path: str) -> None:
         sessions = self._by_path[kind][path]
         del sessions[session]
         if not sessions:
             del self._by_path[kind][path]
         self._release(session, kind, path)
 
-    def _release(self, session: int, kind: WatchKind, path: str) -> None:
+    def _release(self, session: int, kind: int, path: str) -> None:
         own = self._by_session[session]
         del own[kind, path]
         self._count -= 1
@@ -199,5 +200,5 @@ class Watches:
             del self._by_session[session]
 
     @staticmethod
-    def _kinds(kind: WatchKind) -> tuple[WatchKind, ...]:
-        return (_DATA, _CHILDREN, _PERSISTENT, _RECURSIVE) if kind is WatchKind.ANY else (kind,)
+    def _kinds(kind: WatchKind) -> tuple[int, ...]:
+        return (_DATA, _CHILDREN, _PERSISTENT, _RECURSIVE) if kind is WatchKind.ANY else (int(kind),)

@@ -7,12 +7,13 @@ from typing import TYPE_CHECKING, Any
 from services.coordination.api import Code, CoordinationError, CreateSession, Event, Identity
 from services.coordination.configuration import Configuration, Member
 from services.coordination.state import digest
+from services.coordination.state.hierarchy import _terms, descend
 from services.coordination.state.paths import ROOT
 from services.coordination.state.prepare import DEFAULT, Limits, Preparer
 from services.coordination.state.reads import Reader
 from services.coordination.state.snapshot import Restoration, snapshot
 from services.coordination.state.transactions import Transaction, decode, encode
-from services.coordination.state.tree import Applied, Tree, _terms, descend
+from services.coordination.state.tree import Applied, Tree
 from services.coordination.state.watches import Watches
 
 if TYPE_CHECKING:

@@ -8,8 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from services.coordination.api import CreateSession, WatchKind
+from services.coordination.state.hierarchy import descend
 from services.coordination.state.paths import ROOT
-from services.coordination.state.tree import descend
 from services.coordination.state.znode import is_session
 from tests.coordination.state import requests
 from tests.coordination.state.model import Model
