@@ -388,9 +388,9 @@ class Ensemble:
 
     def propose(self, server: Server, reconfigure: Configuration | None = None) -> int | None:
         """Broadcasts something new, if this server may."""
-        assert server.peer is not None
-        outstanding = server.peer.last_zxid - server.peer.committed
-        if not server.ready or outstanding > MAX_OUTSTANDING:
+        if server.peer is None or not server.ready:
+            return None
+        if server.peer.last_zxid - server.peer.committed > MAX_OUTSTANDING:
             return None
         self.proposals += 1
         transaction = b"%d" % self.proposals
