@@ -24,3 +24,4 @@ class Operation(Struct, omit_defaults=True):
     index: int  # position in the history
     key: Any | UnsetType = UNSET
     error: str = ""
+    timestamp: int | UnsetType = UNSET  # of an `ok` transaction: when it took place, if the store tells

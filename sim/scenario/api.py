@@ -30,8 +30,12 @@ It must be importable by name (a module-level function), for the real world star
 class OpenOperation(Protocol):
     """An operation of a client between its invocation and its completion."""
 
-    def ok(self, value: Any = None) -> None:
-        """It took effect; `value` is what it returned (the invoked value when None)."""
+    def ok(self, value: Any = None, *, timestamp: int | None = None) -> None:
+        """It took effect; `value` is what it returned (the invoked value when None).
+
+        Args:
+            timestamp: of a transaction: at which it took place, if the store tells it.
+        """
         ...
 
     def fail(self, error: str = "") -> None:

@@ -28,9 +28,13 @@ class OpenOperation:
         self._key = key
         self.done = False
 
-    def ok(self, value: Any = None) -> None:
-        """It took effect; `value` is what it returned (the invoked value when None)."""
-        self._complete("ok", self._value if value is None else value, "")
+    def ok(self, value: Any = None, *, timestamp: int | None = None) -> None:
+        """It took effect; `value` is what it returned (the invoked value when None).
+
+        Args:
+            timestamp: of a transaction: at which it took place, if the store tells it.
+        """
+        self._complete("ok", self._value if value is None else value, "", timestamp)
 
     def fail(self, error: str = "") -> None:
         """It certainly had no effect."""
@@ -40,12 +44,12 @@ class OpenOperation:
         """Nobody knows whether it had an effect."""
         self._complete("info", self._value, error)
 
-    def _complete(self, kind: OperationType, value: Any, error: str) -> None:
+    def _complete(self, kind: OperationType, value: Any, error: str, timestamp: int | None = None) -> None:
         if self.done:
             raise RuntimeError(f"operation {self._f} of client {self._client} was completed before")
         msgspec.json.encode(value)  # what cannot be written fails here, not later
         self.done = True
-        self._history.complete(self._client, kind, self._f, value, self._key, error)
+        self._history.complete(self._client, kind, self._f, value, self._key, error, timestamp)
 
 
 class History:
@@ -94,11 +98,18 @@ class History:
             operation.info("left without a word")
 
     def complete(
-        self, client: int | str, kind: OperationType, f: str, value: Any, key: Any, error: str
+        self,
+        client: int | str,
+        kind: OperationType,
+        f: str,
+        value: Any,
+        key: Any,
+        error: str,
+        timestamp: int | None = None,
     ) -> None:
         """Writes the end of the client's open operation."""
         del self._open[client]
-        self._write(client, kind, f, value, key, error)
+        self._write(client, kind, f, value, key, error, timestamp)
         if kind == "info":
             life = self._lives[client] = self._lives.get(client, 1) + 1
             self._processes[client] = f"{client}.{life}"
@@ -109,10 +120,27 @@ class History:
             operation.info("the run ended")
 
     def _write(
-        self, client: int | str, kind: OperationType, f: str, value: Any, key: Any, error: str
+        self,
+        client: int | str,
+        kind: OperationType,
+        f: str,
+        value: Any,
+        key: Any,
+        error: str,
+        timestamp: int | None = None,
     ) -> None:
         process = self._processes.get(client, client)
         self._recorder.write(
-            Operation(process, kind, f, value, self._now(), self._index, UNSET if key is None else key, error)
+            Operation(
+                process,
+                kind,
+                f,
+                value,
+                self._now(),
+                self._index,
+                UNSET if key is None else key,
+                error,
+                UNSET if timestamp is None else timestamp,
+            )
         )
         self._index += 1

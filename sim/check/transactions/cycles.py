@@ -1,16 +1,17 @@
 """Finds cycles of the dependency graph and names them.
 
-Whether there is a cycle of a kind is decided by strongly connected components, in linear time and for certain.
-For snapshot isolation this needs a trick: a cycle without two adjacent anti-dependencies is a cycle of a
-graph that has each transaction twice, as one that was come to by an anti-dependency and as one that was not; only
-the latter is left by an anti-dependency. Then, inside each component, breadth-first searches from the edges that
-could close a cycle find the shortest of each name; they end at a limit, but not before each component has been told.
+Whether there is a cycle of a kind is decided by strongly connected components, in linear time and for
+certain. For snapshot isolation this needs a trick: a cycle without two adjacent anti-dependencies is a
+cycle of a graph that has each transaction twice, as one that was come to by an anti-dependency and as one
+that was not; only the latter is left by an anti-dependency. Then, inside each component, breadth-first
+searches from the edges that could close a cycle find the shortest of each name; they end at a limit, but
+not before each component has been told.
 """
 
 from __future__ import annotations
 
 from collections import deque
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -37,7 +38,7 @@ if TYPE_CHECKING:
 
     from sim.check.transactions.findings import Findings
 
-STEPS = 1_000_000  # edges that the searches look at to find shorter cycles and to count them
+STEPS = 300_000  # edges that the searches look at to find shorter cycles and to count them
 CERTAIN = WW | WR  # b saw or replaced what a did
 AGAINST = RW | RW_TIME
 SERIAL = WW | WR | RW
@@ -116,7 +117,7 @@ def state(node: int, flag: int) -> int:
 
 
 def best(kinds: int, free: int, once: int) -> int:
-    """Returns which of the edges between two nodes to use: the first of `free` that is there, else of `once`."""
+    """Returns which of the edges between two nodes to use: the first of `free`, or else of `once`."""
     usable = kinds & (free | PASS) or kinds & once
     return usable & -usable
 
@@ -148,17 +149,17 @@ class Search:
 
     Args:
         graph: gives names and evidence.
-        updates: pairs of transactions that lost an update, each named before the other; and the key.
+        updates: by transaction: in which lost updates it took part.
     """
 
-    def __init__(self, graph: Graph, updates: dict[tuple[int, int], int]) -> None:
+    def __init__(self, graph: Graph, updates: dict[int, set[tuple[int, Any]]]) -> None:
         self._graph = graph
         self._updates = updates
         self._size = len(graph.transactions)
         self._shortest: dict[str, list[Step]] = {}
         self._seen: dict[str, set[frozenset[int]]] = {}
         self._left: dict[str, int] = {}
-        self._cut: set[str] = set()
+        self._cut = False
 
     def run(self, found: Iterable[Tangle]) -> None:
         """Searches each component."""
@@ -170,7 +171,7 @@ class Search:
     def report(self, findings: Findings) -> None:
         """Adds what was found."""
         for name, steps in self._shortest.items():
-            findings.add_cycle(name, len(self._seen[name]), name not in self._cut, hops(self._graph, steps))
+            findings.add_cycle(name, len(self._seen[name]), not self._cut, hops(self._graph, steps))
 
     def _search(self, tangle: Tangle, family: Family) -> bool:
         """Finds the cycles of a family. Says whether there is one."""
@@ -185,52 +186,68 @@ class Search:
             rest = more & (PROCESS | REALTIME)
             self._close(tangle, family, tangle.parts(writes | rest), writes, writes | rest)
             self._close(tangle, family, tangle.parts(certain), WR, certain)
-            self._close(tangle, family, apart, against, certain)
+            single = [{state(one // 2, 0) for one in part} for part in apart]
+            self._close(tangle, family, single, against, certain, sure=False)
             self._close(tangle, family, apart, against, certain, against)
         self._close(tangle, family, everything, against, certain | against)
         return True
 
     def _close(
-        self, tangle: Tangle, family: Family, parts: list[set[int]], closing: int, free: int, once: int = 0
+        self,
+        tangle: Tangle,
+        family: Family,
+        parts: list[set[int]],
+        closing: int,
+        free: int,
+        once: int = 0,
+        *,
+        sure: bool = True,
     ) -> None:
-        """Looks, for each edge of some kinds within a component, for the shortest way back."""
-        purpose = f"{closing}/{free}/{once}/{family.form}"
+        """Looks, for each edge of some kinds within a component, for the shortest way back.
+
+        Args:
+            sure: there is one from each, so that in each component one is found, whatever it takes.
+        """
+        purpose = f"{closing}/{free}/{once}/{sure}"
         left = self._left.setdefault(purpose, STEPS)
+        flag = int(bool(once))
         for part in parts:
-            told = False
-            for source, target, kind in _closing(tangle, part, closing, free & ~closing, once):
-                if told and left <= 0:
-                    self._cut.add(family.form)
+            must = sure
+            for source, target, kind in _closing(tangle, part, closing, free & ~closing, flag):
+                if left <= 0 and not must:
+                    self._cut = True
                     break
-                flag = int(bool(once))
-                steps, looked = way(tangle, part, (target, flag), source, free, once, self._size)
+                steps, looked = way(
+                    tangle, part, state(target, flag), state(source, 0), free, once, self._size
+                )
                 left -= looked
                 if steps is None:
                     continue
-                told = True
+                must = False
                 first = Step(source, target, kind, tangle.keys[source, target, kind])
-                self._keep(whole([first, *steps], self._size), family)
+                self._keep(whole([first, *steps], self._size))
         self._left[purpose] = left
 
-    def _keep(self, steps: list[Step], family: Family) -> None:
-        name = self._name(steps)
+    def _keep(self, steps: list[Step]) -> None:
+        name = self.name(steps)
         if name is None:
             return
         members = frozenset(step.source for step in steps)
         seen = self._seen.setdefault(name, set())
-        if len(seen) < 100_000:
-            seen.add(members)
+        seen.add(members)
         shortest = self._shortest.get(name)
         if shortest is None or len(steps) < len(shortest):
             self._shortest[name] = steps
 
-    def _name(self, steps: list[Step]) -> str | None:
+    def name(self, steps: list[Step]) -> str | None:
         """Returns what a cycle is called; None for one that is told as a lost update."""
         kinds = [step.kind for step in steps]
         against = [bool(kind & AGAINST) for kind in kinds]
         number = sum(against)
-        if len(steps) == 2 and number and (steps[0].source, steps[0].target) in self._updates:
-            return None
+        if len(steps) == 2 and number:
+            parts = [self._updates.get(step.source, set()) for step in steps]
+            if parts[0] & parts[1]:
+                return None
         adjacent = any(against[n] and against[n - 1] for n in range(len(against))) and len(steps) > 1
         if not number:
             base = "G1c" if any(kind == WR for kind in kinds) else "G0"
@@ -247,47 +264,44 @@ class Search:
 
 
 def _closing(
-    tangle: Tangle, part: set[int], closing: int, stronger: int, once: int
+    tangle: Tangle, part: set[int], closing: int, stronger: int, flag: int
 ) -> Iterator[tuple[int, int, int]]:
     """Yields the edges of some kinds within a component that no stronger one makes needless."""
     for one in sorted(part):
-        node, flag = divmod(one, 2)
-        if flag and (once or 2 * node in part):
+        node = one // 2
+        if one % 2:
             continue
         for target, kinds in tangle.out[node].items():
             usable = kinds & closing
-            if not usable or kinds & stronger:
-                continue
-            if 2 * target in part or 2 * target + 1 in part:
+            if usable and not kinds & stronger and state(target, flag) in part:
                 yield node, target, usable & -usable
 
 
 def way(
-    tangle: Tangle, part: set[int], start: tuple[int, int], goal: int, free: int, once: int, size: int
+    tangle: Tangle, part: set[int], start: int, goal: int, free: int, once: int, size: int
 ) -> tuple[list[Step] | None, int]:
-    """Returns the shortest way from one node to another, and how many edges were looked at.
+    """Returns the shortest way from one state to another, and how many edges were looked at.
 
     Nodes that stand for nobody (from `size` on) lengthen no way.
 
     Args:
-        part: the states that it may go through, with others of the same nodes.
-        start: a node, and 1 if an edge of `once` led to it.
+        part: the states that it may go through.
         free, once: see `Tangle.parts`.
     """
-    first = state(*start)
-    came: dict[int, tuple[int, int]] = {first: (-1, 0)}
+    came: dict[int, tuple[int, int]] = {start: (-1, 0)}
+    length = {start: 0}
     done: set[int] = set()
-    waiting = deque([first])
+    waiting = deque([start])
     looked = 0
-    goals = (state(goal, 0), state(goal, 1)) if not once else (state(goal, 0),)
     while waiting:
         current = waiting.popleft()
+        if current == goal:
+            return _back(tangle, came, current), looked
         if current in done:
             continue
         done.add(current)
-        if current in goals:
-            return _back(tangle, came, current), looked
         node, flag = divmod(current, 2)
+        far = length[current] + (node < size)
         allowed = 0 if flag else once
         for target, kinds in tangle.out[node].items():
             looked += 1
@@ -295,20 +309,18 @@ def way(
             if not kind:
                 continue
             follows = state(target, flag if kind == PASS else int(bool(kind & once)))
-            if follows in done or (2 * target not in part and 2 * target + 1 not in part):
-                continue
-            if node >= size:  # costs nothing
-                if follows not in came or came[follows][0] // 2 < size:
-                    came[follows] = (current, kind)
-                waiting.appendleft(follows)
-            elif follows not in came:
+            if follows in part and far < length.get(follows, far + 1):
                 came[follows] = (current, kind)
-                waiting.append(follows)
+                length[follows] = far
+                if node < size:
+                    waiting.append(follows)
+                else:
+                    waiting.appendleft(follows)
     return None, looked
 
 
 def _back(tangle: Tangle, came: dict[int, tuple[int, int]], end: int) -> list[Step]:
-    steps = []
+    steps: list[Step] = []
     while True:
         before, kind = came[end]
         if before < 0:

@@ -6,13 +6,12 @@ from typing import TYPE_CHECKING
 
 from msgspec import Struct
 
+from sim.check.transactions.graph import Evidence
+from sim.check.transactions.history import Transaction
 from sim.check.transactions.levels import broken_level, rank
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
-
-    from sim.check.transactions.graph import Evidence
-    from sim.check.transactions.history import Transaction
+    from collections.abc import Sequence
 
 
 class Hop(Struct):
@@ -61,21 +60,26 @@ class Findings:
     def __init__(self) -> None:
         self._found: dict[str, Anomaly] = {}
 
-    def add(self, name: str, transactions: Sequence[Transaction], words: Callable[[], str]) -> None:
+    def add(self, name: str, transactions: Sequence[Transaction], words: str) -> None:
         """Adds an anomaly that is no cycle; the first in the history is kept."""
         found = self._found.get(name)
         if found is None:
-            self._found[name] = Anomaly(name, 1, True, list(transactions), [words()])
+            self._found[name] = Anomaly(name, 1, True, list(transactions), [words])
             return
         found.count += 1
         if transactions[0].called < found.transactions[0].called:
-            found.transactions, found.words = list(transactions), [words()]
+            found.transactions, found.words = list(transactions), [words]
 
     def add_cycle(self, name: str, count: int, all_: bool, cycle: list[Hop]) -> None:
         """Adds the cycles of a name, with the shortest."""
         self._found[name] = Anomaly(
             name, count, all_, [hop.source for hop in cycle], [hop.why.words for hop in cycle], cycle
         )
+
+    def amend(self, name: str, otherwise: Sequence[str]) -> None:
+        """Adds to the words of a cycle what would be if two transactions came in the other order."""
+        found = self._found[name]
+        found.words = [*found.words, "and in the other order:", *otherwise]
 
     def list(self) -> list[Anomaly]:
         """Returns them, those that break the weakest level first."""

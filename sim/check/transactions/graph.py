@@ -19,13 +19,12 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 from msgspec import Struct
+from numpy.typing import NDArray
 
 from sim.check.transactions.history import SNAPSHOT
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-
-    from numpy.typing import NDArray
 
     from sim.check.transactions.history import Transaction
 

@@ -57,7 +57,11 @@ class Transaction(Struct, eq=False):
 
 
 def transactions(
-    calls: Iterable[Call], *, own_writes: bool = True, known: Sequence[str] = (TRANSACTION, SNAPSHOT)
+    calls: Iterable[Call],
+    *,
+    own_writes: bool = True,
+    any_value: bool = False,
+    known: Sequence[str] = (TRANSACTION, SNAPSHOT),
 ) -> list[Transaction]:
     """Returns the transactions of a history, in the order of their invocations.
 
@@ -65,6 +69,7 @@ def transactions(
         calls: the operations.
         own_writes: reads see what their own transaction wrote before. False, for a store that buffers writes
             until the commit: they see what was there without them, so that all reads come before all writes.
+        any_value: any value may be written, and again: nobody asks who wrote what was read.
         known: the `f` that there may be.
 
     Raises:
@@ -83,7 +88,7 @@ def transactions(
             raise Unusable(
                 f"line {line}: the value of a transaction is a list of operations, not {_shown(value)}"
             )
-        operations = [_operation(part, line, call.ended == "ok") for part in value]
+        operations = [_operation(part, line, call.ended == "ok", any_value) for part in value]
         if not own_writes:
             operations.sort(key=lambda operation: operation[0] != READ)
         if call.f == SNAPSHOT and any(operation[0] != READ for operation in operations):
@@ -106,7 +111,7 @@ def transactions(
     return found
 
 
-def _operation(part: Any, line: int, ok: bool) -> list[Any]:
+def _operation(part: Any, line: int, ok: bool, any_value: bool) -> list[Any]:
     if not isinstance(part, list | tuple) or len(part) != 3:
         raise Unusable(
             f"line {line}: an operation of a transaction is [r|w|append, key, value], not {_shown(part)}"
@@ -120,11 +125,11 @@ def _operation(part: Any, line: int, ok: bool) -> list[Any]:
     if f == READ:
         if not ok and value is not None:
             value = None
-    elif f == WRITE or f == APPEND:
-        if isinstance(value, bool) or not isinstance(value, int | float | str):
+    elif f in (WRITE, APPEND):
+        if not any_value and (isinstance(value, bool) or not isinstance(value, int | float | str)):
             raise Unusable(
-                f"line {line}: what is written must be a number or a text, each another one, so that reads tell "
-                f"who wrote: {_shown(part)}"
+                f"line {line}: what is written must be a number or a text, each another one, so that reads "
+                f"tell who wrote: {_shown(part)}"
             )
     else:
         raise Unusable(f"line {line}: {f!r} is no operation of a transaction (r, w, append): {_shown(part)}")
@@ -136,8 +141,8 @@ def twice(key: Key, value: Any, one: Transaction, other: Transaction) -> Unusabl
     lines = sorted({one.called, other.called})
     where = f"line {lines[0]}" if len(lines) == 1 else f"lines {lines[0]} and {lines[1]}"
     return Unusable(
-        f"{where}: {_shown(value)} is written to key {_shown(key)} twice: each write needs a value of its own, "
-        "so that reads tell who wrote"
+        f"{where}: {_shown(value)} is written to key {_shown(key)} twice: each write needs a value of its "
+        "own, so that reads tell who wrote"
     )
 
 

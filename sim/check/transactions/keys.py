@@ -58,8 +58,8 @@ def collect(transactions: Sequence[Transaction]) -> list[KeyHistory]:
             if history.f != f:
                 if history.f:
                     raise Unusable(
-                        f"line {transaction.called}: key {key!r} is both appended to and written; a key is a list or "
-                        "a register"
+                        f"line {transaction.called}: key {key!r} is both appended to and written; a key is a "
+                        "list or a register"
                     )
                 history.f = f
             if writes is None:

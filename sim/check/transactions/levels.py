@@ -1,15 +1,15 @@
 """Which anomaly breaks which isolation level.
 
-| level | proscribes | source |
-| --- | --- | --- |
-| read-committed | G0, G1a, G1b, G1c | PL-2: Adya 1999, section 3.2 |
-| snapshot-isolation | also cycles without two adjacent rw edges: G-single, lost update, long fork | Cerone and Gotsman 2018, theorem 4.1, without session order; PL-SI: Adya 1999, section 4.3 |
-| serializable | also every other cycle: G2-item | PL-3 (of items; no predicates): Adya 1999, section 3.2 |
-| strict-serializable | also cycles that need the order of a process or of real time | Papadimitriou 1979; the forms: Elle, section 2 |
+- read-committed: G0, G1a, G1b, G1c. PL-2: Adya 1999, section 3.2.
+- snapshot-isolation: also cycles without two adjacent rw edges: G-single, lost update, long fork. Cerone and
+  Gotsman 2018, theorem 4.1, without the order of sessions; compare PL-SI: Adya 1999, section 4.3.
+- serializable: also every other cycle, G2-item. PL-3, without predicates: Adya 1999, section 3.2.
+- strict-serializable: also the cycles that need the order of a process or of real time. Papadimitriou
+  1979; the names of these forms: Elle (Kingsbury and Alvaro 2020).
 
 Beside the cycles there is what no execution at all explains: reads that forget their own transaction's
 write, values that nobody wrote, an element twice in a list, lists that cannot both have been there. These
-break every level, as in Elle. The first four levels of the table form a chain: what breaks one breaks all after it.
+break every level. The levels form a chain: what breaks one breaks all after it.
 """
 
 from __future__ import annotations

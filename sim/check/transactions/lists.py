@@ -1,13 +1,14 @@
 """Lists: each read shows the whole order of the versions up to it.
 
-Two reads of a list are such that one continues the other, or no execution explains both. So the longest read
-is the order of all versions that anybody saw; committed elements that nobody saw came after them, in an order that
-nobody knows and that matters only to snapshot isolation (`unseen.py`). Nothing is guessed, so the edges
-are all that there are (Elle, section 4).
+Two reads of a list are such that one continues the other, or no execution explains both. So the longest
+read is the order of all versions that anybody saw; committed elements that nobody saw came after them, in
+an order that nobody knows and that matters only to snapshot isolation (`unseen.py`). Nothing is guessed,
+so the edges are all that there are (Elle, section 4).
 """
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 from sim.check.operations import Unusable
@@ -50,17 +51,19 @@ class ListOrder:
 
     def _agreed(self) -> list[Any]:
         """Returns how far all reads agree, and without an element that is there twice."""
-        longest = max((value for _, value, _ in self._history.reads), key=len, default=[])
+        longest: list[Any] = max((value for _, value, _ in self._history.reads), key=len, default=[])
         agreed = len(longest)
         for node, value, _ in self._history.reads:
             if longest[: len(value)] != value:
                 self.whole = False
-                at = next(n for n, (one, other) in enumerate(zip(longest, value, strict=False)) if one != other)
+                at = next(
+                    n for n, (one, other) in enumerate(zip(longest, value, strict=False)) if one != other
+                )
                 agreed = min(agreed, at)
                 self._findings.add(
                     "incompatible-order",
                     [self._transactions[node], self._reader(longest)],
-                    lambda value=value, node=node: (  # type: ignore[misc]
+                    (
                         f"{self._name(node)} read {self.key!r} = {brief(value)}, and "
                         f"{self._reader(longest).name} read {brief(longest)}: neither continues the other"
                     ),
@@ -104,7 +107,7 @@ class ListOrder:
                     self._findings.add(
                         "dirty-update",
                         [self._transactions[other], self._transactions[node]],
-                        lambda other=other, node=node, below=below, element=element: (  # type: ignore[misc]
+                        (
                             f"{self._name(other)} appended {below!r} to {self.key!r} and was aborted, yet "
                             f"{self._name(node)} appended {element!r} after it and committed"
                         ),
@@ -130,9 +133,10 @@ class ListOrder:
                     self._findings.add(
                         "G1b",
                         [self._transactions[node], self._transactions[writer]],
-                        lambda node=node, value=value, writer=writer: (  # type: ignore[misc]
-                            f"{self._name(node)} read {self.key!r} = {brief(value)}, but {self._name(writer)}, which "
-                            f"appended {value[-1]!r}, went on to append {history.writes[writer][-1]!r}"
+                        (
+                            f"{self._name(node)} read {self.key!r} = {brief(value)}, but "
+                            f"{self._name(writer)}, which appended {value[-1]!r}, went on to append "
+                            f"{history.writes[writer][-1]!r}"
                         ),
                     )
             own = history.writes.get(node)
@@ -145,15 +149,15 @@ class ListOrder:
             twice = len(set(value)) < len(value)
         except TypeError:
             raise Unusable(
-                f"line {self._transactions[node].returned}: a read of key {self.key!r} returned {brief(value)}; "
-                "elements must be numbers or texts"
+                f"line {self._transactions[node].returned}: a read of key {self.key!r} returned "
+                f"{brief(value)}; elements must be numbers or texts"
             ) from None
         reader = self._transactions[node]
         if twice:
             self._findings.add(
                 "duplicates",
                 [reader],
-                lambda: (
+                (
                     f"{reader.name} read {self.key!r} = {brief(value)}, where "
                     f"{next(e for n, e in enumerate(value) if e in value[:n])!r} stands twice"
                 ),
@@ -163,7 +167,7 @@ class ListOrder:
             self._findings.add(
                 "unwritten",
                 [reader],
-                lambda: (
+                (
                     f"{reader.name} read {self.key!r} = {brief(value)}, but nobody appended "
                     f"{value[writers.index(None)]!r}"
                 ),
@@ -173,9 +177,10 @@ class ListOrder:
             self._findings.add(
                 "G1a",
                 [reader, self._transactions[failed]],
-                lambda: (
+                (
                     f"{reader.name} read {self.key!r} = {brief(value)}, with "
-                    f"{value[writers.index(failed)]!r}, which {self._name(failed)} appended before it was aborted"
+                    f"{value[writers.index(failed)]!r}, which {self._name(failed)} appended before it "
+                    "was aborted"
                 ),
             )
 
@@ -193,7 +198,7 @@ class ListOrder:
             self._findings.add(
                 "internal",
                 [self._transactions[node]],
-                lambda: (
+                (
                     f"{self._name(node)} read {self.key!r} = {brief(value)} after it had itself appended "
                     f"{brief(own[:before]) if before else 'nothing'} there"
                     + (f" (and before it appended {brief(own[before:])})" if own[before:] else "")
@@ -210,9 +215,9 @@ class ListOrder:
                 self._findings.add(
                     "incompatible-order",
                     [self._transactions[node]],
-                    lambda node=node, own=own: (  # type: ignore[misc]
-                        f"{self._name(node)} appended {brief(own)} to {self.key!r} in this order, but the list is "
-                        f"{brief(self.order)}"
+                    (
+                        f"{self._name(node)} appended {brief(own)} to {self.key!r} in this order, but "
+                        f"the list is {brief(self.order)}"
                     ),
                 )
 
@@ -238,7 +243,7 @@ class ListOrder:
             By run: who read it, the list as it was then, and appended to it.
         """
         runs, history = self.runs, self._history
-        for before, after in zip(runs, runs[1:], strict=False):
+        for before, after in pairwise(runs):
             graph.add(before, after, WW, number)
         replaced: dict[int, list[int]] = {}
         finals = []
@@ -286,7 +291,8 @@ class ListOrder:
                 if f == READ and key == self.key and value and self._last_of(value) == source:
                     mine = self._last_element(value)
                     return Evidence(
-                        f"{other.name} read {self.key!r} = {brief(value)}, and {one.name} had appended {mine!r}",
+                        f"{other.name} read {self.key!r} = {brief(value)}, and {one.name} had appended "
+                        f"{mine!r}",
                         self._appended(one, mine),
                         place,
                     )
@@ -300,15 +306,15 @@ class ListOrder:
             if after and self._last_of(value) != source:
                 seen = "" if after[0] in self.place else ", which nobody ever saw"
                 return Evidence(
-                    f"{one.name} read {self.key!r} = {brief(value)}, without {after[0]!r}, which {other.name} "
-                    f"appended{seen}",
+                    f"{one.name} read {self.key!r} = {brief(value)}, without {after[0]!r}, which "
+                    f"{other.name} appended{seen}",
                     place,
                     self._appended(other, after[0]),
                 )
         raise AssertionError(f"no {kind} edge from {one.name} to {other.name} by {self.key!r}")
 
     def _tell_ww(self, one: Transaction, other: Transaction, source: int, target: int) -> Evidence:
-        for run, (before, after) in enumerate(zip(self.runs, self.runs[1:], strict=False)):
+        for run, (before, after) in enumerate(pairwise(self.runs)):
             if (before, after) == (source, target):
                 end = next(n for n, at in enumerate(self.run_at) if at == run + 1)
                 last, first = self._last_element(self.order[: end - 1]), self.order[end - 1]

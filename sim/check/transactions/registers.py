@@ -1,11 +1,11 @@
-"""Registers: a read shows one version, so the order of versions must be inferred, and often is known in part only.
+"""Registers: a read shows one version; the order of versions must be inferred, and is often known in part.
 
 What is inferred holds in every execution of the level that it is used for (Elle, section 4.3):
 
 - nobody's value, null, comes before all versions;
 - who reads a version and then writes the key makes a later one: the reverse would be G1c;
-- for strict serializability alone: what a transaction read or wrote comes before what another one read or wrote
-  that began after it had ended (edges `WW_TIME`, `RW_TIME`);
+- for strict serializability alone: what a transaction read or wrote comes before what another one read or
+  wrote that began after it had ended (edges `WW_TIME`, `RW_TIME`);
 - or the store tells: versions are in the order of their writers' commit timestamps.
 
 So an anomaly that is found is one; but there may be others in orders that nobody can know.
@@ -14,7 +14,7 @@ So an anomaly that is found is one; but there may be others in orders that nobod
 from __future__ import annotations
 
 from bisect import bisect_right
-from itertools import groupby
+from itertools import groupby, pairwise
 from typing import TYPE_CHECKING, Any
 
 from sim.check.transactions.graph import RW, RW_TIME, WR, WW, WW_TIME, Evidence, Graph
@@ -64,8 +64,9 @@ class RegisterOrder:
                     find(
                         "internal",
                         [transactions[node]],
-                        lambda node=node, value=value, mine=own[before - 1]: (  # type: ignore[misc]
-                            f"{self._name(node)} read {self.key!r} = {value!r} after it had itself written {mine!r}"
+                        (
+                            f"{self._name(node)} read {self.key!r} = {value!r} after it had itself "
+                            f"written {own[before - 1]!r}"
                         ),
                     )
                 continue
@@ -77,25 +78,21 @@ class RegisterOrder:
                 find(
                     "unwritten",
                     [transactions[node]],
-                    lambda node=node, value=value: (  # type: ignore[misc]
-                        f"{self._name(node)} read {self.key!r} = {value!r}, which nobody wrote"
-                    ),
+                    (f"{self._name(node)} read {self.key!r} = {value!r}, which nobody wrote"),
                 )
             elif writer == node:
                 find(
                     "internal",
                     [transactions[node]],
-                    lambda node=node, value=value: (  # type: ignore[misc]
-                        f"{self._name(node)} read {self.key!r} = {value!r} before it wrote that itself"
-                    ),
+                    (f"{self._name(node)} read {self.key!r} = {value!r} before it wrote that itself"),
                 )
             elif transactions[writer].ended == "fail":
                 find(
                     "G1a",
                     [transactions[node], transactions[writer]],
-                    lambda node=node, value=value, writer=writer: (  # type: ignore[misc]
-                        f"{self._name(node)} read {self.key!r} = {value!r}, which {self._name(writer)} wrote before "
-                        "it was aborted"
+                    (
+                        f"{self._name(node)} read {self.key!r} = {value!r}, which {self._name(writer)} "
+                        "wrote before it was aborted"
                     ),
                 )
             else:
@@ -108,9 +105,9 @@ class RegisterOrder:
                 find(
                     "G1b",
                     [transactions[node], transactions[writer]],
-                    lambda node=node, value=value, writer=writer, last=last: (  # type: ignore[misc]
-                        f"{self._name(node)} read {self.key!r} = {value!r}, but {self._name(writer)}, which wrote it, "
-                        f"went on to write {last!r}"
+                    (
+                        f"{self._name(node)} read {self.key!r} = {value!r}, but {self._name(writer)}, which "
+                        f"wrote it, went on to write {last!r}"
                     ),
                 )
 
@@ -183,7 +180,7 @@ class RegisterOrder:
         told = sorted((n for n in writers if self._transactions[n].timestamp is not None), key=stamp)
         groups = [list(group) for _, group in groupby(told, key=stamp)]
         self.known = len(groups) == len(writers)
-        for earlier, later in zip(groups, groups[1:], strict=False):
+        for earlier, later in pairwise(groups):
             graph.fan(earlier, later, WW, number)
             placed.update(later)
             for node in earlier:  # also who read a version that another one than the next replaced
@@ -236,7 +233,12 @@ class RegisterOrder:
         writes, key = self._history.writes, self.key
         if kind == WR:
             for place, (f, name, value) in enumerate(other.operations):
-                if f == READ and name == key and value is not None and self._history.writer.get(value) == source:
+                if (
+                    f == READ
+                    and name == key
+                    and value is not None
+                    and self._history.writer.get(value) == source
+                ):
                     return Evidence(
                         f"{other.name} read {key!r} = {value!r}, which {one.name} had written",
                         self._wrote(one, value),
@@ -249,11 +251,14 @@ class RegisterOrder:
                 words = f"{other.name}'s {new!r} in {key!r} came later than {one.name}'s {old!r}: "
                 words += self._tell_time(old, new)
             elif target in self._bases.get(old, ()):
-                words = f"{other.name} read {key!r} = {old!r}, which {one.name} had written, and then wrote {new!r}"
+                words = (
+                    f"{other.name} read {key!r} = {old!r}, which {one.name} had written, and then wrote "
+                    f"{new!r}"
+                )
             else:
                 words = (
-                    f"{one.name} wrote {key!r} = {old!r} at timestamp {one.timestamp}, {other.name} {new!r} at "
-                    f"{other.timestamp}"
+                    f"{one.name} wrote {key!r} = {old!r} at timestamp {one.timestamp}, {other.name} {new!r} "
+                    f"at {other.timestamp}"
                 )
             return Evidence(words, self._wrote(one, old), self._wrote(other, new))
         for place, (f, name, value) in enumerate(one.operations):
@@ -292,8 +297,8 @@ class RegisterOrder:
         assert shown is not None
         first, last = shown
         return (
-            f"{first.name} {self._had(first, old)} and had ended (line {first.returned:,}) before {last.name} "
-            f"began (line {last.called:,}), which {self._had(last, new)}"
+            f"{first.name} {self._had(first, old)} and had ended (line {first.returned:,}) before "
+            f"{last.name} began (line {last.called:,}), which {self._had(last, new)}"
         )
 
     def _had(self, transaction: Transaction, value: Any) -> str:

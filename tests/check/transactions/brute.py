@@ -5,9 +5,10 @@
 The definitions are not those of the checker (it looks for cycles) but what the levels mean: an order of the
 transactions exists, those of unknown end in it or not, in which each read returns
 
-- serializable: what was there just then; strictly so if nobody comes before who had ended before it began;
-- snapshot isolation: what was there at some moment before, one for the whole transaction, and nobody in between
-  wrote what it writes;
+- serializable: what was there just then; strictly so if nobody comes before who had ended before it
+  began;
+- snapshot isolation: what was there at some moment before, one for the whole transaction, and nobody in
+  between wrote what it writes;
 - read committed: what some transaction before had left there, whichever.
 
 For lists both must agree. For registers the order of versions is inferred, so the checker may see less:
@@ -203,7 +204,7 @@ class _Store:
                 state.get(key) == self.now.get(key) for state in self.history[number:] for key in own
             )
         known = self.chance.random() >= self.infos
-        if happens or not known and self.chance.random() < 0.5:
+        if happens or (not known and self.chance.random() < 0.5):
             happens = True
             for key, values in own.items():
                 self.now[key] = [*self.now.get(key, []), *values] if self.append else values[-1]
