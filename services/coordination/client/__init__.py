@@ -8,8 +8,8 @@
         await asyncio.gather(*writes)
         print(await changed)  # it fired before the first write was answered
 
-Read first: `client.py` (what one can ask), then `session.py` (how it is asked, and what happens when a
-connection breaks), `link.py` (one connection), `watches.py`.
+Read first: `client.py` and `calls.py` (what one can do and ask), then `session.py` (how it is asked, and what
+happens when a connection breaks), `pulse.py` (time-outs), `link.py` (one connection), `watches.py`.
 """
 
 from services.coordination.client.client import Client

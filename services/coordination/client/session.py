@@ -3,12 +3,6 @@
 Calls are answered in the order in which they are made. Each is in one of two places: `_waiting`, while there
 is no connection (it was certainly not sent), and `_sent`. When a connection breaks, whatever was sent ends
 with CONNECTION_LOSS, because nobody knows; what waits goes to the next server. Nothing is sent twice.
-
-Time-outs are the paper's: with s the session's time-out, a heartbeat after s/3 without sending, another
-server after 2s/3 of silence. The leader ends the session when no server has heard of it for s. The client
-cannot see that happen, but it knows until when it cannot have happened: s after it *sent* the last request
-that was answered. Beyond that the session is in doubt, and whoever relies on it (the holder of a lock) is
-told.
 """
 
 from __future__ import annotations
@@ -33,6 +27,7 @@ from services.coordination.api import (
 )
 from services.coordination.client.errors import error
 from services.coordination.client.link import Link, Refused
+from services.coordination.client.pulse import Pulse
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -79,6 +74,7 @@ class Session:
         timeout: the negotiated one, in seconds, once there is one.
         id, password: of the session, 0 and empty before there is one.
         last_zxid: the newest that was seen.
+        pulse: until when it lives for sure.
     """
 
     def __init__(
@@ -101,7 +97,7 @@ class Session:
         self.last_zxid = 0
         self.connected = asyncio.Event()
         self.state_listeners: dict[Callable[[SessionState], None], None] = {}
-        self.doubt_listeners: dict[Callable[[], None], None] = {}
+        self.pulse = Pulse(self._beat)
         self._host = host
         self._loop = asyncio.get_running_loop()
         self._servers = host.rng.sample(list(servers), len(servers))
@@ -115,9 +111,6 @@ class Session:
         self._link: Link | None = None
         self._better: Link | None = None  # a server with a quorum, found while the present one has none
         self._writable = False  # whether the id is one that the ensemble knows
-        self._in_doubt = False
-        self._sure_until = float("inf")
-        self._timer: asyncio.TimerHandle | None = None
         self._task: asyncio.Task[None] | None = None
         self._search: asyncio.Task[None] | None = None
 
@@ -227,7 +220,7 @@ class Session:
         self._writable = self._writable or not link.read_only
         self._link = link
         link.start(self._received)
-        self._sure(link.opening)
+        self.pulse.begin(link, self.timeout)
         for scheme, credentials in self._credentials:
             self._internal(Authenticate(scheme, credentials), self._authenticated_again)
         for registration in self._watches.registrations(self.last_zxid):
@@ -244,11 +237,11 @@ class Session:
         self._become(
             SessionState.CONNECTED_READ_ONLY if link.read_only else SessionState.CONNECTED, link.target
         )
-        self._tick()
         return True
 
     def _disconnected(self, reason: str) -> None:
         self._link = None
+        self.pulse.pause()
         if self._search is not None and self._better is None:
             self._search.cancel()
         self._search = None
@@ -269,12 +262,10 @@ class Session:
         self._sent.clear()
         self._waiting.clear()
         self._become(state, "")
-        if self._timer is not None:
-            self._timer.cancel()
         for entry in entries:
             self._fail(entry, OVER[state])
         self._watches.end(None if state is SessionState.CLOSED else error(OVER[state]))
-        self._doubt()
+        self.pulse.end()
 
     def _become(self, state: SessionState, why: str) -> None:
         if state is self.state:
@@ -321,7 +312,7 @@ class Session:
         if answered and self._link is not None:
             left = self._link.departure(answered)
             if left is not None:
-                self._sure(left)
+                self.pulse.answered(left)
 
     def _fail(self, entry: Entry, code: Code) -> None:
         """Ends a call that was not answered."""
@@ -345,6 +336,9 @@ class Session:
         if reply.code:
             raise error(reply.code)
 
+    def _beat(self) -> None:
+        self._internal(Ping(), _anything)
+
     def _closed(self, reply: Reply, path: str) -> None:
         if reply.code is Code.OK:
             self._end(SessionState.CLOSED)
@@ -356,49 +350,6 @@ class Session:
         """Without its watches the connection is not what the user believes: another one."""
         if reply.code and self._link is not None:
             self._link.end(f"watches were not registered: {reply.code.name}")
-
-    # Time
-
-    def _tick(self) -> None:
-        """Does what is due, and sets the timer for what is due next."""
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
-        if self.state in OVER:
-            return
-        now = self._loop.time()
-        due = self._sure_until
-        if now >= due:
-            self._doubt()
-            due = float("inf")
-        link = self._link
-        if link is not None and not link.closed.done():
-            if now >= link.heard + 2 * self.timeout / 3:
-                link.end("silence")
-            else:
-                if now >= link.sent + self.timeout / 3:
-                    link.sent = now
-                    self._internal(Ping(), _anything)
-                due = min(due, link.heard + 2 * self.timeout / 3, link.sent + self.timeout / 3)
-        if due < float("inf"):
-            self._timer = self._loop.call_at(max(due, now + 0.001), self._tick)
-
-    def _sure(self, asked: float) -> None:
-        """An answer came to what was asked at that time: the session lives at least a time-out longer."""
-        self._sure_until = asked + self.timeout
-        self._in_doubt = False
-
-    def _doubt(self) -> None:
-        if self._in_doubt:
-            return
-        self._in_doubt = True
-        for listener in [*self.doubt_listeners]:
-            listener()
-
-    @property
-    def sure_until(self) -> float:
-        """Until when the session cannot have expired, in `loop.time()`."""
-        return self._sure_until
 
     async def _seek_quorum(self) -> None:
         """Looks for a server with a quorum while the present one has none."""

@@ -36,7 +36,7 @@ from services.coordination.client.errors import error
 if TYPE_CHECKING:
     import asyncio
 
-    from services.coordination.client.client import Client
+    from services.coordination.client.calls import Calls
 
     Outcome: TypeAlias = str | Stat | None
     """Of a create its name, of a write the stat, of other operations None."""
@@ -58,8 +58,8 @@ class TransactionFailed(CoordinationError):
 class Transaction:
     """A transaction that is being put together; made by `Client.transaction`."""
 
-    def __init__(self, client: Client) -> None:
-        self._client = client
+    def __init__(self, calls: Calls) -> None:
+        self._calls = calls
         self._operations: list[Create | Delete | SetData | Check] = []
 
     def create(
@@ -72,19 +72,19 @@ class Transaction:
         ttl: int = 0,
     ) -> None:
         """Adds a create; its outcome is the name."""
-        self._operations.append(Create(self._client.absolute(path), bytes(data), acl, mode, ttl))
+        self._operations.append(Create(self._calls.absolute(path), bytes(data), acl, mode, ttl))
 
     def delete(self, path: str, version: int = ANY_VERSION) -> None:
         """Adds a delete."""
-        self._operations.append(Delete(self._client.absolute(path), version))
+        self._operations.append(Delete(self._calls.absolute(path), version))
 
     def set(self, path: str, data: bytes, version: int = ANY_VERSION) -> None:
         """Adds a write; its outcome is the stat."""
-        self._operations.append(SetData(self._client.absolute(path), data, version))
+        self._operations.append(SetData(self._calls.absolute(path), data, version))
 
     def check(self, path: str, version: int = ANY_VERSION) -> None:
         """Adds a condition: the znode is there, and at this version."""
-        self._operations.append(Check(self._client.absolute(path), version))
+        self._operations.append(Check(self._calls.absolute(path), version))
 
     def commit(self) -> asyncio.Future[tuple[Outcome, ...]]:
         """Carries it out; the result has an outcome for each operation.
@@ -93,7 +93,7 @@ class Transaction:
             TransactionFailed: (by awaiting) one of the operations did not succeed, so none took effect.
             CoordinationError: (by awaiting) as of any update.
         """
-        return self._client.submit(Multi(tuple(self._operations)), self._finish)
+        return self._calls.submit(Multi(tuple(self._operations)), self._finish)
 
     def _finish(self, reply: Reply, path: str) -> tuple[Outcome, ...]:
         several = reply.result
@@ -103,14 +103,14 @@ class Transaction:
             )
             for operation, code in zip(self._operations, codes, strict=True):
                 if code not in (Code.OK, Code.RUNTIME_INCONSISTENCY):
-                    raise TransactionFailed(code, self._client.shown(operation.path), codes)
+                    raise TransactionFailed(code, self._calls.shown(operation.path), codes)
             if not reply.code:
                 return tuple(map(self._outcome, several.results))
         raise error(reply.code)
 
     def _outcome(self, result: AnyResult) -> Outcome:
         if isinstance(result, Created):
-            return self._client.shown(result.path)
+            return self._calls.shown(result.path)
         if isinstance(result, Written):
             return result.stat
         return None

@@ -98,11 +98,11 @@ class Watches:
     """All watches of a client.
 
     Args:
-        shown: makes the user's path of a server's.
+        chroot: that the user's paths are below.
     """
 
-    def __init__(self, shown: Callable[[str], str]) -> None:
-        self._shown = shown
+    def __init__(self, chroot: str = "") -> None:
+        self._chroot = chroot
         self._data: dict[str, dict[Watch, None]] = {}
         self._exist: dict[str, dict[Watch, None]] = {}
         self._child: dict[str, dict[Watch, None]] = {}
@@ -208,6 +208,9 @@ class Watches:
                     batch, size = {}, 0
         if batch:
             yield SetWatches(zxid, **{name: tuple(paths) for name, paths in batch.items()})
+
+    def _shown(self, path: str) -> str:
+        return path[len(self._chroot) :] or "/" if self._chroot else path
 
     def end(self, error: CoordinationError | None) -> None:
         """The session is over: nothing will ever fire. Without an error, because the user has closed it."""

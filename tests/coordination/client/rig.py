@@ -32,12 +32,18 @@ class Rig:
         self.simulation.boot("leader", expiry, {"ensemble": self.ensemble})
         self.main = self.simulation.boot("main")
         self.errors: list[Any] = []
+        self.seconds, self.intensity = 8.0, 2.0  # of bad weather
+        self.may_be_down = servers
 
     @property
     def server(self) -> Server:
         """The only server."""
         (server,) = self.servers.values()
         return server
+
+    def servers_at_risk(self) -> list[str]:
+        """Returns the hosts that faults may strike."""
+        return list(self.servers)
 
     def client(self, host=None, **how) -> Client:
         """Returns a client on a host (the test's own when None)."""
