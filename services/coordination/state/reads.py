@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from msgspec.structs import replace
 
@@ -39,7 +39,7 @@ from services.coordination.state import paths, quota
 from services.coordination.state.hierarchy import descend
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from services.coordination.api import Identity
     from services.coordination.state.tree import Tree
@@ -70,59 +70,82 @@ class Reader:
             CoordinationError: NO_NODE, NO_AUTH, NO_WATCHER, or BAD_ARGUMENTS where a watch is asked for on
                 what cannot be.
         """
-        match request:
-            case GetData(path, watch):
-                znode = self._find(path, _READ, identities)
-                if watch:
-                    self._watches.add(session, path, WatchKind.DATA)
-                return Data(znode.data, znode.stat())
-            case Exists(path, watch):
-                found = self._lookup(path)
-                if watch:
-                    paths.validate(path)
-                    self._watches.add(session, path, WatchKind.DATA)
-                if found is None:
-                    raise CoordinationError(Code.NO_NODE, path)
-                return Written(found.stat())
-            case GetChildren(path, watch):
-                znode = self._find(path, _READ, identities)
-                if watch:
-                    self._watches.add(session, path, WatchKind.CHILDREN)
-                return Children(tuple(sorted(znode.children or ())), znode.stat())
-            case GetAcl(path):
-                znode = self._find(path, _READ | _ADMIN, identities)
-                whole = not self._check_acl or znode.acl.permits(_ADMIN, identities)
-                return AclOf(znode.acl.entries if whole else znode.acl.masked(), znode.stat())
-            case MultiRead(operations):
-                return Several(tuple(self._part(part, session, identities) for part in operations))
-            case GetEphemerals(prefix):
-                own = self._tree.ephemerals.get(session, {})
-                return Paths(tuple(path for path in own if path.startswith(prefix)))
-            case GetAllChildrenNumber(path):
-                znode = self._find(path, _READ, identities)
-                if path == paths.ROOT:
-                    return Count(len(self._tree) - 1)
-                return Count(sum(1 for _ in descend(path, znode)) - 1)
-            case WhoAmI():
-                return Identities(tuple(identities))
-            case AddWatch(path, recursive):
-                paths.validate(path)
-                kind = WatchKind.PERSISTENT_RECURSIVE if recursive else WatchKind.PERSISTENT
-                self._watches.add(session, path, kind)
-            case RemoveWatches(path, kind):
-                self._watches.remove(session, path, kind)
-            case CheckWatches(path, kind):
-                if not self._watches.has(session, path, kind):
-                    raise CoordinationError(Code.NO_WATCHER, path)
-            case _:
-                raise CoordinationError(Code.UNIMPLEMENTED)
-        return Nothing()
+        answer = _ANSWER.get(type(request))
+        if answer is None:
+            raise CoordinationError(Code.UNIMPLEMENTED)
+        return answer(self, request, session, identities)
+
+    def _get_data(self, request: GetData, session: int, identities: Sequence[Identity]) -> AnyResult:
+        znode = self._find(request.path, _READ, identities)
+        if request.watch:
+            self._watches.add(session, request.path, WatchKind.DATA)
+        return Data(znode.data, znode.stat())
+
+    def _exists(self, request: Exists, session: int, identities: Sequence[Identity]) -> AnyResult:
+        znode = self._lookup(request.path)
+        if request.watch:
+            paths.validate(request.path)
+            self._watches.add(session, request.path, WatchKind.DATA)
+        if znode is None:
+            raise CoordinationError(Code.NO_NODE, request.path)
+        return Written(znode.stat())
+
+    def _get_children(self, request: GetChildren, session: int, identities: Sequence[Identity]) -> AnyResult:
+        znode = self._find(request.path, _READ, identities)
+        if request.watch:
+            self._watches.add(session, request.path, WatchKind.CHILDREN)
+        return Children(tuple(sorted(znode.children or ())), znode.stat())
+
+    def _get_acl(self, request: GetAcl, session: int, identities: Sequence[Identity]) -> AnyResult:
+        znode = self._find(request.path, _READ | _ADMIN, identities)
+        whole = not self._check_acl or znode.acl.permits(_ADMIN, identities)
+        return AclOf(znode.acl.entries if whole else znode.acl.masked(), znode.stat())
+
+    def _multi_read(self, request: MultiRead, session: int, identities: Sequence[Identity]) -> AnyResult:
+        return Several(tuple(self._part(part, session, identities) for part in request.operations))
 
     def _part(self, part: GetData | GetChildren, session: int, identities: Sequence[Identity]) -> AnyResult:
         try:
             return self.read(part, session, identities)
         except CoordinationError as error:
             return Failed(error.code)
+
+    def _get_ephemerals(
+        self, request: GetEphemerals, session: int, identities: Sequence[Identity]
+    ) -> AnyResult:
+        own = self._tree.ephemerals.get(session, {})
+        return Paths(tuple(path for path in own if path.startswith(request.prefix)))
+
+    def _count(
+        self, request: GetAllChildrenNumber, session: int, identities: Sequence[Identity]
+    ) -> AnyResult:
+        path = request.path
+        znode = self._find(path, _READ, identities)
+        if path == paths.ROOT:
+            return Count(len(self._tree) - 1)
+        return Count(sum(1 for _ in descend(path, znode)) - 1)
+
+    def _who_am_i(self, request: WhoAmI, session: int, identities: Sequence[Identity]) -> AnyResult:
+        return Identities(tuple(identities))
+
+    def _add_watch(self, request: AddWatch, session: int, identities: Sequence[Identity]) -> AnyResult:
+        paths.validate(request.path)
+        kind = WatchKind.PERSISTENT_RECURSIVE if request.recursive else WatchKind.PERSISTENT
+        self._watches.add(session, request.path, kind)
+        return Nothing()
+
+    def _remove_watches(
+        self, request: RemoveWatches, session: int, identities: Sequence[Identity]
+    ) -> AnyResult:
+        self._watches.remove(session, request.path, request.kind)
+        return Nothing()
+
+    def _check_watches(
+        self, request: CheckWatches, session: int, identities: Sequence[Identity]
+    ) -> AnyResult:
+        if not self._watches.has(session, request.path, request.kind):
+            raise CoordinationError(Code.NO_WATCHER, request.path)
+        return Nothing()
 
     def _find(self, path: str, permission: int, identities: Sequence[Identity]) -> Znode:
         znode = self._lookup(path)
@@ -143,3 +166,18 @@ class Reader:
             if usage is not None:
                 return replace(znode, data=usage.text())  # counted all along, written out for who reads it
         return znode
+
+
+_ANSWER: dict[type, Callable[[Reader, Any, int, Sequence[Identity]], AnyResult]] = {
+    GetData: Reader._get_data,
+    Exists: Reader._exists,
+    GetChildren: Reader._get_children,
+    GetAcl: Reader._get_acl,
+    MultiRead: Reader._multi_read,
+    GetEphemerals: Reader._get_ephemerals,
+    GetAllChildrenNumber: Reader._count,
+    WhoAmI: Reader._who_am_i,
+    AddWatch: Reader._add_watch,
+    RemoveWatches: Reader._remove_watches,
+    CheckWatches: Reader._check_watches,
+}
