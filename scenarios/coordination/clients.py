@@ -75,7 +75,7 @@ class RecordedClient:
         self._timeout = timeout
         self._lanes: list[str] = []
         self._free: list[str] = []
-        self._opened = False
+        self._opened = self._ending = False
         self._last_event: api.Event | None = None
 
     @property
@@ -89,7 +89,7 @@ class RecordedClient:
         Raises:
             CoordinationError: CONNECTION_LOSS: not in that many seconds.
         """
-        self._opened = False
+        self._opened = self._ending = False
         self.session = _Session(
             self.world.client(self.name), self._servers, timeout=self._timeout, within=within
         )
@@ -109,8 +109,12 @@ class RecordedClient:
         """Closes the session."""
         if not self.over:
             async with self._operation("close", None, None) as op:
-                await self._ask(op, api.CloseSession(), lambda result: {})
+                await self._ask(op, api.CloseSession(), self._closed)
         await self.session.close()
+
+    def _closed(self, result: Any) -> dict[str, Any]:
+        self._ending = True  # what follows is the end of the connection, and says nothing
+        return {}
 
     # Requests
 
@@ -263,7 +267,7 @@ class RecordedClient:
 
     def _changed(self, state: SessionState) -> None:
         what = STATES.get(state)
-        if what is None:
+        if what is None or self._ending:
             return
         if not self._opened:
             if what != "connected":
