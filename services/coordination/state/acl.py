@@ -146,11 +146,13 @@ def digest_id(credentials: bytes) -> str:
 
 
 def _well_formed(entry: Acl) -> bool:
+    if not -0x80000000 <= entry.permissions <= 0x7FFFFFFF:
+        return False
     match entry.scheme:
         case "world":
             return entry.id == "anyone"
         case "digest":
-            return entry.id.count(":") == 1
+            return entry.id.count(":") == 1 and entry.id.encode(errors="ignore").decode() == entry.id
         case "ip":
             return _network(entry.id) is not None
     return False

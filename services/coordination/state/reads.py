@@ -114,7 +114,7 @@ class Reader:
         self, request: GetEphemerals, session: int, identities: Sequence[Identity]
     ) -> AnyResult:
         own = self._tree.ephemerals.get(session, {})
-        return Paths(tuple(path for path in own if path.startswith(request.prefix)))
+        return Paths(tuple(sorted(path for path in own if path.startswith(request.prefix))))
 
     def _count(
         self, request: GetAllChildrenNumber, session: int, identities: Sequence[Identity]

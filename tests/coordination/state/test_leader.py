@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from services.coordination.api import (
     Acl,
+    Check,
     CloseSession,
     Code,
     Create,
@@ -19,6 +22,7 @@ from services.coordination.api import (
     GetData,
     GetEphemerals,
     Identity,
+    Multi,
     MultiRead,
     Reconfigure,
     SetAcl,
@@ -30,7 +34,7 @@ from services.coordination.state.expiry import due
 from services.coordination.state.prepare import Limits
 from services.coordination.state.transactions import Transaction, decode, encode
 from services.coordination.state.znode import CONTAINER, is_session, signed32, ttl_of, ttl_owner
-from tests.coordination.state.service import ENSEMBLE, Service
+from tests.coordination.state.service import ENSEMBLE, Service, copy
 
 CONTAINERS, TTL = CreateMode.CONTAINER, CreateMode.PERSISTENT_TTL
 
@@ -264,6 +268,36 @@ def test_another_format_of_transactions_is_named(service: Service) -> None:
     data = service.log[0][1]
     with pytest.raises(ValueError, match="format 2, this is format 1"):
         decode(data[:1] + b"\x02" + data[2:])
+
+
+_texts = st.text(max_size=20) | st.text("/\0.\ud800a", max_size=20)
+_numbers = st.integers(-(1 << 63), (1 << 63) - 1) | st.integers(-2, 2)
+_acls = st.lists(
+    st.builds(Acl, _numbers, st.sampled_from(["world", "digest", "ip", "auth"]) | _texts, _texts), max_size=3
+).map(tuple)
+_hostile = st.one_of(
+    st.builds(Create, _texts, st.binary(max_size=5), _acls, st.sampled_from(CreateMode), _numbers),
+    st.builds(Create, st.just("/a"), st.binary(max_size=5), _acls),
+    st.builds(Delete, _texts, _numbers),
+    st.builds(SetData, _texts, st.binary(max_size=5), _numbers),
+    st.builds(SetAcl, st.just("/") | _texts, _acls, _numbers),
+    st.builds(Check, _texts, _numbers),
+    st.builds(
+        Reconfigure, st.lists(_texts, max_size=2).map(tuple), st.lists(_numbers, max_size=2).map(tuple)
+    ),
+)
+
+
+@settings(max_examples=500, deadline=None)
+@given(st.lists(_hostile | st.builds(Multi, st.lists(_hostile, max_size=3).map(tuple)), max_size=5))
+def test_no_request_brings_the_leader_down(asked: list[Any]) -> None:
+    service = Service()
+    for request in asked:
+        parts = request.operations if isinstance(request, Multi) else ()
+        if any(isinstance(part, (Reconfigure, SetAcl)) for part in parts):
+            continue  # no door lets it through: a `Multi` has no such parts
+        service.do(request, 3)
+    assert copy(service.tree).digest == service.tree.digest
 
 
 @given(st.binary(max_size=40))
