@@ -1,4 +1,4 @@
-"""`dsim check`: is a history linearizable?"""
+"""`dsim check`: is a history linearizable? (Of transactions: `check_transactions.py`.)"""
 
 from __future__ import annotations
 
@@ -35,7 +35,9 @@ def check(
         str,
         typer.Option(
             metavar="MODEL",
-            help="register, cas-register, kv, set, queue, lock or counter; or path.py:Class for your own.",
+            help="register, cas-register, kv, set, queue, lock or counter; or path.py:Class for your own. Of "
+            "transactions: read-committed, snapshot-isolation, serializable, strict-serializable; "
+            "external-consistency judges their timestamps.",
         ),
     ],
     json: JsonOption = False,
@@ -55,27 +57,60 @@ def check(
         ),
     ] = None,
     no_plots: Annotated[bool, typer.Option("--no-plots", help="Draws no picture.")] = False,
+    by_timestamp: Annotated[
+        bool,
+        typer.Option(
+            "--by-timestamp",
+            help="Transactions: versions of registers are in the order of commit timestamps.",
+        ),
+    ] = False,
+    buffered: Annotated[
+        bool,
+        typer.Option(
+            "--buffered", help="Transactions: reads do not see their own transaction's writes, as in Spanner."
+        ),
+    ] = False,
 ) -> int:
     """Says whether a history is linearizable: whether one order of its operations explains their results.
 
-    If it is not: which operation cannot be placed, the shortest prefix that fails, and a picture. Exit
-    status: 0 linearizable, 1 not, 2 the input cannot be used, 3 unknown, for a limit was reached.
+    If it is not: which operation cannot be placed, the shortest prefix that fails, and a picture. Of
+    transactions: whether an isolation level holds; if not, the anomalies, and a cycle of each, drawn. Exit status:
+    0 it holds, 1 it does not, 2 the input cannot be used, 3 unknown, for a limit was reached.
     """
     from sim.check import linearizable
-    from sim.check.models import find
+    from sim.check.models import ModelError, find
     from sim.check.operations import Unusable
     from sim.check.read import read
+    from sim.cli import check_transactions
 
     if not timeout > 0:
         raise Unusable(f"--timeout {timeout:g}: a search needs some time")
     if out is not None and out.suffix not in SUFFIXES:
         raise Unusable(f"--out {out}: the picture is a .png or a .svg")
-    kind = find(model)
+    transactional = model in check_transactions.MODELS
+    if (by_timestamp or buffered) and not transactional:
+        option = "--by-timestamp" if by_timestamp else "--buffered"
+        raise Unusable(f"{option} is for transactions: --model {', '.join(check_transactions.MODELS)}")
+    try:
+        kind = None if transactional else find(model)
+    except ModelError as exc:
+        more = "" if ":" in model else f"; of transactions: {', '.join(check_transactions.MODELS)}"
+        raise ModelError(f"{exc}{more}") from None
     found = read(history, only or None)
     if found.cut_off:
         print(
             f"dsim: {found.path}: ends in the middle of line {found.cut_off}, which is left out",
             file=sys.stderr,
+        )
+    where = out if out is not None else found.path.with_name(f"{found.path.stem}-violation.png")
+    if kind is None:
+        return check_transactions.judge(
+            found,
+            model,
+            by_timestamp=by_timestamp,
+            buffered=buffered,
+            json=json,
+            picture=None if no_plots else where,
         )
     try:
         verdict = linearizable.check(found.calls, kind, timeout_s=timeout)
@@ -83,7 +118,6 @@ def check(
         raise Unusable(f"{found.path}, {exc}") from None
     picture = None
     if not no_plots and (verdict.violation is not None or (out is not None and verdict.order)):
-        where = out if out is not None else found.path.with_name(f"{found.path.stem}-violation.png")
         picture = _draw(verdict, kind, where)
     if json:
         import msgspec

@@ -35,10 +35,11 @@ _SNAPSHOT = {
     "G-nonadjacent": "a cycle with several anti-dependencies, none next to another",
 }
 _SERIAL = {"G2-item": "write skew: a cycle with adjacent anti-dependencies"}
-CYCLES = ("G0", "G1c", "lost-update", "G-single", "long-fork", "G-nonadjacent", "G2-item")
-"""The anomalies that are cycles, weakest level first. Each also has a -process and a -realtime form."""
-
-MEANINGS: dict[str, str] = {**_ALWAYS, **_SNAPSHOT, **_SERIAL}
+_STAMPS = {
+    "timestamp-replay": "a read of something else than timestamps say",
+    "timestamp-order": "timestamps against real time",
+}
+MEANINGS: dict[str, str] = {**_ALWAYS, **_SNAPSHOT, **_SERIAL, **_STAMPS}
 """What each anomaly is, in a few words."""
 
 ORDER = tuple(MEANINGS)
@@ -68,6 +69,8 @@ def broken_level(name: str) -> str:
     base, form = split(name)
     if form:
         return "strict-serializable"
+    if base in _STAMPS:
+        return "external-consistency"
     if base in _ALWAYS:
         return "read-committed"
     return "snapshot-isolation" if base in _SNAPSHOT else "serializable"

@@ -304,7 +304,7 @@ class ListOrder:
             value = value or []
             after = [element for element in self._history.writes[target] if element not in value]
             if after and self._last_of(value) != source:
-                seen = "" if after[0] in self.place else ", which nobody ever saw"
+                seen = "" if after[0] in self.place else " and nobody ever saw"
                 return Evidence(
                     f"{one.name} read {self.key!r} = {brief(value)}, without {after[0]!r}, which "
                     f"{other.name} appended{seen}",

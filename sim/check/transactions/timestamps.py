@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any
 
 from msgspec import Struct
 
-from sim.check.operations import calls
+from sim.check.operations import Unusable, calls
 from sim.check.transactions.findings import Hop
 from sim.check.transactions.graph import Evidence
 from sim.check.transactions.history import APPEND, READ, SNAPSHOT, TRANSACTION, Transaction, transactions
@@ -374,6 +374,24 @@ def real_time(history: Sequence[Transaction]) -> tuple[Disagreement | None, str]
             ]
             found = Disagreement(1, [latest, one], f"{time}, but {stamps}", cycle)
     return found, f"{looked:,} timestamps agree with real time"
+
+
+def look(history: Sequence[Call], *, own_writes: bool = False) -> list[tuple[str, Disagreement | None, str]]:
+    """Makes both checks on a history that was read: of each its name, what is wrong, and the words of it.
+
+    Raises:
+        Unusable: an operation is no transaction, or none has a timestamp.
+    """
+    read = transactions(history, any_value=True)
+    if not any(one.timestamp is not None for one in read):
+        raise Unusable('no transaction has a timestamp: an "ok" tells it as "timestamp"')
+    found = []
+    for name, (wrong, words) in (
+        ("timestamp-replay", replay(read, own_writes=own_writes)),
+        ("timestamp-order", real_time(read)),
+    ):
+        found.append((name, wrong, words if wrong is None else wrong.words))
+    return found
 
 
 class _TimestampCheck:
