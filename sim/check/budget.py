@@ -18,21 +18,27 @@ class Budget:
     Args:
         seconds: of real time; None: as long as it takes.
         positions: remembered at the same time.
+        steps: of the search; unlike seconds, the same on every machine.
     """
 
-    def __init__(self, seconds: float | None = None, positions: int = POSITIONS) -> None:
+    def __init__(
+        self, seconds: float | None = None, positions: int = POSITIONS, steps: int | None = None
+    ) -> None:
         self.positions = positions
         self._seconds = seconds
         self._end = None if seconds is None else time.monotonic() + seconds
+        self._limit = steps
         self._steps = 0
 
     def step(self) -> None:
         """A step is made.
 
         Raises:
-            GaveUp: the time is over.
+            GaveUp: there were too many, or the time is over.
         """
         self._steps += 1
+        if self._limit is not None and self._steps > self._limit:
+            raise GaveUp(f"no answer within {self._limit:,} steps of the search")
         if self._steps % GLANCE == 0:
             self.look()
 

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 Answer: TypeAlias = Literal["linearizable", "not linearizable", "unknown"]
 
 TIMEOUT_S = 60.0
-GLIMPSE = 1000  # positions, beyond two an operation, searched to say more of a violation that is certain
+GLIMPSE = 4000  # steps, beyond four an operation, of a search that says more of a violation that is certain
 
 
 class Violation(Struct):
@@ -151,7 +151,9 @@ def _violation(part: Part, outcome: Outcome, kind: type[Model], model: Model) ->
     ):  # the model knew; what was possible shows a search, if a short one does
         with contextlib.suppress(GaveUp):
             model = kind()
-            again = Search(part[1], model, Budget(positions=2 * len(part[1]) + GLIMPSE), culprit.returned, refute=False).run()
+            again = Search(
+                part[1], model, Budget(steps=4 * len(part[1]) + GLIMPSE), culprit.returned, refute=False
+            ).run()
             outcome = outcome if again.culprit is not culprit else again
     return Violation(
         culprit=culprit,

@@ -37,6 +37,7 @@ if TYPE_CHECKING:
 Trail: TypeAlias = "tuple[Trail, int] | None"
 """An order, its last operation first: numbers in `Search.calls`."""
 
+NEVER = 1 << 62
 STATES = 20  # remembered of those in which the search got stuck
 
 
@@ -123,7 +124,7 @@ class Search:
             else:
                 self.refuted = None
         self.calls = calls
-        self.hints: Hints = model.hints(calls)
+        self.hints: Hints = model.hints(calls, NEVER if until is None else until)
         self._model = model
         self._budget = budget
         self._actions: list[Action] = []
@@ -290,13 +291,16 @@ class Search:
         after = self._step(state, target.action)
         patient = self.hints.patient
         helpful: set[Hashable] = set()
-        if after is not ILLEGAL:
+        first = () if self.hints.by_rank else (target,)
+        if self.hints.by_rank:
+            pass
+        elif after is not ILLEGAL:
             yield self._settled(level, mask | target.bit, after, used, (trail, target.number))
         elif not patient:
             helpful = set(self.hints.needs(state, self._actions[target.action]))
         later = []
         for one in self._open[level]:
-            if mask & one.bit or one is target or (patient and not self._pure[one.action]):
+            if mask & one.bit or one in first or (patient and not self._pure[one.action]):
                 continue
             if helpful and self._gives[one.action] in helpful:
                 after = self._step(state, one.action)
@@ -304,14 +308,14 @@ class Search:
                     yield self._settled(level, mask | one.bit, after, used, (trail, one.number))
                     continue
             later.append(one)
-        for one in (target, *later):
+        for one in (*first, *later):
             if self._step(state, one.action) is ILLEGAL:
                 for there in self._reach(one.action, level, Place(state, mask, used, trail), ()):
                     after = self._step(there.state, one.action)
                     yield self._settled(
                         level, there.mask | one.bit, after, there.used, (there.trail, one.number)
                     )
-            elif one is not target:
+            elif one not in first:
                 after = self._step(state, one.action)
                 yield self._settled(level, mask | one.bit, after, used, (trail, one.number))
         for action in self._tokens.free:

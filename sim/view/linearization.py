@@ -29,10 +29,11 @@ if TYPE_CHECKING:
     from sim.check.models import Model
     from sim.check.operations import Call
 
-MOST = 26  # operations drawn
+MOST = 22  # operations drawn that are over
+MOST_OPEN = 14  # and others
 STEP = 0.30  # inches a line of the history
 ROW = 0.52  # inches a process
-LEAST, WIDEST = 9.0, 18.0  # inches of the whole picture
+LEAST, WIDEST = 11.0, 18.0  # inches of the whole picture
 BAR = 0.30  # of a row
 
 
@@ -43,14 +44,14 @@ class Drawn(NamedTuple):
         calls: in the order of their invocations.
         order: those of them that have a place, in that order.
         left_out: operations before them.
-        first: the number of the first of `order` in the whole order.
+        numbers: what number each of `order` has in the whole order.
         culprit: the one without a place, if there is one.
     """
 
     calls: list[Call]
     order: list[Call]
     left_out: int
-    first: int
+    numbers: list[int]
     culprit: Call | None
 
 
@@ -113,19 +114,17 @@ def _chosen(verdict: Verdict) -> Drawn:
         calls = sorted(verdict.order, key=lambda call: call.called)
         order, culprit = verdict.order, None
         until = max((call.returned for call in calls), default=0)
-    ended = sorted(calls, key=lambda call: call.returned if call.returned else until + 1)
-    recent = [call for call in ended if call.returned][-MOST:]
-    since = min((call.called for call in recent), default=0)
-    tail = {id(call) for call in order[-MOST:]}
-    shown = {id(call) for call in recent}
-    for call in calls:
-        lately = call.called >= since and len(shown) < MOST + 10
-        if (not call.returned or call.returned > until) and (lately or id(call) in tail):
-            shown.add(id(call))
-    kept = [call for call in calls if id(call) in shown]
-    in_order = [call for call in order if id(call) in shown]
-    first = next((n for n, call in enumerate(order) if id(call) in shown), 0)
-    return Drawn(kept, in_order, len(calls) - len(kept), first, culprit)
+    over = sorted((call for call in calls if 0 < call.returned <= until), key=lambda call: call.returned)
+    shown = {call.called for call in over[-MOST:]}  # an operation is known by the line that invokes it
+    since = min(shown, default=0)
+    tail = {call.called for call in order[-MOST:]}
+    still_open = [call for call in calls if call.called not in {one.called for one in over}]
+    still_open.sort(key=lambda call: (call.called not in tail, call.called < since, -call.called))
+    shown |= {call.called for call in still_open[:MOST_OPEN] if call.called in tail or call.called >= since}
+    kept = [call for call in calls if call.called in shown]
+    placed = [(number, call) for number, call in enumerate(order, 1) if call.called in shown]
+    in_order, numbers = [call for _, call in placed], [number for number, _ in placed]
+    return Drawn(kept, in_order, len(calls) - len(kept), numbers, culprit)
 
 
 def _lines(calls: Sequence[Call]) -> list[int]:
@@ -149,7 +148,7 @@ def _says(verdict: Verdict, model: Model, drawn: Drawn) -> list[str]:
         where = f" of {found.label}" if found.label else ""
         says.append(f"Up to line {found.prefix:,} of the history{where}: {possible(found, model)}.")
     if drawn.left_out:
-        says.append(f"{drawn.left_out:,} operations before these are not drawn.")
+        says.append(f"{drawn.left_out:,} other operations, most of them before these, are not drawn.")
     return says
 
 
@@ -180,7 +179,7 @@ def _bars(
     inches: float,
     measure: Measure,
 ) -> None:
-    placed = {id(call) for call in drawn.order}
+    placed = {call.called for call in drawn.order}
     next_of: dict[int, float] = {}  # by call: where the next one of its process begins
     latest: dict[int | str, Call] = {}
     for call in drawn.calls:
@@ -191,7 +190,7 @@ def _bars(
         start, stop = _span(call, places, end)
         row = rows[call.process]
         colour = RED if call is drawn.culprit else GREY if call.pending else SKY
-        pale = id(call) not in placed and call is not drawn.culprit
+        pale = call.called not in placed and call is not drawn.culprit
         panel.add_patch(
             Rectangle(
                 (start, row - BAR / 2),
@@ -243,7 +242,7 @@ def _points(panel: Axes, drawn: Drawn, places: dict[int, int], rows: dict[int | 
         panel.text(
             x,
             y,
-            str(drawn.first + number + 1),
+            str(drawn.numbers[number]),
             fontsize=SMALL - 1,
             color="white",
             va="center",

@@ -12,6 +12,7 @@ import sys
 from typing import TYPE_CHECKING
 
 from tests.bench import (
+    linearizability,
     loop,
     mapreduce_data,
     mapreduce_jobs,
@@ -40,6 +41,7 @@ def figures(quick: bool) -> Iterator[Figure]:
         start,
         real_echo,
         sweep,
+        linearizability,
         mapreduce_data,
         mapreduce_streaming,
         mapreduce_jobs,

@@ -104,8 +104,8 @@ def test_a_search_that_needs_too_much_memory_is_unknown() -> None:
 
 
 class Model_that_hints_nothing(MODELS["counter"]):  # type: ignore[misc]
-    def hints(self, calls):
-        return Model.hints(self, calls)
+    def hints(self, calls, until):
+        return Model.hints(self, calls, until)
 
 
 def test_a_violation_of_one_key_stands_though_another_is_unknown() -> None:

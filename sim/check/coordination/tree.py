@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     from sim.check.models import Model
     from sim.check.operations import Call
 
-POSITIONS = 100_000  # of the search for one znode; a limit in seconds would not be the same everywhere
+STEPS = 500_000  # of the search for one znode; a limit in seconds would not be the same everywhere
 
 
 class PrefixReads:
@@ -71,7 +71,7 @@ class PrefixReads:
                 these.sort(key=lambda step: step.called)
                 judged += sum(1 for step in these if not step.pending)
                 try:
-                    outcome = Search(these, model, Budget(None, POSITIONS)).run()
+                    outcome = Search(these, model, Budget(steps=STEPS)).run()
                 except GaveUp:
                     unknown += 1
                     continue

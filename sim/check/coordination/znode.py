@@ -59,7 +59,7 @@ class _Model(Model):
         known = [str(value) for value in rest if not isinstance(value, Mark)]
         return " ".join([str(first), *known])
 
-    def hints(self, calls: Sequence[Call]) -> Hints:
+    def hints(self, calls: Sequence[Call], until: int) -> Hints:
         """Returns hints: whatever changes a znode is seen by the next that is done to it."""
         return Hints(pure=self.pure, gives=self.gives, needs=self.needs, observes=self.observes)
 
@@ -108,12 +108,12 @@ class Znode(_Model):
             return None if args[0] in (-1, version) else ILLEGAL
         return state if _agrees(state, f, args) else ILLEGAL
 
-    def hints(self, calls: Sequence[Call]) -> Hints:
+    def hints(self, calls: Sequence[Call], until: int) -> Hints:
         """Returns hints: versions show whatever happened, unless it may have gone and come again unseen."""
         pending = {str(call.result[0]) for call in calls if call.pending}
         if "create" in pending and pending & {"delete", "owner gone"}:
             return Hints(pure=self.pure)
-        return super().hints(calls)
+        return super().hints(calls, until)
 
     def pure(self, action: Action) -> bool:
         """Says whether it only looks."""

@@ -39,7 +39,7 @@ class Counter(Model):
         """Drops reads that never ended."""
         return [call for call in calls if not (call.pending and call.f == "read")]
 
-    def hints(self, calls: Sequence[Call]) -> Hints:
+    def hints(self, calls: Sequence[Call], until: int) -> Hints:
         """Returns hints: additions may wait until somebody reads."""
         amounts = sorted({call.value for call in calls if call.f == "add"} - {0}, reverse=True)
         grows = not amounts or amounts[-1] > 0

@@ -64,7 +64,7 @@ class KeyValue(Model):
         actions = [self.action(call) for call in calls]
         return None if any(action[0] == "append" for action in actions) else zones.refuted(calls, actions)
 
-    def hints(self, calls: Sequence[Call]) -> Hints:
+    def hints(self, calls: Sequence[Call], until: int) -> Hints:
         """Returns hints. Where something is appended, a put that waits may come to stand behind it."""
         if any(call.f == "append" for call in calls):
             return Hints(pure=_is_get, observes=_observes)

@@ -37,7 +37,7 @@ class Lock(Model):
             return ("held", owner) if state == FREE else ILLEGAL
         return FREE if state == ("held", owner) else ILLEGAL
 
-    def hints(self, calls: Sequence[Call]) -> Hints:
+    def hints(self, calls: Sequence[Call], until: int) -> Hints:
         """Returns hints: whatever happens to a lock is seen by what happens next."""
         owners = list(dict.fromkeys(freeze(call.value) for call in calls))
 

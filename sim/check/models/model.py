@@ -72,6 +72,7 @@ class Hints(Struct):
         patient: all actions that change the state are legal everywhere and commute, so that each of them,
             pending or not, can wait until somebody observes it.
         rank: which of several open operations to try first: those of lower rank.
+        by_rank: try them in that order alone; otherwise the one whose end is due goes first all the same.
     """
 
     pure: Callable[[Action], bool] = lambda action: False
@@ -80,6 +81,7 @@ class Hints(Struct):
     observes: Callable[[Action], Iterable[Hashable]] = lambda action: (EVERYTHING,)
     patient: bool = False
     rank: Callable[[Call], int] | None = None
+    by_rank: bool = False
 
 
 class Model:
@@ -134,8 +136,13 @@ class Model:
         """
         return None
 
-    def hints(self, calls: Sequence[Call]) -> Hints:
-        """Returns what the search may count on for the operations of one part."""
+    def hints(self, calls: Sequence[Call], until: int) -> Hints:
+        """Returns what the search may count on for the operations of one part.
+
+        Args:
+            calls: the operations.
+            until: only what happened up to this line is searched.
+        """
         return Hints()
 
     def show(self, state: State) -> str:

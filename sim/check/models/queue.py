@@ -73,7 +73,7 @@ class Queue(Model):
             settled.append(call)
         return settled
 
-    def hints(self, calls: Sequence[Call]) -> Hints:
+    def hints(self, calls: Sequence[Call], until: int) -> Hints:
         """Returns hints: what was dequeued first was probably enqueued first."""
         taken = {
             freeze(call.result): call.returned

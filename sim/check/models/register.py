@@ -44,9 +44,13 @@ class Register(Model):
         """Returns an operation that certainly has no place, if one is easily seen."""
         return zones.refuted(calls, [self.action(call) for call in calls])
 
-    def hints(self, calls: Sequence[Call]) -> Hints:
+    def hints(self, calls: Sequence[Call], until: int) -> Hints:
         """Returns hints: a write that is not seen might as well wait, or not happen."""
-        return Hints(pure=_pure, gives=_gives, needs=_needs, observes=_observes)
+        found = Hints(pure=_pure, gives=_gives, needs=_needs, observes=_observes)
+        ranks = zones.ranks(calls, [self.action(call) for call in calls], until)
+        if ranks is not None:
+            found.rank, found.by_rank = lambda call: ranks[call.called], True
+        return found
 
 
 class CasRegister(Register):

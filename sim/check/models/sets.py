@@ -58,7 +58,7 @@ class Set(Model):
         """Drops reads that never ended."""
         return [call for call in calls if not (call.pending and call.f == "read")]
 
-    def hints(self, calls: Sequence[Call]) -> Hints:
+    def hints(self, calls: Sequence[Call], until: int) -> Hints:
         """Returns hints; where nothing is removed, the order of additions matters to readers only."""
         grows = not any(call.f == "remove" for call in calls)
         return Hints(pure=_is_read, gives=_gives, needs=_needs, observes=_observes, patient=grows)

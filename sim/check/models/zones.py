@@ -51,6 +51,39 @@ def refuted(calls: Sequence[Call], actions: Sequence[Action]) -> Call | None:
     return ends[first]
 
 
+def ranks(calls: Sequence[Call], actions: Sequence[Action], until: int) -> dict[int, int] | None:
+    """Returns the order of the values' stretches, by the line that invokes each operation.
+
+    None where a value has several writers, or something but reads and writes happens: then it takes a search.
+    """
+    writers: dict[Hashable, None] = {None: None}
+    for action in actions:
+        if action[0] not in ("read", "write") or (action[0] == "write" and action[1] in writers):
+            return None
+        if action[0] == "write":
+            writers[action[1]] = None
+    first: dict[Hashable, int] = {None: 0}
+    last: dict[Hashable, int] = {None: 0}
+    for call, (f, value) in zip(calls, actions, strict=True):
+        if call.called <= until:
+            over = not call.pending and call.returned <= until
+            if over or f == "write":
+                last[value] = max(last.get(value, -1), call.called)
+            first[value] = min(first.get(value, NEVER), call.returned if over else NEVER)
+    zones = sorted((first[value], end) for value, end in last.items() if first[value] < end)
+    begins = [begin for begin, _ in zones]
+    place: dict[Hashable, int] = {}
+    for value, end in last.items():
+        if first[value] < end:
+            place[value] = first[value]
+            continue
+        within = (
+            bisect_left(begins, end) - 1
+        )  # the stretch that the last invocation falls into: wait for its end
+        place[value] = max(end, zones[within][1]) if within >= 0 else end
+    return {call.called: place.get(value, NEVER) for call, (_, value) in zip(calls, actions, strict=True)}
+
+
 def _contradicts(calls: Sequence[Call], actions: Sequence[Action], until: int) -> bool:
     """Says whether it is certain of the history up to a line that it has no order."""
     events = _events(calls, actions, until)
