@@ -273,6 +273,7 @@ def _settings(given: _Given) -> Settings:
         read_only=given.flag("readonlymode.enabled", False),
         reconfigure=given.flag("reconfigEnabled", False),
         extended_types=given.flag("extendedTypesEnabled", False),
+        enforce_quota=given.flag("enforceQuota", False),
         super_digest=digest,
         skip_acl=given.text("skipACL") == "yes",
         container_interval=given.number("znode.container.checkIntervalMs", 60_000, 1) / 1000,

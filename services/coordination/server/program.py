@@ -125,6 +125,7 @@ async def run(
     """
     limits = Limits(
         data=settings.max_buffer,
+        enforce_quota=settings.enforce_quota,
         time_to_live=settings.extended_types,
         reconfigure=settings.reconfigure,
         check_acl=not settings.skip_acl,

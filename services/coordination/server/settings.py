@@ -31,6 +31,7 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         read_only: whether a server without a quorum answers reads of clients that ask for it.
         reconfigure: whether the ensemble may be changed by clients.
         extended_types: whether znodes may have a time to live.
+        enforce_quota: whether what would exceed a quota is refused, or only warned of.
         super_digest: "super:" and the hash of user and password, of who may do everything; "" for nobody.
         skip_acl: whether access control is off.
         container_interval: seconds between two looks for empty containers and znodes past their time to live.
@@ -53,6 +54,7 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     read_only: bool = False
     reconfigure: bool = False
     extended_types: bool = True
+    enforce_quota: bool = True
     super_digest: str = ""
     skip_acl: bool = False
     container_interval: float = 60.0

@@ -56,6 +56,7 @@ def test_everything_that_can_be_set() -> None:
         ALONE + "dataLogDir=/l\nclientPortAddress=127.0.0.1\ntickTime=100\nminSessionTimeout=500\n"
         "maxSessionTimeout=9000\nmaxClientCnxns=7\nmaxCnxns=70\nglobalOutstandingLimit=9\nsnapCount=50\n"
         "jute.maxbuffer=5000\nreadonlymode.enabled=true\nreconfigEnabled=true\nextendedTypesEnabled=true\n"
+        "enforceQuota=true\n"
         "skipACL=yes\nDigestAuthenticationProvider.superDigest=super:xyz\nautopurge.snapRetainCount=5\n"
         "4lw.commands.whitelist=stat, ruok\nadmin.serverPort=0\nadmin.serverAddress=::1\n"
         "metricsProvider.className=org.apache.zookeeper.metrics.prometheus.PrometheusMetricsProvider\n"
@@ -68,6 +69,7 @@ def test_everything_that_can_be_set() -> None:
     assert (settings.connections_per_address, settings.connections, settings.outstanding) == (7, 70, 9)
     assert (settings.max_buffer, settings.super_digest, settings.skip_acl) == (5000, "super:xyz", True)
     assert settings.read_only and settings.reconfigure and settings.extended_types
+    assert settings.enforce_quota and not read(ALONE).settings.enforce_quota
     assert (cfg.snap_count, cfg.snapshots_kept, cfg.token) == (50, 5, "sesame")
     assert cfg.words == {"stat", "ruok", "srvr", "isro"}  # isro comes with read-only mode
     assert cfg.admin == ("::1", 0, "/commands") and cfg.metrics == ("0.0.0.0", 7001)
