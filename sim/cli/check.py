@@ -74,8 +74,8 @@ def check(
     """Says whether a history is linearizable: whether one order of its operations explains their results.
 
     If it is not: which operation cannot be placed, the shortest prefix that fails, and a picture. Of
-    transactions: whether an isolation level holds; if not, the anomalies, and a cycle of each, drawn. Exit status:
-    0 it holds, 1 it does not, 2 the input cannot be used, 3 unknown, for a limit was reached.
+    transactions: whether an isolation level holds; if not, which anomalies there are, and a picture of them.
+    Exit status: 0 it holds, 1 it does not, 2 the input cannot be used, 3 unknown, for a limit was reached.
     """
     from sim.check import linearizable
     from sim.check.models import ModelError, find
