@@ -13,9 +13,15 @@ if TYPE_CHECKING:
 P = ParamSpec("P")
 T = TypeVar("T")
 
-PAUSE = 0.05  # seconds, when a server says that it has too much to do
+PAUSE = 0.05  # seconds, when it is the server that says so
 
-TRANSIENT = (Code.CONNECTION_LOSS, Code.OPERATION_TIMEOUT, Code.REQUEST_TIMEOUT, Code.THROTTLED)
+TRANSIENT = (
+    Code.CONNECTION_LOSS,
+    Code.OPERATION_TIMEOUT,
+    Code.REQUEST_TIMEOUT,
+    Code.SESSION_MOVED,
+    Code.THROTTLED,
+)
 """Why a call may succeed if it is made again."""
 
 

@@ -118,6 +118,9 @@ class Ensemble:
         events: every event that was delivered: session, event.
         expired: the sessions that were.
         minimum: of session time-outs, in seconds.
+        taken: requests so far.
+        breaks_at: at which of them the connection breaks.
+        breaks_after: after it was executed, but not answered; otherwise before.
     """
 
     def __init__(self, minimum: float = 0.1) -> None:
@@ -129,6 +132,8 @@ class Ensemble:
         self.expired_at: dict[int, float] = {}
         self.zxid = 0
         self.minimum = minimum
+        self.taken = self.breaks_at = 0
+        self.breaks_after = True
         self.count = 0
 
     # Sessions
@@ -443,7 +448,16 @@ class Server(rpc.CoordinationServicer):
             for xid, data in zip(message.requests.xids, message.requests.requests, strict=True):
                 if connection.session.connection is not connection:
                     return  # it has moved
+                self.ensemble.taken += 1
+                breaks = self.ensemble.taken == self.ensemble.breaks_at
+                if breaks and not self.ensemble.breaks_after:
+                    connection.over.set()
+                    return
                 self.ensemble.execute(connection, xid, decode(data))
+                if breaks:
+                    connection.outbox.clear()
+                    connection.over.set()
+                    return
                 if connection.over.is_set() and connection.session.number in self.ensemble.sessions:
                     return
         connection.over.set()
@@ -471,7 +485,7 @@ async def serve(host: Any, server: Server) -> None:
 async def expiry(host: Any, ensemble: Ensemble) -> None:
     """The program that ends silent sessions."""
     while True:
-        await asyncio.sleep(0.02)
+        await asyncio.sleep(0.05)
         ensemble.tick(asyncio.get_running_loop().time())
 
 
