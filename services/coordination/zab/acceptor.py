@@ -120,17 +120,22 @@ class Acceptor:
     # History
 
     def accept(self, zxid: int, transaction: bytes, members: str) -> None:
-        """Adds a proposal to the history."""
+        """Adds a proposal to the history.
+
+        Raises:
+            ValueError: `members` is no configuration.
+        """
         history = self.history
         invariants.accepts_in_order(history.last, zxid)
-        history.append(zxid)
         if members and zxid > self.configuration.version:
             self.proposed.append(Configuration(Configuration.parse(members).members, zxid))
+        history.append(zxid)
         self.out.append(Append(zxid, transaction, members))
 
     def truncate(self, zxid: int) -> None:
         """Removes what comes after `zxid`, which no quorum has."""
         invariants.delivered_stays(self.committed, zxid)
+        invariants.truncates_to_what_it_has(self.history.common(zxid), zxid)
         self.history.truncate(zxid)
         self.logged = min(self.logged, zxid)
         self.proposed = [c for c in self.proposed if c.version <= zxid]
@@ -139,13 +144,14 @@ class Acceptor:
     def install(self, zxid: int, chunk: bytes, last: bool, members: str) -> None:
         """Takes a piece of a snapshot; with the last one it is the history."""
         invariants.delivered_stays(self.committed, zxid)
+        configuration = Configuration.parse(members) if members else None
         self.out.append(Install(zxid, chunk, last, members))
         if last:
             self.history.replace(zxid)
             self.committed = zxid
             self.proposed = []
-            if members:
-                self.learn(Configuration.parse(members))
+            if configuration is not None:
+                self.learn(configuration)
 
     def deliver(self, zxid: int) -> bool:
         """Delivers up to `zxid`; returns whether that changed the configuration."""

@@ -98,7 +98,7 @@ class Election:
     def tick(self, now: float) -> None:
         """Settles on a vote that nothing better came for, or tells its vote again."""
         if self._settle_at is not None and now >= self._settle_at:
-            self.elected = self.vote.leader
+            self._settle(self._joins())
         elif now >= self._tell_at:
             self._resend = min(2 * self._resend, self._timing.resend_max)
             self._tell_all(now)
@@ -113,7 +113,6 @@ class Election:
         ballot = Ballot(Vote(message.epoch, message.zxid, message.leader), message.round, state)
         if state in (FOLLOWING, LEADING):
             self._ballots[sender] = ballot
-            self._join(ballot.vote.leader)
         elif state != LOOKING or self.vote is NOBODY or not ballot.vote.leader:
             self._ballots.pop(sender, None)
         elif message.round < self.round:
@@ -137,38 +136,36 @@ class Election:
         return Vote(own.current_epoch, own.history.last, own.server)
 
     def _count(self, now: float) -> None:
-        """Settles, at once or after `finalize_wait`, on a vote that a quorum shares in this round."""
-        if self.vote is NOBODY or self.elected is not None:
-            return
-        alike = {self._own.server}
+        """Settles, at once or after `finalize_wait`, on a leader that there is, or on a quorum's vote."""
+        own = self._own
+        alike = [own.server]
         for sender, ballot in self._ballots.items():
             if ballot.round == self.round and ballot.vote.leader == self.vote.leader:
-                alike.add(sender)
-        if not self._own.settled.is_quorum(alike):
+                alike.append(sender)
+        joins = self._joins()
+        if joins is None and (self.vote is NOBODY or not own.settled.is_quorum(alike)):
             self._settle_at = None
-        elif self.hasty and all(voter in alike for voter in self._own.voters):
-            self.elected = self.vote.leader
+        elif self.hasty and (joins is not None or all(voter in alike for voter in own.voters)):
+            self._settle(joins)
         elif self._settle_at is None:
             self._settle_at = now + self._timing.finalize_wait
 
-    def _join(self, leader: int) -> None:
-        """Joins a leader that says it leads, and makes a quorum with those who follow it and this server."""
-        if leader == self._own.server:
-            return
-        said = self._ballots.get(leader)
-        if said is None or said.state != LEADING:
-            return
-        with_it = [
-            sender
-            for sender, ballot in self._ballots.items()
-            if ballot.vote.leader == leader and ballot.state in (FOLLOWING, LEADING)
-        ]
-        if any(
-            configuration.is_quorum([*with_it, self._own.server]) for configuration in self._own.electorates
-        ):
-            self.round = max(self.round, said.round)
-            self.vote = said.vote
-            self.elected = leader
+    def _settle(self, joins: int | None) -> None:
+        if joins is not None:
+            self.round = max(self.round, self._ballots[joins].round)
+        self.elected = joins or self.vote.leader
+
+    def _joins(self) -> int | None:
+        """Returns who says it leads, and makes a quorum with those who follow it and this server."""
+        for leader, said in self._ballots.items():
+            if said.state == LEADING and said.vote.leader == leader:
+                with_it = [self._own.server]
+                for sender, ballot in self._ballots.items():
+                    if ballot.vote.leader == leader and ballot.state in (FOLLOWING, LEADING):
+                        with_it.append(sender)
+                if any(electorate.is_quorum(with_it) for electorate in self._own.electorates):
+                    return leader
+        return None
 
     def _tell(self, now: float) -> None:
         """Tells a new vote, which starts the wait and the back-off anew."""

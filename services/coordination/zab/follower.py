@@ -98,6 +98,12 @@ class Follower:
     def heard(self, message: Message, now: float) -> None:
         """Takes a message of the leader."""
         self._heard_at = now
+        try:
+            self._take(message, now)
+        except ValueError as error:
+            self.over = f"leader {self.leader} sent a configuration that is none: {error}"
+
+    def _take(self, message: Message, now: float) -> None:
         kind = type(message)
         step = self.step
         if kind is Propose and step >= Step.SYNCHRONIZATION:

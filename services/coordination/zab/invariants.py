@@ -54,6 +54,12 @@ def delivered_stays(committed: int, zxid: int) -> None:
         )
 
 
+def truncates_to_what_it_has(common: int | None, zxid: int) -> None:
+    """What stays of a history is in it (IV end: a common prefix)."""
+    if common != zxid:
+        raise InvariantBroken(f"the history would be cut at {text(zxid)}, which is not in it")
+
+
 def initial_history_unaltered(last: int, told: int) -> None:
     """Invariant 4: the initial history of an epoch is taken over whole."""
     if last != told:

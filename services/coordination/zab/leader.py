@@ -40,6 +40,9 @@ if TYPE_CHECKING:
     from services.coordination.zab.timing import Timing
 
 
+FOREVER = float("inf")
+
+
 class Phase(IntEnum):
     """How far it has come."""
 
@@ -75,6 +78,7 @@ class Leader:
         self._inform_to: tuple[int, ...] = ()
         self._commit_to: tuple[int, ...] = ()
         self._deadline = self._ping_at = 0.0
+        self._silent_at = FOREVER  # when a learner may have been silent for too long: not after that
         self._count_voters()
 
     def _count_voters(self) -> None:
@@ -95,34 +99,36 @@ class Leader:
 
     def deadline(self) -> float:
         """When `tick` has something to do."""
-        return self._ping_at if self.phase == Phase.BROADCAST else self._deadline
+        return min(self._ping_at, self._silent_at) if self.phase == Phase.BROADCAST else self._deadline
 
     def tick(self, now: float) -> None:
-        """Heartbeats (V): gives up without a quorum of them, and pings."""
+        """Heartbeats (V): pings, and gives up without a quorum of answers.
+
+        An answer counts from when its ping was sent: so a leader gives up before its followers do
+            (ZooKeeper, 4.4).
+        """
         if self.phase != Phase.BROADCAST:
             if now >= self._deadline:
                 self.over = (
                     f"no quorum in phases 1 and 2 within {self._timing.patience:g} s ({self.phase.name})"
                 )
             return
-        if now < self._ping_at:
-            return
-        self._ping_at = now + self._timing.tick / 2
         for learner in list(self.learners.values()):
             if now >= learner.deadline:
                 self._drop(learner.server, f"server {learner.server} was silent for too long")
         self._check_quorum()
+        self._silent_at = min((learner.deadline for learner in self.learners.values()), default=FOREVER)
+        if now < self._ping_at:
+            return
+        self._ping_at = now + self._timing.tick / 2
         ready = tuple(server for server, learner in self.learners.items() if learner.stage == Stage.READY)
         if ready:
             self._own.out.append(SendAll(ready, Ping(zxid=self._own.committed, number=int(now * 1e9))))
 
     def _check_quorum(self) -> None:
         """Gives up at once when a quorum is no longer connected: nothing can be agreed on."""
-        if self.phase == Phase.BROADCAST:
-            enough = self._own.settled.is_quorum(self.synchronized())
-        else:
-            enough = self.phase == Phase.DISCOVERY or self._quorum([self._own.server, *self.learners])
-        if not enough:
+        present = self.synchronized() if self.phase == Phase.BROADCAST else [self._own.server, *self.learners]
+        if self.phase != Phase.DISCOVERY and not self._quorum(present):
             self.over = "no quorum of followers"
 
     def synchronized(self) -> list[int]:
@@ -136,6 +142,8 @@ class Leader:
         """Forgets a learner whose connection ended; what it has acknowledged stays true."""
         learner = self.learners.pop(server, None)
         if learner is not None:
+            if server not in self._voters:
+                self._acked.pop(server, None)
             if self.phase == Phase.DISCOVERY:
                 self._said.pop(server, None)
             elif self.phase == Phase.BROADCAST and learner.stage == Stage.READY:
@@ -200,6 +208,7 @@ class Leader:
             self.over = f"server {server} has promised epoch {message.promised} already"
             return
         learner = self.learners[server] = Learner(server, now + self._timing.patience)
+        self._silent_at = min(self._silent_at, learner.deadline)
         learner.informed = server not in self._voters and message.observer
         if self.phase == Phase.DISCOVERY:
             if server in self._voters:
@@ -281,7 +290,9 @@ class Leader:
         """ACK-LD: everything up to NEWLEADER is durable there."""
         learner.stage = Stage.READY
         learner.deadline = now + self._timing.silence
-        self._entered[learner.server] = None
+        self._silent_at = min(self._silent_at, learner.deadline)
+        if learner.server in self._voters:
+            self._entered[learner.server] = None
         self._acked[learner.server] = max(learner.zxid, self._acked.get(learner.server, 0))
         self._retarget()
         if self.phase == Phase.SYNCHRONIZATION:

@@ -308,7 +308,10 @@ class Peer:
             return
         if isinstance(role, Election):
             if message.config > self._own.configuration.version and message.members:
-                self._own.learn(Configuration.parse(message.members))
+                try:
+                    self._own.learn(Configuration.parse(message.members))
+                except ValueError:
+                    return  # it makes no sense, and neither does its vote
                 role.start(now)  # others vote now, and perhaps this server does no more, or does from now on
             role.heard(sender, message, now)
         elif message.state == election.LOOKING:

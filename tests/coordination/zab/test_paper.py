@@ -671,6 +671,16 @@ def test_a_late_joiner_follows_whom_a_quorum_follows_and_who_leads() -> None:
     assert of(out.Follow, hand.hears(3, vote(3, round=4, state=leading))) == [out.Follow(3)]
 
 
+def test_a_late_joiner_that_was_turned_away_does_not_come_back_at_once() -> None:
+    hand = Hand(1, accepted_epoch=7)
+    hand.start()
+    assert of(out.Follow, hand.hears(3, vote(3, state=Notification.LEADING))) == [out.Follow(3)]
+    hand.connected(3)
+    hand.closed(3)
+    assert of(out.Follow, hand.hears(3, vote(3, state=Notification.LEADING))) == []
+    assert of(out.Follow, hand.passes(0.2)) == [out.Follow(3)]
+
+
 def test_a_server_with_a_leader_answers_those_who_look() -> None:
     follower = Hand(1)
     follower.follows(3)
@@ -777,6 +787,13 @@ def test_a_leader_that_breaks_the_protocol_is_left() -> None:
     assert of(out.Looking, follower.hears(3, NewEpoch(epoch=9)))
 
 
+def test_configurations_that_make_no_sense_end_nothing_but_the_iteration() -> None:
+    follower = Hand(1)
+    follower.follows(3)
+    assert of(out.Looking, follower.hears(3, Propose(zxid=z(1, 1), members="nonsense")))
+    assert follower.hears(2, vote(2, round=9, config=9, members="nonsense")) == []
+
+
 # VI: the invariants are asserted
 
 
@@ -814,6 +831,16 @@ def test_what_was_delivered_is_not_truncated() -> None:
     follower.saved_accepted(4)
     with pytest.raises(InvariantBroken, match=r"1\.2 was delivered"):
         follower.hears(3, Truncate(zxid=z(1, 1)))
+
+
+def test_a_history_is_cut_only_at_what_is_in_it() -> None:
+    follower = Hand(1, ends=(z(1, 3), z(3, 1)))
+    follower.nominated(3)
+    follower.connected(3)
+    follower.hears(3, NewEpoch(epoch=4))
+    follower.saved_accepted(4)
+    with pytest.raises(InvariantBroken, match=r"cut at 2\.1, which is not in it"):
+        follower.hears(3, Truncate(zxid=z(2, 1)))
 
 
 def test_what_was_not_accepted_is_not_delivered() -> None:
