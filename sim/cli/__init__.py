@@ -30,7 +30,7 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
 
     try:
         # Whoever ends it by SIGTERM (a scheduler, `timeout`) wants nothing left behind either.
-        signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
+        signal.signal(signal.SIGTERM, _end)
         os.environ.setdefault("GRPC_VERBOSITY", "ERROR")  # gRPC tells of every peer that goes away
         os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # a run has one core: a second one spins
         for stream in (sys.stdout, sys.stderr):
@@ -52,6 +52,15 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
         _say(f"cannot write the output: {exc.strerror}")
         status = UNUSABLE
     sys.exit(status)
+
+
+def _end(*_: object) -> None:
+    """Answers SIGTERM as Ctrl-C, also where a shell that started this in the background has that ignored."""
+    import signal
+
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.raise_signal(signal.SIGINT)
 
 
 def _drop_output() -> None:
