@@ -53,17 +53,24 @@ class Servers:
         count: how many; one runs on its own.
         command: what starts one, before the path of its configuration.
         extra: more lines of configuration.
+        observers: those that do not vote.
     """
 
     def __init__(
-        self, folder: Path, count: int = 3, command: tuple[str, ...] = OURS, extra: str = ""
+        self,
+        folder: Path,
+        count: int = 3,
+        command: tuple[str, ...] = OURS,
+        extra: str = "",
+        observers: tuple[int, ...] = (),
     ) -> None:
         self.folder = folder
         self._command = command
         self._processes: dict[int, subprocess.Popen[bytes]] = {}
         self.ports = {number: free_port("127.0.0.1") for number in range(1, count + 1)}
         lines = [
-            f"server.{number}=127.0.0.1:{free_port('127.0.0.1')}:{free_port('127.0.0.1')}:participant"
+            f"server.{number}=127.0.0.1:{free_port('127.0.0.1')}:{free_port('127.0.0.1')}"
+            f":{'observer' if number in observers else 'participant'}"
             for number in self.ports
         ]
         for number, port in self.ports.items():
@@ -124,9 +131,13 @@ class Servers:
         return ""
 
     def serving(self, *numbers: int) -> None:
-        """Waits until some, or all, serve clients."""
+        """Waits until some, or all, serve clients that write."""
         for number in numbers or tuple(self.ports):
-            until(lambda number=number: bool(self.state(number)), 40, lambda number=number: self.log(number))  # type: ignore[misc]
+
+            def serves(number: int = number) -> bool:
+                return self.state(number) not in ("", "read-only")
+
+            until(serves, 40, lambda number=number: self.log(number))  # type: ignore[misc]
 
     def leader(self) -> int:
         """Returns the number of the leader."""

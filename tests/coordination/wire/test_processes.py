@@ -10,9 +10,11 @@ from pathlib import Path
 
 import pytest
 from kazoo.client import KazooClient
+from kazoo.exceptions import NotReadOnlyCallError
+from kazoo.protocol.states import KeeperState
 
 from services.real.names import free_port
-from tests.coordination.wire.raw import Raw
+from tests.coordination.wire.raw import Raw, greeting
 from tests.coordination.wire.servers import OURS, ROOT, Servers, until, word
 
 
@@ -181,3 +183,45 @@ def test_an_ensemble_serves_as_long_as_a_majority_does(tmp_path: Path) -> None:
         assert client.retry(client.get, "/a")[0] == b"1"
         client.stop()
         client.close()
+
+
+def test_read_only_mode_serves_reads_without_a_majority(tmp_path: Path) -> None:
+    with Servers(tmp_path, extra="readonlymode.enabled=true") as servers:
+        servers.start()
+        servers.serving()
+        client = KazooClient(servers.hosts, timeout=10, read_only=True)
+        client.start(30)
+        client.create("/a", b"0")
+        for number in (1, 2):
+            servers.kill(number)
+        until(lambda: client.client_state == KeeperState.CONNECTED_RO, 30)
+        assert client.get("/a")[0] == b"0" and client.get_children("/") == ["a", "zookeeper"]
+        with pytest.raises(NotReadOnlyCallError):
+            client.set("/a", b"1")
+        assert word(servers.ports[3], "isro") == b"ro"
+        with Raw(servers.ports[3], greet=False) as demanding:  # one that would write
+            demanding.send(greeting())
+            assert demanding.rest() == b""
+        servers.start(1)
+        until(lambda: client.client_state == KeeperState.CONNECTED, 30)
+        assert client.retry(client.set, "/a", b"1").version == 1
+        client.stop()
+        client.close()
+
+
+def test_an_observer_serves_and_does_not_vote(tmp_path: Path) -> None:
+    with Servers(tmp_path, observers=(3,)) as servers:
+        servers.start()
+        servers.serving()
+        assert servers.state(3) == "observer"
+        client = connected(f"127.0.0.1:{servers.ports[3]}")
+        client.create("/a", b"0")
+        servers.kill(3)
+        other = connected(f"127.0.0.1:{servers.ports[1]}")
+        assert other.set("/a", b"1").version == 1
+        servers.start(3)
+        client.retry(client.sync, "/a")
+        assert client.retry(client.get, "/a")[0] == b"1"
+        for each in (client, other):
+            each.stop()
+            each.close()
