@@ -39,10 +39,7 @@ if TYPE_CHECKING:
     from sim.check.transactions.findings import Findings
 
 STEPS = 300_000  # edges that the searches look at to find shorter cycles and to count them
-CERTAIN = WW | WR  # b saw or replaced what a did
 AGAINST = RW | RW_TIME
-SERIAL = WW | WR | RW
-STRICT = SERIAL | PROCESS | REALTIME | WW_TIME | RW_TIME
 
 
 class Step(NamedTuple):
@@ -54,18 +51,14 @@ class Step(NamedTuple):
     key: int
 
 
-class Family(NamedTuple):
-    """What a cycle may be made of beside the dependencies of data, and what its name then ends in."""
-
-    form: str
-    more: int
-
-
 FAMILIES = (
-    Family("", 0),
-    Family("process", PROCESS),
-    Family("realtime", PROCESS | REALTIME | WW_TIME | RW_TIME),
+    0,
+    PROCESS,
+    PROCESS | REALTIME,
+    PROCESS | REALTIME | RW_TIME,
+    PROCESS | REALTIME | RW_TIME | WW_TIME,
 )
+"""What a cycle may be made of beside the dependencies of data; those come first that rest on the least."""
 
 
 class Tangle:
@@ -173,29 +166,27 @@ class Search:
         for name, steps in self._shortest.items():
             findings.add_cycle(name, len(self._seen[name]), not self._cut, hops(self._graph, steps))
 
-    def _search(self, tangle: Tangle, family: Family) -> bool:
+    def _search(self, tangle: Tangle, family: int) -> bool:
         """Finds the cycles of a family. Says whether there is one."""
-        more = family.more & ~AGAINST
-        certain, against = CERTAIN | more, RW | (family.more & AGAINST)
+        against, rest = RW | (family & RW_TIME), family & (PROCESS | REALTIME)
+        writes = WW | (family & WW_TIME)
+        certain = writes | WR | rest
         everything = tangle.parts(certain | against)
         if not everything:
             return False
         apart = tangle.parts(certain, against)
         if apart:
-            writes = WW | (family.more & WW_TIME)
-            rest = more & (PROCESS | REALTIME)
-            self._close(tangle, family, tangle.parts(writes | rest), writes, writes | rest)
-            self._close(tangle, family, tangle.parts(certain), WR, certain)
+            self._close(tangle, tangle.parts(writes | rest), writes, writes | rest)
+            self._close(tangle, tangle.parts(certain), WR, certain)
             single = [{state(one // 2, 0) for one in part} for part in apart]
-            self._close(tangle, family, single, against, certain, sure=False)
-            self._close(tangle, family, apart, against, certain, against)
-        self._close(tangle, family, everything, against, certain | against)
+            self._close(tangle, single, against, certain, sure=False)
+            self._close(tangle, apart, against, certain, against)
+        self._close(tangle, everything, against, certain | against)
         return True
 
     def _close(
         self,
         tangle: Tangle,
-        family: Family,
         parts: list[set[int]],
         closing: int,
         free: int,

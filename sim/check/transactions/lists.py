@@ -266,10 +266,11 @@ class ListOrder:
             else:
                 finals.append(node)
         if self.whole:
-            unseen = self.unseen(graph.committed)
+            last = runs[-1] if runs else -1  # also if nobody saw the end of what it appended
+            unseen = [node for node in self.unseen(graph.committed) if node != last]
             for node in unseen:
                 if runs:
-                    graph.add(runs[-1], node, WW, number)
+                    graph.add(last, node, WW, number)
             graph.fan(list(dict.fromkeys(finals)), unseen, RW, number)
             if len(unseen) > 1:
                 graph.unordered.append((number, unseen))
