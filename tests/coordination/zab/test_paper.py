@@ -562,6 +562,16 @@ def test_those_who_elected_this_server_in_vain_are_told() -> None:
     assert of(out.Hangup, outputs) == [out.Hangup(2, "this server does not lead")]
 
 
+def test_a_learner_that_has_only_connected_is_told_too() -> None:
+    """Found by a schedule: two servers that follow each other, with one iteration too many."""
+    follower = Hand(1)
+    follower.start()
+    follower.connected(3)
+    outputs = follower.hears(2, vote(3)) + follower.hears(3, vote(3))
+    told = [output for output in outputs if isinstance(output, out.Hangup | out.Follow)]
+    assert told == [out.Hangup(3, "this server does not lead"), out.Follow(3)]
+
+
 # V, IV: the oracle. Fast leader election
 
 
