@@ -82,7 +82,7 @@ class Hunt:
         assert not broken, broken
 
     async def _main(self) -> None:
-        options = {"snap_count": 40, "keep_snapshots": 2}
+        options = {"snap_count": self.rng.choice([40, 400, 100_000]), "keep_snapshots": 2}
         for host in self.hosts:
             self.simulation.boot(host, machine.serve, {"members": self.members, **options})
         loop = asyncio.get_running_loop()
@@ -97,8 +97,8 @@ class Hunt:
         self._restart()
         await until(self._settled, within=120.0)
         count = len(self.order)
-        await until(self._propose_once, within=30.0)
-        await until(lambda: len(self.order) > count and self._settled(), within=30.0)
+        await until(lambda: self._propose_once() and len(self.order) > count, within=30.0)
+        await until(self._settled, within=30.0)
 
     def _on(self) -> bool:
         return asyncio.get_running_loop().time() < self.end
@@ -114,6 +114,7 @@ class Hunt:
     def _restart(self) -> None:
         for host in self.hosts:
             if not self.simulation.machines[host].running:
+                RUNNING.pop(host, None)
                 self.simulation.machines[host].restart()
 
     def _propose_once(self) -> bool:
@@ -157,7 +158,7 @@ class Hunt:
         while self._on():
             await asyncio.sleep(rng.expovariate(0.8))
             leaders = [host for host in RUNNING if RUNNING[host][1].phase == "leading"]
-            host = rng.choice(leaders) if leaders and rng.random() < 0.3 else rng.choice(self.hosts)
+            host = rng.choice(leaders) if leaders and rng.random() < 0.4 else rng.choice(self.hosts)
             other = rng.choice([name for name in self.hosts if name != host])
             kind = rng.randrange(11)
             fault: f.AnyFault
@@ -178,7 +179,7 @@ class Hunt:
             elif kind == 8:
                 fault = f.SlowDisk(host=host, factor=100.0)
             elif kind == 9:
-                fault = f.ClockJump(host=host, seconds=rng.choice([-100.0, 100.0]))
+                fault = f.Isolate(host=leaders[0] if leaders else host)
             else:
                 fault = f.Delay(source=host, target=other, seconds=0.3, jitter=0.2)
             try:
