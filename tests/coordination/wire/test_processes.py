@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 from kazoo.client import KazooClient
-from kazoo.exceptions import NotReadOnlyCallError
+from kazoo.exceptions import BadVersionError, NoAuthError, NotReadOnlyCallError
 from kazoo.protocol.states import KeeperState
 
 from services.real.names import free_port
@@ -225,3 +225,37 @@ def test_an_observer_serves_and_does_not_vote(tmp_path: Path) -> None:
         for each in (client, other):
             each.stop()
             each.close()
+
+
+def test_the_ensemble_is_changed_by_kazoo_and_stays_so(tmp_path: Path) -> None:
+    with Servers(tmp_path, 4, extra="reconfigEnabled=true") as servers:
+        (joiner,) = (
+            line for line in servers.configuration(4).read_text().splitlines() if line.startswith("server.4=")
+        )
+        for number in (1, 2, 3):  # which do not know of the fourth
+            path = servers.configuration(number)
+            path.write_text(path.read_text().replace(f"{joiner}\n", ""))
+        servers.start(1, 2, 3)
+        servers.serving(1, 2, 3)
+        client = connected(servers.hosts)
+        joiner = f"{joiner};127.0.0.1:{servers.ports[4]}"
+        with pytest.raises(NoAuthError):
+            client.reconfig(joining=joiner, leaving=None, new_members=None)
+        client.add_auth("digest", "super:test")
+        servers.start(4)
+        servers.serving(4)
+        told, _ = client.reconfig(joining=joiner, leaving=None, new_members=None)
+        assert joiner in told.decode().splitlines()
+        told, _ = client.reconfig(joining=None, leaving="1", new_members=None)
+        assert "server.1=" not in told.decode()
+        with pytest.raises(BadVersionError):
+            client.reconfig(joining=None, leaving="2", new_members=None, from_config=5)
+        servers.kill(1)
+        for number in (2, 3, 4):
+            servers.end(number)
+        servers.start(2, 4)  # a majority of the new ensemble, by files that do not know of it
+        servers.serving(2, 4)
+        kept = client.retry(client.get, "/zookeeper/config")[0].decode().splitlines()
+        assert joiner in kept and len(kept) == 4
+        client.stop()
+        client.close()
