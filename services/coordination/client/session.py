@@ -42,8 +42,9 @@ if TYPE_CHECKING:
     """A call that is not answered: its number, who waits, what becomes of the reply, the path."""
 
 _LAST_XID = 0x7FFFFFFF
-_FIRST_PAUSE = 0.02  # seconds between rounds over all servers, doubled up to:
+_FIRST_PAUSE = 0.02  # seconds between rounds over all servers, longer each time, up to:
 _LONGEST_PAUSE = 1.0
+_LONGER = 1.5  # so that a new leader is found late by no more than half the time that there was none
 _FIRST_SEARCH = 0.5  # seconds until a read-only client looks for a better server, doubled up to:
 _LONGEST_SEARCH = 60.0
 
@@ -110,6 +111,7 @@ class Session:
         self._credentials: dict[tuple[str, bytes], None] = {}  # that the server has accepted
         self._link: Link | None = None
         self._better: Link | None = None  # a server with a quorum, found while the present one has none
+        self._pause = 0.0  # seconds before the next attempt
         self._writable = False  # whether the id is one that the ensemble knows
         self._task: asyncio.Task[None] | None = None
         self._search: asyncio.Task[None] | None = None
@@ -153,11 +155,11 @@ class Session:
 
     async def close(self) -> None:
         """Closes the session, in order, if a server can be told of it in time; else it will expire."""
-        if self.state not in OVER:
+        if self.id and self.state not in OVER:
             told = self._submit(CloseSession(), self._closed)
             told.add_done_callback(_seen)
             await asyncio.wait([told], timeout=self.timeout / 3)
-            self._end(SessionState.CLOSED)
+        self._end(SessionState.CLOSED)
         for task in (self._search, self._task):
             if task is not None:
                 task.cancel()
@@ -174,6 +176,8 @@ class Session:
                         return
                     reason = await link.closed
                     self._disconnected(reason)
+                    lived = self._loop.time() - link.opening
+                    self._pause = self._longer_pause() if lived < _LONGEST_PAUSE else 0.0
                 finally:
                     self._link = None
                     await link.close()
@@ -186,7 +190,9 @@ class Session:
         if self._better is not None:
             link, self._better = self._better, None
             return link
-        pause, tried = _FIRST_PAUSE, 0
+        tried = 0
+        if self._pause:  # the last connection was short: it is not to be a storm of them
+            await self._rest()
         while True:
             target = self._servers[0]
             self._servers.append(self._servers.pop(0))
@@ -196,8 +202,14 @@ class Session:
                 self._host.trace("no connection", why=str(exc))
             tried += 1
             if tried % len(self._servers) == 0:
-                await asyncio.sleep(pause * self._host.rng.uniform(0.5, 1.0))
-                pause = min(2 * pause, _LONGEST_PAUSE, self.timeout / 3)
+                self._pause = self._longer_pause()
+                await self._rest()
+
+    def _longer_pause(self) -> float:
+        return min(max(_FIRST_PAUSE, _LONGER * self._pause), _LONGEST_PAUSE, self.timeout / 3)
+
+    async def _rest(self) -> None:
+        await asyncio.sleep(self._pause * self._host.rng.uniform(0.5, 1.0))
 
     async def _open(self, target: str, read_only: bool) -> Link:
         known = self._writable or not self._read_only

@@ -12,7 +12,7 @@ Paths here are the server's; what the user sees is without the client's chroot.
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING
 
 from msgspec.structs import replace
 
@@ -24,8 +24,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterable, Iterator
 
     from services.coordination.api import CoordinationError
-
-W = TypeVar("W")
 
 _REGISTRATION = 128 * 1024  # bytes of paths in one SetWatches, as in Apache's client
 
@@ -42,9 +40,10 @@ class Watch:
         CoordinationError: (by awaiting) the read failed, so that nothing is watched; or the session is over.
     """
 
-    __slots__ = ("_callback", "_future")
+    __slots__ = ("_callback", "_future", "places")
 
     def __init__(self, callback: Callable[[Event], None] | None = None) -> None:
+        self.places: list[tuple[dict[str, dict[Watch, None]], str]] = []  # where it is armed
         self._callback = callback
         self._future: asyncio.Future[Event] = asyncio.get_running_loop().create_future()
 
@@ -111,27 +110,29 @@ class Watches:
 
     def arm_data(self, path: str, watch: Watch, read: object = None) -> None:
         """`watch` sees the next change of a znode that is there."""
-        _add(self._data, path, watch)
+        _arm(self._data, path, watch)
 
     def arm_exist(self, path: str, watch: Watch, read: object = None) -> None:
         """`watch` sees the creation of a znode that is not there."""
-        _add(self._exist, path, watch)
+        _arm(self._exist, path, watch)
 
     def arm_children(self, path: str, watch: Watch, read: object = None) -> None:
         """`watch` sees the next change of the children of a znode, or its deletion."""
-        _add(self._child, path, watch)
+        _arm(self._child, path, watch)
 
     def keep(self, path: str, watch: PersistentWatch) -> None:
         """`watch` sees all that happens from now on."""
-        _add(self._recursive if watch.recursive else self._persistent, path, watch)
+        kept = self._recursive if watch.recursive else self._persistent
+        kept.setdefault(path, {})[watch] = None
 
     def forget(self, watch: Watch) -> None:
         """`watch` is of no interest any more; the server goes on watching, and its event is dropped."""
-        for armed in (self._data, self._exist, self._child):
-            for path in [path for path, watches in armed.items() if watch in watches]:
-                del armed[path][watch]
-                if not armed[path]:
-                    del armed[path]
+        for armed, path in watch.places:
+            watches = armed.get(path, {})
+            watches.pop(watch, None)
+            if not watches:
+                armed.pop(path, None)
+        watch.places.clear()
 
     def fire(self, event: Event) -> None:
         """Tells everybody who watches for this event, each once."""
@@ -226,8 +227,9 @@ class Watches:
             kept.clear()
 
 
-def _add(watches: dict[str, dict[W, None]], path: str, watch: W) -> None:
-    watches.setdefault(path, {})[watch] = None
+def _arm(armed: dict[str, dict[Watch, None]], path: str, watch: Watch) -> None:
+    armed.setdefault(path, {})[watch] = None
+    watch.places.append((armed, path))
 
 
 def _upwards(path: str) -> Iterator[str]:

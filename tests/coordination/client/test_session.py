@@ -366,3 +366,23 @@ def test_a_read_only_client_reads_and_goes_to_a_better_server_when_there_is_one(
             assert (await changed).path == "/"
 
     Rig(3).run(story)
+
+
+def test_a_request_that_ends_every_connection_does_not_make_a_storm_of_them() -> None:
+    async def story(rig):
+        async with rig.client() as client:
+            rig.server.spoil = lambda message: b"nonsense"
+            calling = asyncio.create_task(retry(client.get, "/"))
+            await asyncio.sleep(20)
+            assert 10 < len(rig.server.hellos) < 50
+            rig.server.spoil = None
+            await calling
+            await asyncio.sleep(5)
+            fault = rig.faults.inject(Crash(host="zk1"))
+            await reached(client, DISCONNECTED)
+            rig.faults.lift(fault)
+            began = now()
+            await client.connected()
+            assert now() - began < 0.1  # it is found again at once, after a time of peace
+
+    Rig().run(story)
