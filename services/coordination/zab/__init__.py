@@ -39,5 +39,6 @@ The driver's side of the bargain:
 - `InvariantBroken` ends the server.
 
 Read in this order: `zxid.py`, `invariants.py`, `history.py`, `acceptor.py` (what a server promises, accepts
-and delivers, whatever its role), `election.py`, `follower.py`, `learner.py`, `leader.py`, `peer.py`.
+    and delivers, whatever its role), `election.py`, `follower.py`, `learner.py`, `acknowledged.py`,
+    `leader.py`, `peer.py`.
 """

@@ -28,12 +28,13 @@ from protos.coordination_pb2 import (
 )
 from services.coordination.configuration import Configuration
 from services.coordination.zab import invariants
+from services.coordination.zab.acknowledged import Acknowledged
 from services.coordination.zab.learner import Learner, Stage, synchronize
 from services.coordination.zab.outputs import Hangup, Heard, Lost, Ready, SendAll
 from services.coordination.zab.zxid import LAST_COUNTER, LAST_EPOCH, counter_of, epoch_of, zxid_of
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping
+    from collections.abc import Collection
 
     from services.coordination.zab.acceptor import Acceptor
     from services.coordination.zab.outputs import Message
@@ -72,7 +73,7 @@ class Leader:
         self._said: dict[int, int] = {}  # CEPOCHs: f.p
         self._promised: dict[int, tuple[int, int]] = {}  # ACK-Es: (f.a, f.zxid), of new promises
         self._entered: dict[int, None] = {}  # ACK-LDs
-        self._acked: dict[int, int] = {}  # the last zxid on stable storage
+        self._acked = Acknowledged(own)
         self._outstanding: deque[Propose] = deque()  # proposed and not committed: what `Inform` will carry
         self._propose_to: tuple[int, ...] = ()
         self._inform_to: tuple[int, ...] = ()
@@ -83,7 +84,7 @@ class Leader:
 
     def _count_voters(self) -> None:
         """Keeps what follows from the configuration, which changes rarely."""
-        self._participants = [electorate.participants for electorate in self._own.electorates]
+        self._acked.recount()
         self._voters = self._own.voters
 
     def _quorum(self, servers: Collection[int]) -> bool:
@@ -104,8 +105,8 @@ class Leader:
     def tick(self, now: float) -> None:
         """Heartbeats (V): pings, and gives up without a quorum of answers.
 
-        An answer counts from when its ping was sent: so a leader gives up before its followers do
-            (ZooKeeper, 4.4).
+        An answer counts from when its ping was sent: so a leader gives up before its followers do, as sync
+        has it (ZooKeeper, 4.4).
         """
         if self.phase != Phase.BROADCAST:
             if now >= self._deadline:
@@ -143,7 +144,7 @@ class Leader:
         learner = self.learners.pop(server, None)
         if learner is not None:
             if server not in self._voters:
-                self._acked.pop(server, None)
+                self._acked.forget(server)
             if self.phase == Phase.DISCOVERY:
                 self._said.pop(server, None)
             elif self.phase == Phase.BROADCAST and learner.stage == Stage.READY:
@@ -203,8 +204,7 @@ class Leader:
                 own.out.append(Hangup(server, f"server {server} is no member and has promised a later epoch"))
             return
         if self.phase == Phase.NEW_EPOCH and message.promised == self.epoch and server not in self._promised:
-            # To another leader, or to this one and then the answer was lost: another epoch is the
-            # quickest way.
+            # To another leader, or to this one and the answer was lost: another epoch is the quickest way.
             self.over = f"server {server} has promised epoch {message.promised} already"
             return
         learner = self.learners[server] = Learner(server, now + self._timing.patience)
@@ -283,7 +283,7 @@ class Leader:
         own = self._own
         if self.phase == Phase.SYNCHRONIZATION and own.saved_current_epoch == self.epoch:
             self._entered[own.server] = None
-            self._acked[own.server] = own.logged
+            self._acked.note(own.server, own.logged)
             self._establish(now)
 
     def _ack_leader(self, learner: Learner, now: float) -> None:
@@ -293,7 +293,7 @@ class Leader:
         self._silent_at = min(self._silent_at, learner.deadline)
         if learner.server in self._voters:
             self._entered[learner.server] = None
-        self._acked[learner.server] = max(learner.zxid, self._acked.get(learner.server, 0))
+        self._acked.note(learner.server, learner.zxid)
         self._retarget()
         if self.phase == Phase.SYNCHRONIZATION:
             self._establish(now)
@@ -373,28 +373,15 @@ class Leader:
         own = self._own
         if zxid > own.history.last:
             self._drop(server, f"server {server} acknowledged what was never proposed to it")
-        elif zxid > self._acked.get(server, 0):
-            self._acked[server] = zxid
-            if zxid > own.committed:
-                self._advance()
+        elif self._acked.note(server, zxid) and zxid > own.committed:
+            self._advance()
 
     def _advance(self) -> None:
-        """Commits what a quorum has acknowledged.
-
-        A configuration is committed by quorums of both, and what comes after it by one of its own.
-        """
-        own = self._own
-        if self.phase != Phase.BROADCAST:
-            return
-        zxid = _quorum_zxid(self._participants[0], self._acked)
-        if own.proposed:
-            change = own.proposed[0].version
-            if zxid >= change:
-                zxid = _quorum_zxid(self._participants[1], self._acked)
-                if zxid < change:
-                    zxid = change - 1 if counter_of(change) > 1 else own.committed
-        if zxid > own.committed:
-            self._commit(zxid)
+        """Commits what is acknowledged by quorums."""
+        if self.phase == Phase.BROADCAST:
+            zxid = self._acked.committed()
+            if zxid > self._own.committed:
+                self._commit(zxid)
 
     def _commit(self, zxid: int) -> None:
         """COMMIT of this and all before it; INFORM, for observers, of each."""
@@ -420,12 +407,6 @@ class Leader:
     def exhausted(self) -> bool:
         """Says whether the counter of zxids is used up: the next proposal needs another epoch."""
         return counter_of(self.next_zxid) == LAST_COUNTER
-
-
-def _quorum_zxid(participants: tuple[int, ...], acked: Mapping[int, int]) -> int:
-    """Returns the highest zxid that a majority of them has acknowledged."""
-    ordered = sorted([acked.get(server, 0) for server in participants])
-    return ordered[(len(ordered) - 1) // 2]
 
 
 _OF_ZAB = frozenset({CEpoch, AckEpoch, AckLeader, Ack, Pong})
