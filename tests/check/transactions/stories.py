@@ -1,7 +1,7 @@
 """Histories of transactions, written as stories.
 
-A story is a list of transactions, each `(process, "r x 1, append y 2")`; a process begins its next one when the one before
-has ended. `together(...)` lets all overlap, `in_turn(...)` none.
+A story is a list of transactions such as "r x 1, append y 2": `together(...)` lets all overlap,
+`in_turn(...)` none.
 """
 
 from __future__ import annotations
