@@ -15,7 +15,7 @@ import asyncio
 import pickle
 from collections import deque
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias, TypeVar
 
 from msgspec import Struct
 
@@ -67,6 +67,10 @@ class ComputeCost(Struct, frozen=True):
         _check(call=self.call, byte=self.byte)
 
 
+RpcCosts: TypeAlias = RpcCost | Callable[[str], RpcCost | None] | None
+"""What messages cost: alike with all hosts, by the name of the other host, or nothing."""
+
+
 def _check(**costs: float) -> None:
     for name, cost in costs.items():
         if not 0 <= cost < 1e9:
@@ -101,7 +105,7 @@ class Cpu:
     Args:
         env: virtual time.
         cores: how many.
-        rpc_cost: what handling a message costs; None: nothing.
+        rpc_cost: what handling a message costs, perhaps by the other host's name; None: nothing.
         compute_cost: what a computation costs that does not say.
 
     Attributes:
@@ -116,7 +120,7 @@ class Cpu:
         self,
         env: VirtualTime,
         cores: int = 4,
-        rpc_cost: RpcCost | None = None,
+        rpc_cost: RpcCosts = None,
         compute_cost: ComputeCost | None = None,
     ) -> None:
         if cores < 1:
@@ -133,6 +137,10 @@ class Cpu:
         self._urgent: deque[_Job] | None = None
         self._waiting: deque[_Job] | None = None
         self._computing: dict[_Job, None] = {}
+
+    def rpc_cost_with(self, peer: str) -> RpcCost | None:
+        """Returns what a message to or from that host costs."""
+        return self.rpc_cost(peer) if callable(self.rpc_cost) else self.rpc_cost
 
     def run(self, ns: int, then: Callable[..., object], *args: Any) -> None:
         """Does `ns` of work before all computations, then calls `then(*args)`, as hardware."""

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from sim.world import process as processes
 from sim.world.chance import Chance
 from sim.world.clock import EPOCH, HostClock
-from sim.world.cpu import ComputeCost, Cpu, RpcCost
+from sim.world.cpu import ComputeCost, Cpu, RpcCosts
 from sim.world.disk import SSD, DiskModel, SimDisk
 from sim.world.loop import SECOND, Loop
 from sim.world.machine import Machine
@@ -81,7 +81,7 @@ class Simulation:
         at: str | None = None,
         cores: int = 4,
         disk: DiskModel = SSD,
-        rpc_cost: RpcCost | None = None,
+        rpc_cost: RpcCosts = None,
         compute_cost: ComputeCost | None = None,
     ) -> Machine:
         """Adds a machine, switched off.
@@ -91,7 +91,8 @@ class Simulation:
             at: the node of the topology that it is attached to; None leaves that to the topology.
             cores: of its processor.
             disk: what its disk can do.
-            rpc_cost: what a message of an RPC costs its processor; None: nothing.
+            rpc_cost: what a message of an RPC costs its processor, or a function that says it for the other
+                host's name; None: nothing.
             compute_cost: what `Host.compute` costs where the call does not say.
 
         Raises:

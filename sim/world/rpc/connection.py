@@ -76,8 +76,9 @@ class Frame(Struct, eq=False):
 class Line:
     """Work that a processor does for a connection in one direction, one message after the other."""
 
-    def __init__(self, cpu: Any) -> None:
+    def __init__(self, cpu: Any, cost: Any) -> None:
         self._cpu = cpu
+        self._cost = cost
         self._queue: deque[tuple[int, Callable[..., object], tuple[Any, ...]]] = deque()
 
     def add(self, size: int, then: Callable[..., object], *args: Any) -> None:
@@ -87,7 +88,7 @@ class Line:
             self._start()
 
     def _start(self) -> None:
-        ns = nanoseconds(self._cpu.rpc_cost.seconds(self._queue[0][0]))
+        ns = nanoseconds(self._cost.seconds(self._queue[0][0]))
         self._cpu.run(ns, self._done)
 
     def _done(self) -> None:
@@ -148,9 +149,10 @@ class Connection:
         cpu = getattr(self.process.host, "cpu", None)
         self.wire: Any = endpoint
         self.incoming: Line | None = None
-        if cpu is not None and cpu.rpc_cost is not None:
-            self._outgoing = Line(cpu)
-            self.incoming = Line(cpu)
+        cost = None if cpu is None else cpu.rpc_cost_with(self.remote)
+        if cost is not None:
+            self._outgoing = Line(cpu, cost)
+            self.incoming = Line(cpu, cost)
             self.detour += 1
             self.wire = _Paid(self)
 

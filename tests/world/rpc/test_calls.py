@@ -300,6 +300,20 @@ def test_messages_cost_processor_time_in_order() -> None:
     world.run(main)
 
 
+def test_what_a_message_costs_may_depend_on_the_other_host() -> None:
+    world = TestWorld(rpc_cost=lambda peer: RpcCost(message=0.01, byte=0.0) if peer == "server" else None)
+    world.serve()
+
+    async def main() -> None:
+        stub = world.stub()
+        await stub.Say(Words())
+        before = asyncio.get_running_loop().time()
+        await stub.Say(Words())  # only the client pays, for what it sends and what it gets
+        assert asyncio.get_running_loop().time() - before == pytest.approx(0.021, abs=1e-4)
+
+    world.run(main)
+
+
 def test_deadlines_of_intercepted_calls_run_in_virtual_time() -> None:
     world = TestWorld()
     world.serve(say=moody)
