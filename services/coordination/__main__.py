@@ -24,7 +24,7 @@ from typing import IO, TYPE_CHECKING, Any
 
 from services.coordination.configuration import Configuration, Member
 from services.coordination.server.program import run
-from services.coordination.storage import StorageRefused
+from services.coordination.storage import StorageFailed, StorageRefused
 from services.coordination.wire import admin
 from services.coordination.wire.door import BACKLOG, Door
 from services.coordination.wire.report import Report
@@ -80,7 +80,7 @@ def main(arguments: list[str]) -> int:
             return asyncio.run(_serve(cfg))
     except (Unusable, StorageRefused) as exc:
         return _complain(str(exc), DATA_FOLDER)
-    except OSError as exc:
+    except (OSError, StorageFailed) as exc:
         return _complain(_words(exc), UNEXPECTED)
 
 

@@ -188,7 +188,6 @@ class Replica:
             StorageRefused: what is on the disk is damaged, or not this server's.
             StorageFailed: the disk failed; nothing more is acknowledged.
             InvariantBroken: Zab's rules found themselves broken.
-            OSError: the disk fails at the start.
         """
         self._machine = machine
         storage = self._storage = await Storage.open(
@@ -410,7 +409,8 @@ class Replica:
         """The leader's side of an iteration."""
         iteration: Iteration | None = None
         try:
-            first = await context.read()
+            async with asyncio.timeout(CONNECT):
+                first = await context.read()
             said = next(messages(first), None) if first is not grpc.aio.EOF else None
             if not isinstance(said, CEpoch) or said.server == self._server:
                 return
@@ -419,12 +419,12 @@ class Replica:
             if await self._received(iteration, first):
                 now = iteration
                 await iteration.run(context.read, context.write, lambda batch: self._received(now, batch))
+        except (*BROKEN, TimeoutError):
+            pass
         except (StorageRefused, OSError) as exc:
             # The history cannot be read: from now on others are sent snapshots.
             log.error("server %d: %s", self._server, exc)
             self._rules.purged(self._delivery.delivered)
-        except BROKEN:
-            pass
         finally:
             if iteration is not None:
                 self._closed(iteration)
@@ -586,11 +586,11 @@ class Replica:
         self._delivery.tell(self._machine.lost, output.server)
 
     def _ready(self, output: out.Ready) -> None:
-        self._delivery.tell(self._become, "leading", self._machine.ready, output.epoch)
+        self._delivery.tell(self._become, "leading", self._server, "", self._machine.ready, output.epoch)
 
     def _synchronized(self, output: out.Synchronized) -> None:
-        phase = self._rules.phase
-        self._delivery.tell(self._become, phase, self._machine.following, output.leader)
+        phase, leader = self._rules.phase, output.leader
+        self._delivery.tell(self._become, phase, leader, "", self._machine.following, leader)
 
     def _looking(self, output: out.Looking) -> None:
         """Ends all iterations."""
@@ -599,11 +599,15 @@ class Replica:
             iteration.end()
         self._storage.abandon_install()
         self._connect_votes()
-        self._delivery.tell(self._become, "looking", self._machine.looking, output.why)
+        why = output.why
+        self._delivery.tell(self._become, "looking", 0, why, self._machine.looking, why)
 
-    def _become(self, phase: Phase, tell: Callable[[Any], None], what: Any) -> None:
+    def _become(
+        self, phase: Phase, leader: int, why: str, tell: Callable[[Any], None], what: int | str
+    ) -> None:
+        """Is in another phase, and tells the state machine so."""
         self._phase = phase
-        self._host.trace("phase", phase=phase, epoch=self._rules.epoch, why_or_whom=what)
+        self._host.trace("phase", phase=phase, epoch=self._rules.epoch, leader=leader, why=why)
         tell(what)
 
     def _task(self, coroutine: Any) -> asyncio.Task[Any]:

@@ -20,8 +20,9 @@ What holds, and why:
    the whole history by its renaming alone; segments before SINCE are void, and removed in their own time.
 4. *A snapshot has its name only when whole*, and when the log holds, durably, all that it may show
    (everything delivered before its last piece was taken).
-5. *A file whose sync has failed is not trusted again.* The storage stops (`StorageFailed`) and the process
-   ends: after a restart the last batch found is written again and synced before it counts.
+5. *A file whose sync has failed is not trusted again.* The storage stops (`StorageFailed`). Whoever opens it
+   anew, in another process or in the same, finds the last batch, and writes it again and syncs it before it
+   counts.
 
 `recovery.py` reads it all at the start, repairs a torn end, and refuses (`StorageRefused`) whatever else is
 wrong: a server that starts on less than it has promised and acknowledged breaks Zab. Files are purged when

@@ -101,9 +101,12 @@ class Storage:
 
         Raises:
             StorageRefused: what is there is damaged, or another server's.
-            OSError: the disk fails.
+            StorageFailed: the disk fails.
         """
-        found = await recover(disk, rng, ensemble, server)
+        try:
+            found = await recover(disk, rng, ensemble, server)
+        except OSError as exc:
+            raise StorageFailed(f"the disk of server {server} fails at the start: {exc}") from exc
         return cls(disk, ensemble, server, found, max(1, keep_snapshots))
 
     @property
