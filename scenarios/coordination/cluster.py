@@ -170,12 +170,14 @@ class Ensemble:
         for client in clients:
             await client.close()
         for name in self.names:
-            await self.dump(name)
+            await self.dump(name, workload)
         await self.agree()
 
-    async def dump(self, name: str) -> None:
-        """Reads the whole tree of one server, and records it (`dump`)."""
+    async def dump(self, name: str, workload: Workload | None = None) -> None:
+        """Reads the whole tree of one server, and records it (`dump`), after a look at what clients share."""
         client = RecordedClient(self.world, f"reader-{name}", [name], 60 * TICK)
         await client.open()
+        if workload is not None:
+            await workload.read_all(client)
         await client.dump(name)
         await client.close()

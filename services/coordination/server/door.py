@@ -1,8 +1,9 @@
 """The gRPC door: a session is one bidirectional stream at a time (`protos/coordination.proto`).
 
 Many requests travel in one message, and so do many replies: whatever was ready when the stream could take
-more. Memory is bounded both ways. A request is read only when the server has room for it, so gRPC's flow
-control holds a client back; and a client that does not read what it is told is cut off once that is too much.
+more. Memory is bounded both ways. A request is taken only when the server has room for it and the client
+reads its answers, so gRPC's flow control holds a client back; and one that does not read what it is told
+unasked (events) is cut off once that is too much.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 
 MOST_IN_MESSAGE = 1 << 20  # bytes of replies in one message, unless a single one is larger
 UNREAD = "what was said is not read"
+AT_ONCE = 100  # requests of one client that are taken before others have their turn
 OVERHEAD = 1 << 16  # of a message, beyond its largest request
 
 _encode = msgspec.msgpack.Encoder().encode
@@ -78,6 +80,7 @@ class _Stream:
         self._unsent: list[bytes] = []
         self._unread = 0  # bytes in `_unsent`, and on their way
         self._wake = asyncio.Event()
+        self._read_up = asyncio.Event()  # the client has read most of what it was told
         self._why = ""  # the server ended the connection
         self._stuck: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
@@ -149,7 +152,7 @@ class _Stream:
     async def _read(self, connection: Connection) -> None:
         """Submits what the client asks, until it ends its side."""
         read, submit = self._context.read, connection.submit
-        largest = self._settings.max_buffer
+        largest, enough = self._settings.max_buffer, self._settings.unread // 4
         while (message := await read()) is not grpc.aio.EOF:
             asked = message.requests
             xids, requests = asked.xids, asked.requests
@@ -157,7 +160,7 @@ class _Stream:
                 raise Refusal(
                     grpc.StatusCode.INVALID_ARGUMENT, "a message must have requests, each with an xid"
                 )
-            for xid, data in zip(xids, requests, strict=True):
+            for count, (xid, data) in enumerate(zip(xids, requests, strict=True), 1):
                 if len(data) > largest:
                     raise Refusal(
                         grpc.StatusCode.INVALID_ARGUMENT, f"request {xid} is larger than {largest} bytes"
@@ -168,7 +171,16 @@ class _Stream:
                     raise Refusal(grpc.StatusCode.INVALID_ARGUMENT, f"request {xid} cannot be read") from None
                 if connection.full:
                     await connection.room()
+                if self._unread > enough:
+                    await self._answers_read(enough)
+                elif not count % AT_ONCE:
+                    await asyncio.sleep(0)
                 submit(xid, request)
+
+    async def _answers_read(self, enough: int) -> None:
+        while self._unread > enough:
+            self._read_up.clear()
+            await self._read_up.wait()
 
     async def _write(self) -> None:
         """Sends what is to be said, until the server ends the connection.
@@ -186,6 +198,7 @@ class _Stream:
                     batch = self._first(batch)
                 await self._context.write(pb.ServerMessage(replies=pb.Replies(messages=batch)))
                 self._unread -= sum(map(len, batch))
+                self._read_up.set()
             if self._why:
                 if self._why == CLOSED:
                     return

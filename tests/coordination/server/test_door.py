@@ -207,21 +207,58 @@ def test_a_message_without_requests_or_with_too_few_numbers_is_refused():
     run(test)
 
 
-def test_a_client_that_never_reads_is_cut_off_and_costs_a_bounded_amount():
+def test_a_client_that_never_reads_is_not_read_from_and_its_session_expires():
     async def test(stream, ensemble, host):
         await stream.connect()
         await stream.send(Create("/a", b"x" * 50_000))
+        await stream.hear(1)
         server = ensemble.servers[1]
-        for _ in range(40):
-            if not server.connections:
-                break
-            await stream.send(*[GetData("/a")] * 10)
-            await asyncio.sleep(0.1)
+        (connection,) = server.connections.values()
+
+        async def flood():
+            while True:
+                await stream.send(*[GetData("/a")] * 10)
+
+        flooding = asyncio.ensure_future(flood())
+        await asyncio.sleep(5)
+        sent = connection.figures().sent
+        assert sent < 60  # of 50 kB each
+        await asyncio.sleep(5)
+        assert connection.figures().sent == sent
+        await asyncio.sleep(10)
         assert not server.connections
+        flooding.cancel()
         other = Stream(host)
         await other.connect()
         await other.send(Exists("/a"))
         assert (await other.hear(1))[0].code is Code.OK
+
+    run(test, unread=1 << 20)
+
+
+def test_a_client_that_does_not_read_its_events_is_cut_off():
+    async def test(stream, ensemble, host):
+        await stream.connect()
+        await stream.send(api.AddWatch("/", recursive=True))
+        other = Stream(host)
+        await other.connect()
+        hearing = asyncio.ensure_future(other.hear(5_000))
+        for n in range(100):
+            await other.send(*(Create(f"/{n}-{i}-{'x' * 500}") for i in range(50)))
+        await hearing
+        assert len(ensemble.servers[1].connections) == 1
+        assert await stream.ended() == (grpc.StatusCode.RESOURCE_EXHAUSTED, "what was said is not read")
+
+    run(test, unread=1 << 20)
+
+
+def test_answers_to_one_message_may_be_more_than_a_client_may_leave_unread():
+    async def test(stream, ensemble, host):
+        await stream.connect()
+        await stream.send(Create("/a", b"x" * 50_000))
+        await stream.hear(1)
+        await stream.send(*[GetData("/a")] * 200)
+        assert len(await stream.hear(201)) == 201
 
     run(test, unread=1 << 20)
 
