@@ -175,7 +175,8 @@ async def _wire_door(front: Frontend, settings: Settings, address: str, port: in
     from services.coordination.wire.four_letter import NAMES
     from services.coordination.wire.report import Report
 
-    door = WireDoor(front, settings, Report(front, {"clientPort": port}), frozenset(NAMES))
+    report = Report(front, {"clientPort": port}, ensemble=front.configuration)
+    door = WireDoor(front, settings, report, NAMES)
     await door.start(address, port)
     try:
         await asyncio.get_running_loop().create_future()
