@@ -40,29 +40,33 @@ class Hold(Struct, eq=False):
 
 def _holds(record: Record) -> dict[str, list[Hold]]:
     """Returns who held each lock, in the order in which they were granted."""
+    ends: dict[tuple[str, str], list[int]] = {}  # by lane and lock: lines of the releases
+    for call in record.calls:
+        if call.f == "unlock":
+            ends.setdefault((_lane(call), call.key), []).append(call.called)
     held: dict[str, list[Hold]] = {}
     for call in record.calls:
         if call.f != "lock" or call.ended != "ok":
             continue
         session = record.of[call.called]
-        until = FOREVER
-        for other in record.calls:
-            same = other.f == "unlock" and other.key == call.key and _lane(other) == _lane(call)
-            closed = other.f == "close" and record.of[other.called] is session
-            if (same or closed) and other.called > call.returned:
-                until = other.called
-                break
-        ends = [line for line, _, what in session.states if what != "connected" and line > call.returned]
-        sure = FOREVER
-        if (expired := session.expired) is not None and session.timeout_s:
-            heard = [one.start for one in session.answered if one.returned < expired[0]]
-            sure = max(heard, default=call.start) + round(session.timeout_s * 1e9)
+        lines = [line for line, _, what in session.states if what != "connected"]
+        lines += [] if session.end is None else [session.end.called]
+        lines += ends.get((_lane(call), call.key), [])
+        until = min((line for line in lines if line > call.returned), default=FOREVER)
         writes = asked_of(call).get("mode", "write") == "write"
-        hold = Hold(call, session, writes, min([until, *ends]), sure)
-        held.setdefault(call.key, []).append(hold)
+        held.setdefault(call.key, []).append(Hold(call, session, writes, until, _sure_until(session, call)))
     for holds in held.values():
         holds.sort(key=lambda hold: hold.call.returned)
     return held
+
+
+def _sure_until(session: Session, lock: Call) -> int:
+    """Returns until when (ns) a holder whose session expired was sure of it: nobody heard of it later."""
+    expired = session.expired
+    if expired is None or not session.timeout_s:
+        return FOREVER
+    heard = [call.start for call in session.answered if call.returned < expired[0]]
+    return max(heard, default=lock.start) + round(session.timeout_s * 1e9)
 
 
 def _lane(call: Call) -> str:

@@ -25,7 +25,7 @@ REFUSALS = ("NoNode", "NodeExists", "BadVersion", "NotEmpty", "NoChildrenForEphe
 """Errors that say something of the tree, so that a request that failed with one was answered."""
 
 
-class Session(Struct, eq=False):
+class Session(Struct, eq=False, dict=True):
     """A session of a client.
 
     Attributes:
@@ -50,7 +50,7 @@ class Session(Struct, eq=False):
     def __str__(self) -> str:
         return self.client if self.number == 1 else f"{self.client} (session {self.number})"
 
-    @property
+    @cached_property
     def answered(self) -> list[Call]:
         """Returns the requests that were answered, in the order of the answers."""
         return sorted(filter(is_answered, self.requests), key=lambda call: call.returned)
@@ -212,6 +212,15 @@ class Record:
             told = told if isinstance(told, dict) else {}
             path = told.get("path") or part["key"]
             yield Change(call, session, part["f"], path, part, told, zxid, position)
+
+    @cached_property
+    def deletions(self) -> dict[str, list[Change]]:
+        """The changes that deleted a znode, or may have, by its path."""
+        found: dict[str, list[Change]] = {}
+        for change in self.changes:
+            if change.f == "delete":
+                found.setdefault(change.path, []).append(change)
+        return found
 
     @cached_property
     def order(self) -> list[Change]:

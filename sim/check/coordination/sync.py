@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
+from itertools import accumulate
 from typing import TYPE_CHECKING
 
 from sim.check.coordination.record import READS, Record, hexed, lines_of, zxid_of
@@ -29,14 +31,16 @@ class SyncedReads:
     def __call__(self, history: Sequence[Operation]) -> tuple[bool, str]:
         """Returns the verdict and what it rests on."""
         record = Record(history)
-        writes = record.acknowledged
+        ends = [write.returned for write in record.acknowledged]
+        highest = list(accumulate(record.acknowledged, _later))
         reads = stale = 0
         first = ""
         for session in record.sessions:
             floor: Call | None = None  # the write that everything after the last sync must show
             for call in sorted(session.requests, key=lambda call: call.called):
                 if call.f == "sync" and call.ended == "ok":
-                    floor = _latest(writes, call.called, floor)
+                    over = bisect_left(ends, call.called)  # the writes that were over when it was asked for
+                    floor = highest[over - 1] if over else None
                 elif call.f in READS and floor is not None and (zxid := zxid_of(call)):
                     reads += 1
                     if zxid < zxid_of(floor):
@@ -52,11 +56,5 @@ class SyncedReads:
         return True, f"{reads:,} reads after a sync" + (f", {stale} stale" if stale else "")
 
 
-def _latest(writes: Sequence[Call], line: int, floor: Call | None) -> Call | None:
-    """Returns the write with the highest zxid among those that were over at a line."""
-    for write in writes:
-        if write.returned >= line:
-            break
-        if floor is None or zxid_of(write) > zxid_of(floor):
-            floor = write
-    return floor
+def _later(one: Call, other: Call) -> Call:
+    return other if zxid_of(other) > zxid_of(one) else one

@@ -13,9 +13,11 @@ children (`Children`).
 
 from __future__ import annotations
 
+import contextlib
 from typing import TYPE_CHECKING, Any
 
 from sim.check.budget import Budget, GaveUp
+from sim.check.coordination.evidence import Evidence, owner_of
 from sim.check.coordination.record import (
     READS,
     Change,
@@ -29,12 +31,12 @@ from sim.check.coordination.record import (
     told_of,
     zxid_of,
 )
-from sim.check.coordination.znode import ANY, UNREAD, Children, Step, Znode
+from sim.check.coordination.znode import ANY, Children, Step, Znode
 from sim.check.coordination.zxids import Zxids
 from sim.check.search import Search
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Sequence
 
     from protos.history import Operation
     from sim.check.models import Model
@@ -67,23 +69,37 @@ class PrefixReads:
             for path, these in made.items():
                 if not self._concerns(path):
                     continue
-                model = kind()
                 these.sort(key=lambda step: step.called)
                 judged += sum(1 for step in these if not step.pending)
                 try:
-                    outcome = Search(these, model, Budget(steps=STEPS)).run()
+                    wrong = _judged(these, path, kind)
                 except GaveUp:
                     unknown += 1
                     continue
-                if outcome.culprit is not None:
-                    return False, _told(outcome.culprit, path, model, outcome.states)
-        if unknown:
-            return False, f"of {unknown} znodes it is not known, for the search would take too long"
-        count = len(steps.znodes)
-        return True, f"{judged:,} results on {count:,} znodes agree with the order of writes"
+                if wrong:
+                    return False, wrong
+        said = f"{judged:,} results on {len(steps.znodes):,} znodes agree with the order of writes"
+        return True, said + (f"; of {unknown} it is not known, for lack of time" if unknown else "")
 
     def _concerns(self, path: str) -> bool:
         return self._under == "/" or path == self._under or path.startswith(self._under.rstrip("/") + "/")
+
+
+def _judged(steps: Sequence[Call], path: str, kind: type[Znode | Children]) -> str:
+    """Says what does not agree with the order of writes, or "".
+
+    Raises:
+        GaveUp: the search took too long.
+    """
+    model = kind()
+    outcome = Search(steps, model, Budget(steps=STEPS)).run()
+    if outcome.culprit is None:
+        return ""
+    with contextlib.suppress(GaveUp):  # the hints pass over what came and went and was never seen
+        thorough = Search(steps, kind(hints=False), Budget(steps=STEPS)).run()
+        if thorough.culprit is None:
+            return ""
+    return _told(outcome.culprit, path, model, outcome.states)
 
 
 def _told(culprit: Call, path: str, model: Model, states: Sequence[Any]) -> str:
@@ -105,7 +121,8 @@ class _Steps:
         self._time = Zxids(record)
         self.znodes: dict[str, list[Call]] = {}
         self.children: dict[str, list[Call]] = {}
-        seen = _Evidence(record)
+        self._placed: set[tuple[str, str, int]] = set()  # (path, f, zxid) of creations and sets
+        seen = Evidence(record)
         for change in record.changes:
             self._change(change, seen)
         for call in record.requests:
@@ -113,6 +130,8 @@ class _Steps:
             if call.f in READS and call.ended == "ok":
                 self._read(call)
         self._ends(seen)
+        for path, action, zxid, call in seen.shown(self._placed):
+            self._shown(path, action, zxid, call)
         for path, by in seen.strangers():
             self._stranger(path, by)
 
@@ -124,12 +143,10 @@ class _Steps:
         if not path.startswith("/zookeeper"):
             self.children.setdefault(path, []).append(step.call())
 
-    def _change(self, change: Change, seen: _Evidence) -> None:
+    def _change(self, change: Change, seen: Evidence) -> None:
         """A write that happened, or may have."""
         asked, path = change.asked, change.path
-        owner = 0
-        if asked.get("ephemeral"):
-            owner = change.session.id or -change.session.number
+        owner = owner_of(change)
         zxid, version = change.zxid, change.told.get("version")
         pending = not change.happened
         if pending and change.f == "create" and asked.get("sequential"):
@@ -146,6 +163,7 @@ class _Steps:
             shown = data if not pending or zxid else seen.data(data)
             action = ("set", shown, expected, ANY if version is None else version, zxid or ANY)
         pending = pending and not zxid
+        self._placed.add((path, change.f, zxid))
         self._znode(path, Step(change.call, action, span, pending))
         if change.f in ("create", "delete"):
             step = Step(change.call, (change.f, name_of(path), owner), span, pending)
@@ -188,7 +206,7 @@ class _Steps:
         else:
             self._znode(parent_of(call.key), Step(call, ("ephemeral",), span, False))
 
-    def _ends(self, seen: _Evidence) -> None:
+    def _ends(self, seen: Evidence) -> None:
         """What the end of a session takes with it."""
         for session in self._record.sessions:
             span = self._time.end(session)
@@ -201,79 +219,24 @@ class _Steps:
                 name = name_of(path)
                 self._children(parent_of(path), Step(call, ("gone", name, owner), span, session.end is None))
 
-    def _stranger(self, path: str, by: Change) -> None:
-        """A sequential znode that nobody was told of, and that a write of unknown end may have created."""
-        owner = (by.session.id or -by.session.number) if by.asked.get("ephemeral") else 0
-        span = self._time.write(by, 0)
-        self._znode(path, Step(by.call, ("create", ANY, ANY, owner), span, True))
-        self._children(parent_of(path), Step(by.call, ("create", name_of(path), owner), span, True))
-        if owner:
-            ended = by.session.end is not None
-            gone = self._time.end(by.session)
-            self._znode(path, Step(by.call, ("owner gone", owner), gone, not ended))
-            self._children(parent_of(path), Step(by.call, ("gone", name_of(path), owner), gone, not ended))
+    def _shown(self, path: str, action: tuple[Any, ...], zxid: int, call: Call) -> None:
+        """A write that nobody was told of, but of which a read shows the zxid."""
+        span = self._time.at(zxid)
+        self._znode(path, Step(call, action, span, False))
+        if action[0] == "create":
+            self._children(parent_of(path), Step(call, ("create", name_of(path), action[3]), span, False))
 
-
-class _Evidence:
-    """What reads say of writes whose end nobody knows. Their data must differ from that of all other writes.
-
-    Attributes:
-        ephemerals: by `id` of a session: the paths of what it created.
-    """
-
-    def __init__(self, record: Record) -> None:
-        self._record = record
-        self._seen: dict[tuple[str, str], tuple[int, Any]] = {}
-        self._data: dict[str, None] = {}
-        self.ephemerals: dict[int, dict[str, None]] = {}
-        for call in record.requests:
-            told = told_of(call)
-            if call.f == "get" and isinstance(told.get("data"), str):
-                self._data[told["data"]] = None
-                if told.get("mzxid"):
-                    shown = (int(told["mzxid"]), told.get("version"))
-                    self._seen.setdefault((call.key, told["data"]), shown)
-        self._writes: dict[tuple[str, Any], int] = {}
-        for change in record.changes:
-            key = (change.path, change.asked.get("data", ""))
-            self._writes[key] = self._writes.get(key, 0) + 1
-            if change.f == "create" and change.asked.get("ephemeral"):
-                self.ephemerals.setdefault(id(change.session), {})[change.path] = None
-
-    def of(self, change: Change) -> tuple[int, Any]:
-        """Returns the zxid and the version that a read shows for a write; 0 and None if none does."""
-        key = (change.path, change.asked.get("data", ""))
-        if self._writes.get(key) != 1 or not key[1]:
-            return 0, None
-        return self._seen.get(key, (0, None))
-
-    def data(self, data: Any) -> Any:
-        """Returns the data, or one and the same thing for all data that nobody has read."""
-        return data if data in self._data else UNREAD
-
-    def strangers(self) -> Iterator[tuple[str, Change]]:
-        """Yields the sequential znodes that no known write created, with the one that may have.
-
-        Each such write has created one at most; that of which none was seen has a name that nobody knows.
-        """
-        made = (change for change in self._record.changes if change.f == "create" and change.happened)
-        known = {change.path for change in made}
-        asked = [
-            change
-            for change in self._record.changes
-            if change.f == "create" and change.asked.get("sequential") and not change.happened
-        ]
-        seen: dict[str, None] = {}
-        for call in self._record.requests:
-            if call.f == "children" and call.ended == "ok":
-                for name in told_of(call).get("children") or ():
-                    seen[f"{call.key.rstrip('/')}/{name}"] = None
-        for path in seen:
-            if path in known or not path[-10:].isdigit():
-                continue
-            by = next((one for one in asked if one.path == path[:-10]), None)
-            if by is not None:
-                asked.remove(by)
-                yield path, by
-        for by in asked:
-            yield f"{by.path}?{by.call.called}", by
+    def _stranger(self, path: str, by: Sequence[Change]) -> None:
+        """A sequential znode that nobody was told of, and that one of some writes of unknown end created."""
+        owners = dict.fromkeys(owner_of(change) for change in by)
+        owner: Any = next(iter(owners)) if len(owners) == 1 else ANY
+        span = min(self._time.write(change, 0) for change in by)
+        request, name, parent = by[0].call, name_of(path), parent_of(path)
+        self._znode(path, Step(request, ("create", ANY, ANY, owner), span, True))
+        self._children(parent, Step(request, ("create", name, owner), span, True))
+        if owner == 0:
+            return
+        certain = len(by) == 1 and by[0].session.end is not None
+        gone = self._time.end(by[0].session) if len(by) == 1 else (span[0], 0)
+        self._znode(path, Step(request, ("owner gone", owner), gone, not certain))
+        self._children(parent, Step(request, ("gone", name, owner), gone, not certain))

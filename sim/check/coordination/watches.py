@@ -122,10 +122,7 @@ def _end_of(record: Record, made: Change, add: Callable[[str, str, int], None]) 
     """Adds the deletion of an ephemeral znode with its session."""
     end = 0 if made.session.end is None else zxid_of(made.session.end)
     certain = made.happened and not any(
-        change.path == made.path
-        and change.f == "delete"
-        and (not change.zxid or made.zxid < change.zxid < end)
-        for change in record.changes
+        not change.zxid or made.zxid < change.zxid < end for change in record.deletions.get(made.path, ())
     )
     add(made.path, "delete", end if certain else 0)
 

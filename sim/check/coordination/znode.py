@@ -49,6 +49,9 @@ class Step(NamedTuple):
 
 
 class _Model(Model):
+    def __init__(self, *, hints: bool = True) -> None:
+        self._hints = hints
+
     def action(self, call: Call) -> Action:
         """Returns what was done or seen."""
         return call.result
@@ -60,7 +63,12 @@ class _Model(Model):
         return " ".join([str(first), *known])
 
     def hints(self, calls: Sequence[Call], until: int) -> Hints:
-        """Returns hints: whatever changes a znode is seen by the next that is done to it."""
+        """Returns hints: whatever changes a znode is seen by the next that is done to it.
+
+        But for a znode that went and came again, unseen, to the same version.
+        """
+        if not self._hints:
+            return Hints(pure=self.pure)
         return Hints(pure=self.pure, gives=self.gives, needs=self.needs, observes=self.observes)
 
     def pure(self, action: Action) -> bool:
@@ -107,13 +115,6 @@ class Znode(_Model):
         if f == "delete":
             return None if args[0] in (-1, version) else ILLEGAL
         return state if _agrees(state, f, args) else ILLEGAL
-
-    def hints(self, calls: Sequence[Call], until: int) -> Hints:
-        """Returns hints: versions show whatever happened, unless it may have gone and come again unseen."""
-        pending = {str(call.result[0]) for call in calls if call.pending}
-        if "create" in pending and pending & {"delete", "owner gone"}:
-            return Hints(pure=self.pure)
-        return super().hints(calls, until)
 
     def pure(self, action: Action) -> bool:
         """Says whether it only looks."""
@@ -173,12 +174,24 @@ class Children(_Model):
     noun = "set of children"
     initial: State = frozenset()
 
+    def __init__(self, *, hints: bool = True) -> None:
+        super().__init__(hints=hints)
+        self._owners: dict[str, dict[Hashable, None]] = {}  # by name: whose such a child may be
+
+    def action(self, call: Call) -> Action:
+        """Returns what was done or seen."""
+        f, *args = call.result
+        if f == "create":
+            self._owners.setdefault(args[0], {})[args[1]] = None
+        return call.result
+
     def step(self, state: State, action: Action) -> Any:
         """Does it, or looks whether it agrees."""
         assert isinstance(state, frozenset)
         f, *args = action
         if f in ("create", "delete", "gone"):
-            there = next((child for child in state if child[0] == args[0]), None)
+            children = ((args[0], owner) for owner in self._owners.get(args[0], ()))
+            there = next((child for child in children if child in state), None)
             if f == "create":
                 return ILLEGAL if there is not None else state | {(args[0], args[1])}
             if f == "delete":

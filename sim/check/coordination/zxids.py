@@ -57,6 +57,10 @@ class Zxids:
         start = self._after(self._replied(change.call.called)) + AFTER_READS
         return (start, 0) if not change.happened else (start, max(start + 1, self._until(change.call)))
 
+    def at(self, zxid: int) -> Span:
+        """Returns when the first change of a zxid happens."""
+        return self._at(zxid), self._at(zxid) + 1
+
     def read(self, call: Call) -> Span:
         """Returns when a read was answered."""
         if zxid := zxid_of(call):
@@ -75,7 +79,7 @@ class Zxids:
     def end(self, session: Session) -> Span:
         """Returns when a session ended; one that was not closed: after its last reply, if at all."""
         if session.end is not None and (zxid := zxid_of(session.end)):
-            return self._at(zxid), self._at(zxid) + 1
+            return self.at(zxid)
         last = max(self._own[id(session)][1], default=0)
         return self._after(last) + AFTER_READS, 0
 
