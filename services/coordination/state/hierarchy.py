@@ -104,7 +104,7 @@ class Hierarchy:
             del self._parents[where]
         if znode.children is None:
             self._forget(path, znode)
-        else:  # only when a `Multi` that deletes and creates it is applied again: what is below will be, too
+        else:  # only in a replay: it was created again later, as were those below, and all will be once more
             for below, one in descend(path, znode):
                 self._parents.pop(below, None)
                 self._forget(below, one)

@@ -1,11 +1,12 @@
 """The tree of znodes and the open sessions: committed transactions applied in order.
 
-Applying is idempotent, in the sense that a replay needs (4.2, 4.3). A snapshot is taken while transactions
-go on being applied, so it holds some znodes as they were later than at its start; the transactions since
-its start are then applied to it in order. While that goes on the tree may lack znodes, but only such as are
-deleted before the snapshot's end; so what is missing is ignored. And it may hold numbers from later on; so
-the ones that only grow (`created`, `pzxid`) never go back, and the others are set again by the last that
-set them. See `snapshot.py`.
+Applying is idempotent in the sense that a replay needs (4.2, 4.3): transactions in their order, from one that
+the state may hold already up to one that it does not hold. Until it is past all that the state held:
+
+- What is missing is ignored: the replay comes to its deletion.
+- What is there but was created later is used, or deleted, in vain: the replay creates it again.
+- What a transaction sets is set, back in time if need be: the last that set it sets it again.
+- `created` and `pzxid` only grow, because a creation that finds its znode there leaves the parent alone.
 """
 
 from __future__ import annotations
@@ -122,7 +123,7 @@ class Tree(Hierarchy):
         path = change.path
         where, _, name = path.rpartition("/")
         parent = self._parents.get(where) or self.lookup(where)
-        if parent is None or parent.czxid > zxid:
+        if parent is None:
             return _NO_NODE
         if parent.children is not None and (there := parent.children.get(name)) is not None:
             return Applied(_OK, Created(path, there.stat()))  # again
@@ -161,7 +162,7 @@ class Tree(Hierarchy):
             parent.pzxid = zxid
             self._sum += digest.of_children(key, parent) - before
         znode = None if parent.children is None else parent.children.get(name)
-        if znode is None or znode.czxid > zxid:
+        if znode is None:
             return _NO_NODE
         self._unhang(path, znode, parent, where, name)
         return Applied(
@@ -175,14 +176,13 @@ class Tree(Hierarchy):
         znode = self.lookup(path)
         if znode is None:
             return _NO_NODE
-        if zxid >= znode.mzxid:
-            self._write(path, znode, change.data, change.version, zxid, transaction.time)
+        self._write(path, znode, change.data, change.version, zxid, transaction.time)
         return Applied(_OK, Written(znode.stat()), (Trigger(_DATA_CHANGED, path, znode.acl),))
 
     def _set_acl(self, zxid: int, transaction: Transaction, change: SetAclTxn) -> Applied:
         path = change.path
         znode = self.lookup(path)
-        if znode is None or znode.czxid > zxid:
+        if znode is None:
             return _NO_NODE
         key = digest.key_of(path)
         before = digest.of_znode(path, key, znode)
@@ -223,11 +223,8 @@ class Tree(Hierarchy):
         if znode is None:
             return _NO_NODE
         data = change.text.encode()
-        if zxid >= znode.mzxid:
-            self.configuration = Configuration.parse(change.text)
-            self._write(
-                CONFIG, znode, data, -1, zxid, transaction.time
-            )  # Apache's has no version but the text's
+        self.configuration = Configuration.parse(change.text)
+        self._write(CONFIG, znode, data, -1, zxid, transaction.time)  # as Apache: its version is in the text
         return Applied(_OK, Data(data, znode.stat()), (Trigger(_DATA_CHANGED, CONFIG, znode.acl),))
 
     def _error(self, zxid: int, transaction: Transaction, change: ErrorTxn) -> Applied:
