@@ -4,13 +4,13 @@
     replica.add_to(grpc_server)  # `host.serve(member.quorum_port, options=SERVER_OPTIONS)`
     await replica.run(state_machine)  # until cancelled, or the disk fails
 
-`Replica` implements `broadcast.Broadcast`. It hands the rules what happens, and carries out what they want in
-the order in which they want it:
+`Replica` implements `broadcast.Broadcast`. It hands the rules what happens (`drive.py`), and carries out what
+they want in the order in which they want it:
 
 | what they want | who does it |
 | --- | --- |
 | votes | `votes.py`: a stream to each member, kept open |
-| messages of an iteration, histories, snapshots | `iteration.py`: a stream each, batched by `outbox.py` |
+| messages, histories, snapshots | `streams.py`, `iteration.py`: a stream each, batched by `outbox.py` |
 | appends, truncations, epochs | `storage/`, which confirms |
 | deliveries, and what else the state machine is told | `delivery.py`, in one order |
 

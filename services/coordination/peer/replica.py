@@ -4,32 +4,33 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections import deque
 from typing import TYPE_CHECKING, Any
 
-import grpc
-
-from protos.coordination_pb2 import CEpoch, FromLeader, FromLearner, Notification, Pong, Propose, Snapshot
+from protos.coordination_pb2 import Notification, Pong
 from services.coordination.configuration import Configuration
 from services.coordination.peer.delivery import Delivery
+from services.coordination.peer.drive import Drive
 from services.coordination.peer.encoding import encode, messages
-from services.coordination.peer.iteration import BROKEN, Iteration
-from services.coordination.peer.votes import CHANNEL_OPTIONS, CONNECT, ELECT, Votes
-from services.coordination.storage import Storage, StorageRefused
+from services.coordination.peer.sources import history, state
+from services.coordination.peer.streams import Handlers, Streams
+from services.coordination.peer.votes import Votes
+from services.coordination.storage import Storage
 from services.coordination.zab import outputs as out
 from services.coordination.zab.peer import Peer, Recovered
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Collection, Iterator
+    from collections.abc import Callable, Collection, Iterator
+
+    import grpc
 
     from services.coordination.broadcast import Phase, StateMachine
+    from services.coordination.peer.iteration import Iteration
     from services.coordination.zab.timing import Timing
     from services.host import Context, Host
 
 SERVER_OPTIONS = (("grpc.max_receive_message_length", -1), ("grpc.max_send_message_length", -1))
 """For the gRPC server that serves `Replica.add_to`: histories and large transactions are not cut off."""
 
-FOLLOW = "/dsim.coordination.Peers/Follow"
 SNAP_COUNT = 100_000
 """Transactions from one snapshot to the next (`snapCount`)."""
 
@@ -67,19 +68,12 @@ class Replica:
         self._timing = timing
         self._snap_count = max(2, snap_count)
         self._keep_snapshots = keep_snapshots
-        self._metadata = (("ensemble-bin", ensemble.encode()), ("server", str(server)))
-        self._votes = Votes(host, self._metadata, self._reachable, self._voted)
-        self._iterations: dict[int, Iteration] = {}
-        self._outputs: deque[Any] = deque()
-        self._draining = self._scheduled = False
-        self._timer: asyncio.TimerHandle | None = None
-        self._tick_at = float("inf")
+        self._streams = Streams(host, server, ensemble, self)
+        self._votes = Votes(host, self._streams.metadata, self._reachable, self._voted)
         self._phase: Phase = "looking"
         self._started = asyncio.Event()
-        self._failed: asyncio.Future[None] | None = None
         self._tasks: dict[asyncio.Task[Any], None] = {}
         self._snapshot: asyncio.Task[None] | None = None
-        self._refused: dict[str, None] = {}
         self._do: dict[type, Callable[[Any], None]] = {
             out.Send: self._send,
             out.SendAll: self._send_all,
@@ -103,7 +97,12 @@ class Replica:
 
     def add_to(self, server: grpc.aio.Server) -> None:
         """Has a gRPC server take the streams of other members, at this member's `quorum_port`."""
-        server.add_generic_rpc_handlers((_Handlers(self),))
+
+        async def begin(context: Context) -> None:
+            await self._started.wait()
+            await self._streams.admit(context)
+
+        server.add_generic_rpc_handlers((Handlers(begin, self._votes.serve, self._streams.lead),))
 
     # broadcast.Broadcast
 
@@ -150,14 +149,12 @@ class Replica:
             ValueError: a reconfiguration while another is under way.
         """
         zxid = self._rules.propose(transaction, reconfigure)
-        self._soon()
+        self._drive.soon()
         return zxid
 
     def send(self, to: int, message: Any) -> None:
         """Sends what rides along, after everything that was sent or proposed before."""
-        self._outputs.extend(self._rules.take())
-        self._outputs.append(out.Send(to, message))
-        self._soon()
+        self._drive.add(out.Send(to, message))
 
     # What others may want to know
 
@@ -201,18 +198,19 @@ class Replica:
         self._delivery = Delivery(storage, machine, base)
         self._rules = Peer(self._server, self._recovered(base), self._timing)
         self._threshold = self._draw_threshold()
-        self._failed = asyncio.get_running_loop().create_future()
+        self._drive = Drive(self._host, self._rules, self._do, self._drained)
         self._started.set()
         self._host.trace("recovered", zxid=storage.last, snapshot=base, epoch=storage.current_epoch)
         parts = [
             asyncio.create_task(storage.run(self._logged), name="storage"),
             asyncio.create_task(self._delivery.run(), name="delivery"),
         ]
-        self._input(self._rules.start)
+        self._drive.input(self._rules.start)
         why = "the server stops"
         try:
-            await asyncio.wait((*parts, self._failed), return_when=asyncio.FIRST_COMPLETED)
-            for part in (*parts, self._failed):
+            ends = (*parts, self._drive.failed)
+            await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
+            for part in ends:
                 if part.done():
                     why = str(part.exception())
                     part.result()
@@ -221,15 +219,10 @@ class Replica:
 
     async def _stop(self, why: str, parts: list[asyncio.Task[None]]) -> None:
         """Steps down: the state machine is told, streams end, nothing is written any more."""
-        if self._timer is not None:
-            self._timer.cancel()
         tasks = [*parts, *self._tasks]
         for task in tasks:
             task.cancel()
-        self._outputs.clear()
-        self._rules.take()  # nothing but to step down is done after a failure
-        self._rules.stop(why, self._host.clock.monotonic())
-        self._drain()
+        self._drive.stop(why)
         await self._votes.close()
         await asyncio.gather(*tasks, return_exceptions=True)
         await self._storage.close()
@@ -252,85 +245,36 @@ class Replica:
             ),
         )
 
-    # Inputs
-
-    def _input(self, rule: Callable[..., None], *args: Any) -> None:
-        """Tells the rules that something happened, and does what they want."""
-        if self._failed is None or self._failed.done():
-            return
-        try:
-            rule(*args, self._host.clock.monotonic())
-            self._drain()
-        except Exception as exc:  # an invariant that is broken, or a fault of the state machine
-            self._fail(exc)
-
-    def _fail(self, exc: BaseException) -> None:
-        if self._failed is not None and not self._failed.done():
-            self._failed.set_exception(exc)
-
-    def _soon(self) -> None:
-        """Does what the rules want once the caller, who may propose more, has ended."""
-        if not (self._scheduled or self._draining):
-            self._scheduled = True
-            asyncio.get_running_loop().call_soon(self._drain_now)
-
-    def _drain_now(self) -> None:
-        self._scheduled = False
-        try:
-            self._drain()
-        except Exception as exc:
-            self._fail(exc)
-
-    def _drain(self) -> None:
-        """Carries out what the rules want, and what comes of that."""
-        if self._draining:
-            return
-        self._draining = True
-        outputs, take, do = self._outputs, self._rules.take, self._do
-        try:
-            while True:
-                outputs.extend(take())
-                if not outputs:
-                    break
-                while outputs:
-                    output = outputs.popleft()
-                    do[type(output)](output)
-        finally:
-            self._draining = False
-        self._set_timer()
-        if self._delivery.count >= self._threshold and self._snapshot is None:
-            self._snapshot = self._task(self._save_snapshot())
-
-    def _set_timer(self) -> None:
-        """Sees to the next tick. A timer that is too early is left: it sets the next one."""
-        due = self._rules.next_deadline()
-        if due < self._tick_at:
-            if self._timer is not None:
-                self._timer.cancel()
-            self._tick_at = due
-            wait = max(0.0, due - self._host.clock.monotonic())
-            self._timer = asyncio.get_running_loop().call_later(wait, self._tick)
-
-    def _tick(self) -> None:
-        self._tick_at, self._timer = float("inf"), None
-        self._input(self._rules.tick)
+    # What happens
 
     def _logged(self, zxid: int) -> None:
-        self._input(self._rules.logged, zxid)
+        self._drive.input(self._rules.logged, zxid)
 
     def _reachable(self, server: int) -> None:
-        self._input(self._rules.reachable, server)
+        self._drive.input(self._rules.reachable, server)
 
     def _voted(self, vote: Notification) -> None:
-        self._input(self._rules.heard, vote.sender, vote)
+        self._drive.input(self._rules.heard, vote.sender, vote)
 
-    async def _received(self, iteration: Iteration, batch: Any) -> bool:
-        """Takes the messages of an iteration; says whether it still is the present one."""
-        if self._iterations.get(iteration.server) is not iteration:
-            return False
-        self._input(self._hear_all, iteration.server, batch)
+    # streams.Events
+
+    def connected(self, server: int) -> None:
+        """An iteration has opened."""
+        self._drive.input(self._rules.connected, server)
+
+    def closed(self, server: int) -> None:
+        """An iteration has ended."""
+        self._drive.input(self._rules.closed, server)
+
+    async def received(self, server: int, batch: Any) -> None:
+        """Takes the messages of an iteration, and more when the disk keeps up."""
+        self._drive.input(self._hear_all, server, batch)
         await self._storage.room()
-        return True
+
+    def unreadable(self, why: Exception) -> None:
+        """Sends others snapshots from now on: the history cannot be read."""
+        log.error("server %d: %s", self._server, why)
+        self._rules.purged(self._delivery.delivered)
 
     def _hear_all(self, sender: int, batch: Any, now: float) -> None:
         heard = self._rules.heard
@@ -344,7 +288,7 @@ class Replica:
         if type(message) is Notification:
             self._votes.send(output.to, message)
             return
-        iteration = self._iterations.get(output.to)
+        iteration = self._streams.get(output.to)
         if iteration is not None:
             if type(message) is Pong:
                 message.sessions.extend(self._machine.touched())
@@ -354,7 +298,7 @@ class Replica:
     def _send_all(self, output: out.SendAll) -> None:
         data = encode(output.message)
         for server in output.to:
-            iteration = self._iterations.get(server)
+            iteration = self._streams.get(server)
             if iteration is not None and not iteration.outbox.put(data):
                 self._overflows(iteration)
 
@@ -366,144 +310,42 @@ class Replica:
     # Iterations
 
     def _follow(self, output: out.Follow) -> None:
-        iteration = self._open(output.leader)
-        self._task(self._learn(iteration))
-
-    def _open(self, server: int) -> Iteration:
-        old = self._iterations.get(server)
-        if old is not None:
-            old.end()
-        iteration = self._iterations[server] = Iteration(server)
-        return iteration
-
-    def _closed(self, iteration: Iteration) -> None:
-        """Tells the rules, unless they have ended it themselves."""
-        if self._iterations.get(iteration.server) is iteration:
-            del self._iterations[iteration.server]
-            self._input(self._rules.closed, iteration.server)
-
-    async def _learn(self, iteration: Iteration) -> None:
-        """The learner's side of an iteration."""
-        member = self._member(iteration.server)
-        if member is None:
-            self._closed(iteration)
-            return
-        channel = self._host.connect(f"{member.host}:{member.quorum_port}", options=CHANNEL_OPTIONS)
-        try:
-            call: grpc.aio.StreamStreamCall[bytes, FromLeader] = channel.stream_stream(
-                FOLLOW, request_serializer=None, response_deserializer=FromLeader.FromString
-            )(metadata=self._metadata)
-            async with asyncio.timeout(CONNECT):
-                await call.wait_for_connection()
-            if self._iterations.get(iteration.server) is iteration:
-                self._input(self._rules.connected, iteration.server)
-                await iteration.run(call.read, call.write, lambda batch: self._received(iteration, batch))
-                await call.done_writing()
-        except (*BROKEN, TimeoutError):
-            pass
-        finally:
-            self._closed(iteration)
-            await channel.close()
-
-    async def _lead(self, _: Any, context: Context) -> None:
-        """The leader's side of an iteration."""
-        iteration: Iteration | None = None
-        try:
-            async with asyncio.timeout(CONNECT):
-                first = await context.read()
-            said = next(messages(first), None) if first is not grpc.aio.EOF else None
-            if not isinstance(said, CEpoch) or said.server == self._server:
-                return
-            iteration = self._open(said.server)
-            self._input(self._rules.connected, said.server)
-            if await self._received(iteration, first):
-                now = iteration
-                await iteration.run(context.read, context.write, lambda batch: self._received(now, batch))
-        except (*BROKEN, TimeoutError):
-            pass
-        except (StorageRefused, OSError) as exc:
-            # The history cannot be read: from now on others are sent snapshots.
-            log.error("server %d: %s", self._server, exc)
-            self._rules.purged(self._delivery.delivered)
-        finally:
-            if iteration is not None:
-                self._closed(iteration)
-
-    async def _admit(self, context: Context) -> None:
-        """Lets a stream of another server of this ensemble begin; others are refused."""
-        await self._started.wait()
-        said = dict(context.invocation_metadata() or ())
-        why = ""
-        if said.get("ensemble-bin") != self._ensemble.encode():
-            why = f'this is a server of ensemble "{self._ensemble}"'
-        elif said.get("server") == str(self._server):
-            why = f"this is server {self._server}: two servers have the same id"
-        if why:
-            if why not in self._refused:
-                self._refused[why] = None
-                log.error("server %d: refused a stream from %s: %s", self._server, context.peer(), why)
-            await context.abort(grpc.StatusCode.FAILED_PRECONDITION, why)
-        await context.send_initial_metadata(())
+        self._task(self._streams.learn(self._streams.open(output.leader), self._address(output.leader)))
 
     def _hangup(self, output: out.Hangup) -> None:
-        iteration = self._iterations.pop(output.server, None)
-        if iteration is not None:
+        if self._streams.hang_up(output.server):
             self._host.trace("hangup", server=output.server, why=output.why)
-            iteration.finish()
 
-    def _member(self, server: int) -> Any:
-        for configuration in self._known():
-            member = configuration.member(server)
-            if member is not None:
-                return member
-        return None
+    def _address(self, server: int) -> str | None:
+        return next((address for number, address in self._addresses() if number == server), None)
 
-    def _known(self) -> Iterator[Configuration]:
-        """Yields the configurations by which others can be reached: what holds first."""
-        yield self._rules.configuration
-        if self._rules.reconfiguring is not None:
-            yield self._rules.reconfiguring
+    def _addresses(self) -> Iterator[tuple[int, str]]:
+        """Yields where others are: by the configuration that holds, then by one that may come to hold."""
+        for configuration in (self._rules.configuration, self._rules.reconfiguring):
+            for member in configuration.members if configuration is not None else ():
+                yield member.id, f"{member.host}:{member.quorum_port}"
 
     def _connect_votes(self) -> None:
         members: dict[int, str] = {}
-        for configuration in self._known():
-            for member in configuration.members:
-                if member.id != self._server:
-                    members.setdefault(member.id, f"{member.host}:{member.quorum_port}")
+        for number, address in self._addresses():
+            if number != self._server:
+                members.setdefault(number, address)
         self._votes.connect(members)
 
     # Histories and snapshots for learners
 
     def _send_history(self, output: out.SendHistory) -> None:
-        iteration = self._iterations.get(output.to)
+        iteration = self._streams.get(output.to)
         if iteration is not None:
-            iteration.outbox.put_source(self._history(output.after, output.upto))
+            iteration.outbox.put_source(history(self._storage, output.after, output.upto))
 
     def _send_snapshot(self, output: out.SendSnapshot) -> None:
-        iteration = self._iterations.get(output.to)
+        iteration = self._streams.get(output.to)
         if iteration is not None:
             zxid = self._delivery.delivered
             self._host.trace("send snapshot", server=output.to, zxid=zxid)
-            iteration.outbox.put_source(self._state(zxid, output.members))
-            iteration.outbox.put_source(self._history(zxid, output.upto))
-
-    async def _history(self, after: int, upto: int) -> AsyncIterator[bytes]:
-        async for records in self._storage.read(after, upto):
-            yield b"".join(
-                [
-                    encode(Propose(zxid=zxid, transaction=transaction, members=members))
-                    for zxid, transaction, members in records
-                ]
-            )
-
-    async def _state(self, zxid: int, members: str) -> AsyncIterator[bytes]:
-        """Yields the state in pieces: the last one is known by that none follows it."""
-        before = b""
-        for piece in self._machine.snapshot():
-            if before:
-                yield encode(Snapshot(zxid=zxid, chunk=before))
-            before = piece
-        yield encode(Snapshot(zxid=zxid, chunk=before, last=True, members=members))
+            iteration.outbox.put_source(state(self._machine.snapshot(), zxid, output.members))
+            iteration.outbox.put_source(history(self._storage, zxid, output.upto))
 
     # What must be durable
 
@@ -522,11 +364,15 @@ class Replica:
 
     def _save_accepted_epoch(self, output: out.SaveAcceptedEpoch) -> None:
         epoch = output.epoch
-        self._storage.save_accepted_epoch(epoch, lambda: self._input(self._rules.saved_accepted_epoch, epoch))
+        self._storage.save_accepted_epoch(
+            epoch, lambda: self._drive.input(self._rules.saved_accepted_epoch, epoch)
+        )
 
     def _save_current_epoch(self, output: out.SaveCurrentEpoch) -> None:
         epoch = output.epoch
-        self._storage.save_current_epoch(epoch, lambda: self._input(self._rules.saved_current_epoch, epoch))
+        self._storage.save_current_epoch(
+            epoch, lambda: self._drive.input(self._rules.saved_current_epoch, epoch)
+        )
 
     def _install(self, output: out.Install) -> None:
         zxid = output.zxid
@@ -537,7 +383,7 @@ class Replica:
 
         def done() -> None:
             whole.set_result(None)
-            self._input(self._rules.logged, zxid)
+            self._drive.input(self._rules.logged, zxid)
 
         if self._snapshot is not None:
             self._snapshot.cancel()
@@ -570,6 +416,11 @@ class Replica:
         finally:
             self._snapshot = None
 
+    def _drained(self) -> None:
+        """Begins a snapshot when it is time for one."""
+        if self._delivery.count >= self._threshold and self._snapshot is None:
+            self._snapshot = self._task(self._save_snapshot())
+
     def _draw_threshold(self) -> int:
         """Returns after how many transactions to write a snapshot: not all servers at once."""
         return self._host.rng.randint(self._snap_count // 2 + 1, self._snap_count)
@@ -594,9 +445,7 @@ class Replica:
 
     def _looking(self, output: out.Looking) -> None:
         """Ends all iterations."""
-        iterations, self._iterations = self._iterations, {}
-        for iteration in iterations.values():
-            iteration.end()
+        self._streams.end_all()
         self._storage.abandon_install()
         self._connect_votes()
         why = output.why
@@ -619,26 +468,4 @@ class Replica:
     def _ended(self, task: asyncio.Task[Any]) -> None:
         self._tasks.pop(task, None)
         if not task.cancelled() and task.exception() is not None:
-            self._fail(task.exception())  # type: ignore[arg-type]
-
-
-class _Handlers(grpc.GenericRpcHandler):
-    """The streams that others open; responses are bytes already."""
-
-    def __init__(self, replica: Replica) -> None:
-        async def elect(requests: Any, context: Context) -> None:
-            await replica._admit(context)
-            await replica._votes.serve(requests, context)
-
-        async def follow(requests: Any, context: Context) -> None:
-            await replica._admit(context)
-            await replica._lead(requests, context)
-
-        self._methods = {
-            ELECT: grpc.stream_stream_rpc_method_handler(elect, Notification.FromString, None),
-            FOLLOW: grpc.stream_stream_rpc_method_handler(follow, FromLearner.FromString, None),
-        }
-
-    def service(self, handler_call_details: grpc.HandlerCallDetails) -> Any:
-        """Returns the handler of a method, None when it has none."""
-        return self._methods.get(handler_call_details.method)
+            self._drive.fail(task.exception())  # type: ignore[arg-type]
