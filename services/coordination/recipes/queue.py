@@ -64,12 +64,10 @@ class Queue:
                     await transaction.commit()
                     return
                 except ConnectionLoss:
-                    await retry(client.sync)
-                    if await retry(client.exists, mark) is not None:
-                        return
+                    continue
                 except TransactionFailed as exc:
                     if exc.code is Code.NODE_EXISTS:
-                        return
+                        return  # the mark: the time before had succeeded
                     if exc.code is not Code.NO_NODE:
                         raise
                     await self._prepare()
@@ -114,9 +112,7 @@ class Queue:
                     await transaction.commit()
                 except ConnectionLoss:
                     doubtful = True
-                    await retry(client.sync)
-                    if await self._claimed(claim, guid) is None:
-                        continue
+                    continue
                 except TransactionFailed as exc:
                     if exc.code not in (Code.NO_NODE, Code.NODE_EXISTS):
                         raise

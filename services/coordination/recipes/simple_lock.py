@@ -52,9 +52,9 @@ class SimpleLock(Holding):
                     )
                     break
                 except ConnectionLoss:
-                    await retry(self._client.sync)
+                    continue
                 except NodeExists:
-                    pass
+                    pass  # perhaps by the time before, whose answer was lost
                 except NoNode:
                     await ensure(self._client, self._path.rpartition("/")[0])
                     continue
