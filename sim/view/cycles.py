@@ -20,7 +20,7 @@ from sim.check.transactions.told import operation
 from sim.view.colours import BLUE, GREEN, GREY, INK, ORANGE, PALE, PINK, RED, VIOLET
 from sim.view.paper import DPI, STYLE, save
 from sim.view.run import ViewError
-from sim.view.text import HEAD, SMALL, TEXT, Measure
+from sim.view.text import HEAD, SMALL, TEXT, Measure, shorten
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -147,7 +147,7 @@ class _Panel:
         shown = [place for place in range(count) if place in marks]
         shown += [place for place in range(count) if place not in marks][: max(0, OPERATIONS - len(shown))]
         lines = [
-            (self._fit(operation(*one.operations[place]), COLUMN - 0.75), marks.get(place, []))
+            (self._fit_label(operation(*one.operations[place]), COLUMN - 0.75), marks.get(place, []))
             for place in sorted(shown)
         ]
         if len(shown) < count:
@@ -162,6 +162,12 @@ class _Panel:
         while self._measure.width(text, TEXT, bold=True) > width and len(text) > 8:
             text = f"{text[:-4].rstrip('…')}…"
         return text
+
+    def _fit_label(self, text: str, width: float) -> str:
+        limit = len(text)
+        while limit > 6 and self._measure.width(shorten(text, limit), TEXT, bold=True) > width:
+            limit -= 1
+        return shorten(text, limit)
 
     def draw(self, axes: Axes, top: float) -> None:
         """Draws it from a height downwards."""
@@ -211,6 +217,7 @@ class _Panel:
             down = centres[other] > centres[one]
             sign = 1 if down else -1
             x = _left(column) + COLUMN / 2
+            label = self._fit_label(label, COLUMN / 2 - 0.5)
             begin = (x, centres[one] + sign * self._boxes[one].height / 2)
             end = (x, centres[other] - sign * self._boxes[other].height / 2)
             middle = (x + 0.2, (begin[1] + end[1]) / 2)
@@ -221,7 +228,7 @@ class _Panel:
             both = (APART if number else -APART) if len(self._boxes) == 2 else 0.0
             begin = (_left(column) + (COLUMN if right else 0), centres[one] + lean + both)
             end = (_left(target_column) + (0 if right else COLUMN), centres[other] - lean + both)
-            label = self._fit(label, GUTTER - 0.75)
+            label = self._fit_label(label, GUTTER - 0.75)
             wide = self._measure.width(label, TEXT, bold=True) + 0.26
             middle = ((begin[0] + end[0] - wide) / 2 + 0.09, (begin[1] + end[1]) / 2)
         axes.add_patch(

@@ -24,6 +24,7 @@ from tests.bench import (
     start,
     sweep,
     trace,
+    transactions,
 )
 from tests.bench.figure import Figure, show
 
@@ -42,6 +43,7 @@ def figures(quick: bool) -> Iterator[Figure]:
         real_echo,
         sweep,
         linearizability,
+        transactions,
         mapreduce_data,
         mapreduce_streaming,
         mapreduce_jobs,

@@ -14,8 +14,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import msgspec
+import networkx as nx
+import numpy as np
 
 from protos.history import Operation
+from sim.check.transactions.components import components
 from tests.bench.figure import Figure, show
 
 if TYPE_CHECKING:
@@ -119,6 +122,22 @@ def command(events: list[Operation], model: str) -> tuple[float, float, str]:
     return seconds, float(done.stderr.split()[-1]), done.stdout.split("\n")[0]
 
 
+def beside_networkx(count: int) -> tuple[float, float]:
+    """Returns the seconds for the components of a graph of so many nodes: ours, and those of networkx."""
+    chance = random.Random("components")
+    pairs = [
+        (one, min(count - 1, one + chance.randrange(1, 50))) for one in range(count - 1) for _ in range(5)
+    ]
+    start = time.perf_counter()
+    sources, targets = np.array(pairs, dtype=np.int64).T
+    found = components(count, sources, targets)
+    ours = time.perf_counter() - start
+    start = time.perf_counter()
+    parts = nx.strongly_connected_components(nx.DiGraph(pairs))
+    assert found == [part for part in parts if len(part) > 1]
+    return ours, time.perf_counter() - start
+
+
 def figures(quick: bool) -> Iterator[Figure]:
     """Measures."""
     count = 10_000 if quick else 100_000
@@ -137,8 +156,11 @@ def figures(quick: bool) -> Iterator[Figure]:
             5,
             f"{half:.2f} s; 4 were linear",
         )
-        seconds, megabytes, said = command(history(count, append=append, stale=0.01), model)
+        seconds, _, said = command(history(count, append=append, stale=0.01), model)
         yield Figure(f"{what}, 1 % stale reads", seconds, "s", "at most", 60 * count / 100_000, said)
+    ours, theirs = beside_networkx(2 * count)
+    what = f"components of a graph of {2 * count:,} nodes and {10 * count:,} edges, by networkx and by us"
+    yield Figure(what, theirs / ours, "x", "", 0, f"{theirs:.2f} s and {ours:.2f} s")
 
 
 if __name__ == "__main__":

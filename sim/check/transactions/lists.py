@@ -255,7 +255,7 @@ class ListOrder:
                     graph.add(writer, node, WR, number)
                 continue
             run = self.run_at[len(value)]
-            if not own and node in history.writes:
+            if not own and self._will_write(node, len(value)):
                 replaced.setdefault(run, []).append(node)
             if run >= 0:
                 if runs[run] == node:
@@ -275,6 +275,11 @@ class ListOrder:
             if len(unseen) > 1:
                 graph.unordered.append((number, unseen))
         return replaced
+
+    def _will_write(self, node: int, count: int) -> bool:
+        """Says whether a transaction appends to the list, and none of that is among its first elements."""
+        mine = self._history.writes.get(node)
+        return mine is not None and all(self.place.get(element, count) >= count for element in mine)
 
     def unseen(self, committed: bytearray) -> list[int]:
         """Returns the committed transactions whose last element nobody saw."""
@@ -324,7 +329,8 @@ class ListOrder:
                     self._appended(one, last),
                     self._appended(other, first),
                 )
-        last, unseen = self._history.writes[source][-1], self._history.writes[target][-1]
+        mine, unseen = self._history.writes[source], self._history.writes[target][-1]
+        last = next((element for element in reversed(mine) if element in self.place), mine[-1])
         if last in self.place:
             words = (
                 f"{one.name} appended {last!r} to {self.key!r}, the last that anybody saw; {other.name}'s "

@@ -252,3 +252,8 @@ def test_many_lost_updates_of_one_version_are_one():
     verdict = judged(events)
     assert verdict.weakest == SI
     assert {anomaly.name: anomaly.count for anomaly in verdict.anomalies}["lost-update"] == 1
+
+
+def test_who_read_its_own_append_too_early_lost_no_update():
+    events = together("r x [1], append x 1", "r x [1], append x 2", "r x [1 2]")
+    assert names(events) == ["internal"]
