@@ -425,7 +425,7 @@ class Ensemble:
             if server.peer is None:
                 self.start(server)
 
-    def settle(self, rounds: int = 3000) -> None:
+    def settle(self, rounds: int = 20_000) -> None:
         """Runs without faults until all servers have a leader and what it proposes reaches all; or fails.
 
         Raises:

@@ -172,10 +172,7 @@ def main(first: int, count: int) -> int:
             epochs += len(ensemble.witness.primaries)
         except (Violation, InvariantBroken) as error:
             failed += 1
-            print(f"seed {seed}: {type(error).__name__}: {error}")
-        except Exception as error:
-            failed += 1
-            print(f"seed {seed}: {type(error).__name__}: {error}")
+            print(f"seed {seed}: {type(error).__name__}: {error}", flush=True)
     took = time.perf_counter() - began
     print(
         f"{count} schedules in {took:.1f} s, {failed} failed; a schedule delivered {order / count:.1f} "
