@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
-from sim.check.transactions import LEVELS
+import sim.check
+from sim.check.read import read
+from sim.check.transactions import LEVELS, check
+from sim.check.transactions.told import tell
 from tests.check.transactions.stories import after, in_turn, judged, together
 
 RC, SI, SER, STRICT = LEVELS
@@ -124,3 +129,10 @@ def test_a_history_of_the_literature_gets_its_verdict(name):
     verdict = judged(events)
     assert {anomaly.name for anomaly in verdict.anomalies} == expected
     assert verdict.weakest == level
+
+
+def test_the_readme_shows_what_is_said():
+    path = Path(__file__).parent / "histories" / "long-fork.jsonl"
+    said = tell(check(read(path).calls), "snapshot-isolation")
+    readme = (Path(sim.check.__file__).parent / "README.md").read_text()
+    assert f"$ dsim check long-fork.jsonl --model snapshot-isolation\n{said}\n" in readme
