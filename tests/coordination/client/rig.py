@@ -8,7 +8,8 @@ from typing import Any
 from services.coordination.client import Client
 from sim.world.faults import Faults
 from sim.world.simulation import Simulation
-from tests.coordination.client.fake import Ensemble, Server, expiry, serve
+from tests.coordination.client.fake import Ensemble
+from tests.coordination.client.fake_server import Server, expiry, serve
 
 TIMEOUT = 3.0
 
