@@ -13,6 +13,7 @@ from kazoo.client import KazooClient
 from kazoo.exceptions import BadVersionError, NoAuthError, NotReadOnlyCallError
 from kazoo.protocol.states import KeeperState
 
+from services.coordination.__main__ import main
 from services.real.names import free_port
 from tests.coordination.wire.raw import Raw, greeting
 from tests.coordination.wire.servers import OURS, ROOT, Servers, until, word
@@ -22,6 +23,11 @@ def connected(hosts: str) -> KazooClient:
     client = KazooClient(hosts, timeout=10)
     client.start(30)
     return client
+
+
+def refused(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, str]:
+    """Returns the exit status and what is said of a start that does not get as far as serving."""
+    return main(list(arguments)), capsys.readouterr().err
 
 
 def run(*arguments: str) -> tuple[int, str]:
@@ -77,17 +83,17 @@ def test_a_folder_that_another_server_uses_is_refused(tmp_path: Path) -> None:
         assert servers.state(1) == "standalone"
 
 
-def test_a_folder_of_apaches_is_refused(tmp_path: Path) -> None:
+def test_a_folder_of_apaches_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "data" / "version-2").mkdir(parents=True)
     (tmp_path / "zoo.cfg").write_text(f"dataDir={tmp_path}/data\nclientPort={free_port('127.0.0.1')}\n")
-    code, said = run(str(tmp_path / "zoo.cfg"))
+    code, said = refused(capsys, str(tmp_path / "zoo.cfg"))
     assert code == 3 and "holds data of Apache ZooKeeper (version-2)" in said.splitlines()[-1]
 
 
-def test_a_folder_that_is_none_is_refused(tmp_path: Path) -> None:
+def test_a_folder_that_is_none_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "file").write_text("")
     (tmp_path / "zoo.cfg").write_text(f"dataDir={tmp_path}/file\nclientPort={free_port('127.0.0.1')}\n")
-    code, said = run(str(tmp_path / "zoo.cfg"))
+    code, said = refused(capsys, str(tmp_path / "zoo.cfg"))
     assert (code, said.splitlines()[-1]) == (
         3,
         f"dataDir {tmp_path}/file cannot be used: {tmp_path}/file: File exists",
@@ -132,15 +138,19 @@ def test_a_port_that_is_taken_is_said_in_one_line(tmp_path: Path) -> None:
         (None, "{0}/zoo.cfg cannot be read: {0}/zoo.cfg: No such file or directory"),
     ],
 )
-def test_a_configuration_that_cannot_be_ends_with_2(tmp_path: Path, text: str | None, line: str) -> None:
+def test_a_configuration_that_cannot_be_ends_with_2(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], text: str | None, line: str
+) -> None:
     if text is not None:
         (tmp_path / "zoo.cfg").write_text(text.format(tmp_path))
-    assert run(str(tmp_path / "zoo.cfg")) == (2, line.format(tmp_path) + "\n")
+    assert refused(capsys, str(tmp_path / "zoo.cfg")) == (2, line.format(tmp_path) + "\n")
 
 
-def test_arguments_that_cannot_be_end_with_2() -> None:
+def test_arguments_that_cannot_be_end_with_2(capsys: pytest.CaptureFixture[str]) -> None:
+    usage = "usage: python -m services.coordination [-Dname=value]... zoo.cfg\n"
     for arguments in ((), ("a", "b"), ("--help",)):
-        assert run(*arguments) == (2, "usage: python -m services.coordination [-Dname=value]... zoo.cfg\n")
+        assert refused(capsys, *arguments) == (2, usage)
+    assert run("a", "b") == (2, usage)
 
 
 def test_settings_on_the_command_line_and_pages(tmp_path: Path) -> None:
