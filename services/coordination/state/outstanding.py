@@ -38,6 +38,20 @@ class Future(Struct, frozen=True, gc=False):
     created: int
     children: int
 
+    def with_children(self, zxid: int, created: int, more: int) -> Future:
+        """Returns it as it will be when so many children are created, and it has so many more."""
+        return Future(
+            zxid,
+            True,
+            self.data,
+            self.acl,
+            self.owner,
+            self.version,
+            self.aversion,
+            self.created + created,
+            self.children + more,
+        )
+
 
 class Outstanding:
     """What proposed transactions will have changed."""

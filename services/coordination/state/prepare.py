@@ -34,6 +34,7 @@ from services.coordination.api import (
 from services.coordination.state import paths, quota
 from services.coordination.state.acl import AccessList, resolve
 from services.coordination.state.expiry import is_due
+from services.coordination.state.limits import DEFAULT, Limits
 from services.coordination.state.outstanding import Future, Outstanding
 from services.coordination.state.reconfigure import next_configuration
 from services.coordination.state.transactions import (
@@ -59,25 +60,7 @@ if TYPE_CHECKING:
     from services.coordination.state.tree import Tree
 
 
-class Limits(Struct, frozen=True):
-    """What a server allows.
-
-    Attributes:
-        data: bytes of a znode (Apache's `jute.maxbuffer`).
-        enforce_quota: whether quotas are looked at.
-        time_to_live: whether znodes may have one (`extendedTypesEnabled`).
-        reconfigure: whether the ensemble may change (`reconfigEnabled`).
-        check_acl: whether access control lists are looked at (the opposite of `skipACL`).
-    """
-
-    data: int = 0xFFFFF
-    enforce_quota: bool = True
-    time_to_live: bool = True
-    reconfigure: bool = True
-    check_acl: bool = True
-
-
-DEFAULT = Limits()
+__all__ = ["DEFAULT", "Limits", "Preparer"]
 
 _PLAIN = CreateMode.PERSISTENT  # looking a member up costs more than a global, and flags more than integers
 _READ, _WRITE, _ADMIN = int(Permission.READ), int(Permission.WRITE), int(Permission.ADMIN)
@@ -252,7 +235,7 @@ class Preparer:
         self._check_data(path, request.data, 1, len(request.data))
         self._grow(path, zxid, 1, len(request.data))
         put = self.outstanding.put
-        put(where, _changed(parent, zxid, 1, 1))
+        put(where, parent.with_children(zxid, 1, 1))
         put(path, Future(zxid, True, request.data, AccessList.of(entries), owner, 0, 0, 0, 0))
         acl = () if entries is OPEN_ACL else entries
         return CreateTxn(path, request.data, parent.created + 1, owner, acl)
@@ -375,7 +358,7 @@ class Preparer:
 
     def _gone(self, path: str, parent: Future, znode: Future, zxid: int) -> None:
         put = self.outstanding.put
-        put(paths.parent_of(path), _changed(parent, zxid, 0, -1))
+        put(paths.parent_of(path), parent.with_children(zxid, 0, -1))
         put(path, Future(zxid, False, b"", znode.acl, znode.owner, 0, 0, 0, 0))
         self._grow(path, zxid, -1, -len(znode.data))
 
@@ -396,20 +379,6 @@ class Preparer:
         if self._tree.quotas.usage:
             for subtree, _ in self._tree.quotas.covering(path):
                 self.outstanding.grow(zxid, subtree, znodes, size)
-
-
-def _changed(parent: Future, zxid: int, created: int, children: int) -> Future:
-    return Future(
-        zxid,
-        True,
-        parent.data,
-        parent.acl,
-        parent.owner,
-        parent.version,
-        parent.aversion,
-        parent.created + created,
-        parent.children + children,
-    )
 
 
 def _next_version(now: int, expected: int, path: str) -> int:
