@@ -42,5 +42,6 @@ The leader prepares, everybody applies, each server reads:
 Session ids are signed 64-bit numbers that `znode.is_session` takes: not 0, top byte not 0xff or 0x80 alone.
 
 Modules, in the order to read them: `paths`, `acl`, `znode`, `transactions`, `hierarchy`, `tree`,
-`outstanding`, `limits`, `prepare`, `quota`, `reconfigure`, `expiry`, `reads`, `watches`, `digest`, `snapshot`.
+`outstanding`, `limits`, `prepare`, `quota`, `reconfigure`, `expiry`, `reads`, `watches`, `digest`,
+`snapshot`.
 """
