@@ -22,7 +22,7 @@ longest prefix that can be explained, and the next one ends the shortest that ca
 from __future__ import annotations
 
 from bisect import bisect_right
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
+from typing import TYPE_CHECKING, Any
 
 from msgspec import Struct
 
@@ -30,12 +30,10 @@ from sim.check.budget import Budget, GaveUp
 from sim.check.models.model import EVERYTHING, ILLEGAL, Action, Hints, Model, State
 from sim.check.operations import Call
 from sim.check.pending import Pending
+from sim.check.positions import Node, Open, Place, Trail
 
 if TYPE_CHECKING:
     from collections.abc import Hashable, Iterator, Sequence
-
-Trail: TypeAlias = "tuple[Trail, int] | None"
-"""An order, its last operation first: numbers in `Search.calls`."""
 
 NEVER = 1 << 62
 STATES = 20  # remembered of those in which the search got stuck
@@ -56,40 +54,6 @@ class Outcome(Struct):
     order: list[Call]
     states: list[State]
     exact: bool = True
-
-
-class Node(NamedTuple):
-    """A position of the search.
-
-    Attributes:
-        level: number of the first return whose operation has no place.
-        mask: the slots of those open operations that have one.
-        used: pending operations with a place, a bit each.
-        trail: how the search came here.
-    """
-
-    level: int
-    mask: int
-    state: State
-    used: int
-    trail: Trail
-
-
-class Place(NamedTuple):
-    """A position between two returns, while something that is needed is brought about."""
-
-    state: State
-    mask: int
-    used: int
-    trail: Trail
-
-
-class Open(NamedTuple):
-    """An operation while it is open: its number, its bit in `Node.mask`, its action."""
-
-    number: int
-    bit: int
-    action: int
 
 
 class Search:
@@ -267,14 +231,7 @@ class Search:
         """Returns the position after all that follows at once: who only looks, returns that are due."""
         end = self._end
         while level < end:
-            for one in self._open[level]:
-                if (
-                    not mask & one.bit
-                    and self._pure[one.action]
-                    and self._step(state, one.action) is not ILLEGAL
-                ):
-                    mask |= one.bit
-                    trail = (trail, one.number)
+            mask, trail = self._looked(level, mask, state, trail)
             if not mask & self._targets[level].bit:
                 break
             while level < end and mask & (bit := self._targets[level].bit):
@@ -283,6 +240,18 @@ class Search:
             if level < end and used:
                 used &= self._tokens.alive[level]
         return Node(level, mask, state, used, trail)
+
+    def _looked(self, level: int, mask: int, state: State, trail: Trail) -> tuple[int, Trail]:
+        """Gives a place to the open operations that only look and see what they saw."""
+        for one in self._open[level]:
+            if not mask & one.bit and self._pure[one.action] and self._step(state, one.action) is not ILLEGAL:
+                mask |= one.bit
+                trail = (trail, one.number)
+        return mask, trail
+
+    def _place(self, level: int, mask: int, state: State, used: int, trail: Trail) -> Place:
+        mask, trail = self._looked(level, mask, state, trail)
+        return Place(state, mask, used, trail)
 
     def _moves(self, node: Node) -> Iterator[Node]:
         """Yields the positions after the next operation got its place, the most promising first."""
@@ -311,6 +280,9 @@ class Search:
         for one in (*first, *later):
             if self._step(state, one.action) is ILLEGAL:
                 for there in self._reach(one.action, level, Place(state, mask, used, trail), ()):
+                    if there.mask & one.bit:  # it looked on the way
+                        yield self._settled(level, *there.taken())
+                        continue
                     after = self._step(there.state, one.action)
                     yield self._settled(
                         level, there.mask | one.bit, after, there.used, (there.trail, one.number)
@@ -361,13 +333,17 @@ class Search:
                 if after is ILLEGAL:
                     distant.append((key, action))
                 elif after != here.state:
-                    yield Place(after, here.mask, here.used | token.bit, (here.trail, token.number))
+                    yield self._place(
+                        level, here.mask, after, here.used | token.bit, (here.trail, token.number)
+                    )
         for key, action in distant:
             for there in self._reach(action, level, here, (*path, key)):
                 token = self._tokens.next(action, there.used, line)
                 after = self._step(there.state, action)
                 if token is not None and after != here.state:
-                    yield Place(after, there.mask, there.used | token.bit, (there.trail, token.number))
+                    yield self._place(
+                        level, there.mask, after, there.used | token.bit, (there.trail, token.number)
+                    )
 
     def _open_givers(self, key: Hashable, level: int, here: Place) -> Iterator[Place]:
         """Yields the places after an open operation that gives it: of those alike, the first to end."""
@@ -384,7 +360,7 @@ class Search:
             alike[one.action] = None
             after = self._step(here.state, one.action)
             if after is not ILLEGAL:
-                yield Place(after, here.mask | one.bit, here.used, (here.trail, one.number))
+                yield self._place(level, here.mask | one.bit, after, here.used, (here.trail, one.number))
 
     def _order(self, trail: Trail) -> list[Call]:
         order = []

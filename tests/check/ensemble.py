@@ -310,6 +310,8 @@ class Ensemble:
         self._instant(client, "session", {"event": "connected"})
         tree = self.trees[self.applied[client.server]]
         for path, kind in list(waiting):
+            if (path, kind) not in waiting:
+                continue
             changed = [
                 (f, at)
                 for zxid in range(behind + 1, self.applied[client.server] + 1)

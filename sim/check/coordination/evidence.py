@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from sim.check.coordination.record import Change, Record, told_of
-from sim.check.coordination.znode import ANY, UNREAD
+from sim.check.coordination.znode import ANY, UNSEEN
 
 if TYPE_CHECKING:
     from collections.abc import Container, Iterator
@@ -53,7 +53,7 @@ class Evidence:
 
     def data(self, data: Any) -> Any:
         """Returns the data, or one and the same thing for all data that nobody has read."""
-        return data if data in self._data else UNREAD
+        return data if data in self._data else UNSEEN
 
     def shown(
         self, placed: Container[tuple[str, str, int]]
@@ -85,7 +85,8 @@ class Evidence:
 
         Each such write has created one at most; that of which none was seen has a name that nobody knows.
         """
-        known = {change.path for change in self._record.changes if change.happened}
+        made = (change for change in self._record.changes if change.f == "create" and change.happened)
+        known = {change.path for change in made}
         asked: dict[str, list[Change]] = {}  # by path as asked for
         for change in self._record.changes:
             if change.f == "create" and change.asked.get("sequential") and not change.happened:

@@ -31,7 +31,7 @@ from sim.check.coordination.record import (
     told_of,
     zxid_of,
 )
-from sim.check.coordination.znode import ANY, Children, Step, Znode
+from sim.check.coordination.znode import ANY, UNSEEN, Children, Step, Znode
 from sim.check.coordination.zxids import Zxids
 from sim.check.search import Search
 
@@ -42,7 +42,7 @@ if TYPE_CHECKING:
     from sim.check.models import Model
     from sim.check.operations import Call
 
-STEPS = 500_000  # of the search for one znode; a limit in seconds would not be the same everywhere
+STEPS = 200_000  # of the search for one znode; a limit in seconds would not be the same everywhere
 
 
 class PrefixReads:
@@ -156,12 +156,14 @@ class _Steps:
         span = self._time.write(change, zxid)
         expected = asked.get("version", -1)
         data = asked.get("data", "")
+        at: Any = zxid or ANY
+        if pending and not zxid:
+            data, at = seen.data(data), UNSEEN  # what reads have shown of such writes has a step of its own
         action: tuple[Any, ...] = (change.f, expected)
         if change.f == "create":
-            action = ("create", data, zxid or ANY, owner)
+            action = ("create", data, at, owner)
         elif change.f == "set":
-            shown = data if not pending or zxid else seen.data(data)
-            action = ("set", shown, expected, ANY if version is None else version, zxid or ANY)
+            action = ("set", data, expected, ANY if version is None else version, at)
         pending = pending and not zxid
         self._placed.add((path, change.f, zxid))
         self._znode(path, Step(change.call, action, span, pending))

@@ -15,8 +15,8 @@ if TYPE_CHECKING:
 ANY: Final = Mark("ANY")
 """What nobody told."""
 
-UNREAD: Final = Mark("UNREAD")
-"""Data that no read has shown."""
+UNSEEN: Final = Mark("UNSEEN")
+"""Data or a zxid that no read has shown."""
 
 CHANGES = ("create", "set", "delete", "owner gone")
 
