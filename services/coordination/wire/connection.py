@@ -47,6 +47,7 @@ class ClientConnection(asyncio.Protocol):
     """
 
     __slots__ = (
+        "_answering",
         "_closing",
         "_connection",
         "_door",
@@ -82,6 +83,7 @@ class ClientConnection(asyncio.Protocol):
         self._reading = False
         self._scheduled = False
         self._closing = False
+        self._answering = False
         self._task: asyncio.Task[None] | None = None
         self._timer: asyncio.TimerHandle | None = None
         self.address = ""
@@ -131,6 +133,10 @@ class ClientConnection(asyncio.Protocol):
                 return
             data = b"".join(self._parts)
         self._take(data)
+
+    def eof_received(self) -> bool:
+        """Closes, unless there is a word to answer: `echo ruok | nc` ends its side at once."""
+        return self._answering
 
     def pause_writing(self) -> None:
         """Reads no more requests from a client that does not read its answers."""
@@ -320,6 +326,7 @@ class ClientConnection(asyncio.Protocol):
     # Four-letter words
 
     def _asked(self, word: bytes) -> None:
+        self._answering = True
         self._stop_timer()
         self._hold(_OPENING)
         self._task = self._loop.create_task(self._answer(word))

@@ -37,6 +37,20 @@ def test_words_are_answered_as_apache_does(word: bytes) -> None:
     told(story)
 
 
+def test_who_asks_may_end_its_side_at_once() -> None:
+    async def story(rig: Rig) -> None:
+        client = await rig.client(greet=False)
+        client.send(b"ruok")
+        client.writer.write_eof()
+        assert await client.rest() == b"imok"
+        half = await rig.client(greet=False)
+        half.send(b"ru")
+        half.writer.write_eof()
+        assert await half.rest() == b""
+
+    told(story)
+
+
 def test_words_about_connections_say_where_from() -> None:
     async def story(rig: Rig) -> None:
         client = await rig.client()
