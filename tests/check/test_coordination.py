@@ -106,6 +106,15 @@ def test_an_ensemble_that_keeps_its_promises_passes_all_checks(seed: int) -> Non
         assert ok, f"{check.name}: {detail}"
 
 
+@pytest.mark.parametrize("seed", [5, 7])
+def test_a_long_history_in_which_many_requests_time_out_is_decided(seed: int) -> None:
+    story = Ensemble(seed, clients=11, servers=5, steps=4000).events
+    assert sum(event.type == "info" for event in story) > 400
+    ok, detail = PrefixReads()(story)
+    assert ok, detail
+    assert "not known" not in detail
+
+
 def test_where_nothing_was_asked_no_promise_is_broken() -> None:
     for check in (WriteOrder(), PrefixReads(), Durable(), Ephemerals(), WatchOrder(), SyncedReads()):
         holds(check, Story())
@@ -227,6 +236,11 @@ class TestPrefixReads:
             story.call("c", "children", "/x", children=["n0000000000", "n0000000001"], zxid=5),
             "n0000000001",
         )
+
+    def test_a_sequential_znode_of_unknown_end_may_be_deleted_by_whoever_saw_it(self) -> None:
+        story = self.START().lost("b", "create", "/x/n", data="s", sequential=True)
+        story = story.call("c", "children", "/x", children=["n0000000000"], zxid=4)
+        holds(PrefixReads(), story.call("c", "delete", "/x/n0000000000", zxid=5))
 
     def test_a_multi_happens_at_one_zxid(self) -> None:
         ops = [{"f": "set", "key": "/x", "data": "m"}, {"f": "create", "key": "/y", "data": "n"}]
