@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     from services.coordination.broadcast import Broadcast
     from services.coordination.server.settings import Settings
-    from services.coordination.state.prepare import Limits
+    from services.coordination.state.limits import Limits
     from services.coordination.state.tree import Tree
     from services.host import Host
 

@@ -12,7 +12,7 @@ from services.coordination.server.door import OVERHEAD, Door
 from services.coordination.server.frontend import Frontend
 from services.coordination.server.server import Server
 from services.coordination.server.settings import Settings
-from services.coordination.state.prepare import Limits
+from services.coordination.state.limits import Limits
 from services.coordination.storage import StorageFailed
 from services.coordination.zab.timing import Timing
 

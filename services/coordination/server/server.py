@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from services.coordination.configuration import Configuration
     from services.coordination.server.connection import ClientConnection
     from services.coordination.server.settings import Settings
-    from services.coordination.state.prepare import Limits
+    from services.coordination.state.limits import Limits
     from services.host import Host
 
 NO_QUORUM = "there is no quorum"
@@ -143,6 +143,8 @@ class Server:
         while later and later[0][0] <= zxid:
             later.popleft()[1]()
         counter = zxid & COUNTER
+        if tree.fuzzy or zxid < tree.zxid:
+            return  # replayed onto a fuzzy snapshot: the tree is not as it was at any zxid
         if not counter % DIGESTS_EVERY:
             self.digests.append((zxid, f"{tree.digest:016x}"))
         every = self.settings.digest_every

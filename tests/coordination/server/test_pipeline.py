@@ -232,3 +232,39 @@ def test_a_cancelled_wait_for_room_does_not_lose_the_turn():
         await waiting
 
     run(test, count=2, outstanding=1)
+
+
+def test_a_replay_onto_a_fuzzy_snapshot_tells_no_digests_before_its_end():
+    notes = []
+
+    async def test(ensemble):
+        server = ensemble.servers[1]
+        client = await ensemble.client()
+        await client.ask(Create("/a"))
+        pieces = server.snapshot()
+        taken = [next(pieces)]
+        for n in range(20):
+            await client.ask(SetData("/a", b"%d" % n))
+        taken += pieces
+        server.host = Noting(notes)
+        await server.restore(each(taken))
+        for zxid, transaction in ensemble.log:
+            server.deliver(zxid, transaction)
+        assert [note["zxid"] for note in notes] == [ensemble.zxid]
+        assert notes[0]["digest"] == f"{server.tree.digest:016x}"
+
+    run(test, digest_every=1)
+
+
+class Noting:
+    def __init__(self, notes):
+        self.notes = notes
+
+    def trace(self, name, **fields):
+        if name == "digest":
+            self.notes.append(fields)
+
+
+async def each(pieces):
+    for piece in pieces:
+        yield piece
