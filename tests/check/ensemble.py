@@ -325,7 +325,8 @@ class Ensemble:
                 if changed[-1] == ("delete", path) and changed[0][0] == "create" and kind == "data":
                     continue  # created and deleted meanwhile: the case that is missed
                 self._instant(client, "event", {"type": "deleted"}, path)
-                waiting.pop((path, "children"), None)
+                for other in ("data", "children"):  # one event for both
+                    waiting.pop((path, other), None)
             elif kind == "data":
                 self._instant(client, "event", {"type": "changed"}, path)
             else:
