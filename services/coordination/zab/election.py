@@ -107,7 +107,7 @@ class Election:
         """Takes a vote."""
         state = message.state
         if sender not in self._own.voters:
-            if state == LOOKING and self.vote is not NOBODY:
+            if state == LOOKING and self.vote is not NOBODY and self._concerns(message):
                 self._tell_one(sender)
             return
         ballot = Ballot(Vote(message.epoch, message.zxid, message.leader), message.round, state)
@@ -128,6 +128,14 @@ class Election:
                 self._tell(now)
             self._ballots[sender] = ballot
         self._count(now)
+
+    def _concerns(self, message: Notification) -> bool:
+        """Says whether to answer a stranger: who only learns, or missed a round or a configuration.
+
+        Others who hold themselves for voters would answer the answer, and so on for ever.
+        """
+        behind = message.round < self.round or message.config < self._own.configuration.version
+        return behind or not message.leader
 
     def _for_itself(self) -> Vote:
         own = self._own

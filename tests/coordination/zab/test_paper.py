@@ -650,8 +650,8 @@ def test_votes_of_observers_and_strangers_do_not_count() -> None:
     hand = Hand(1, configuration([1, 2, 3], [4]))
     hand.start()
     for stranger in (4, 9):
-        outputs = hand.hears(stranger, vote(3, epoch=9))
-        assert [told.leader for told in sent(outputs, Notification)] == [1]  # they get an answer
+        outputs = hand.hears(stranger, vote(0)) + hand.hears(stranger, vote(3, epoch=9))
+        assert [told.leader for told in sent(outputs, Notification)] == [1]  # who only learns gets an answer
     assert of(out.Follow, hand.passes(1)) == []
 
 

@@ -242,3 +242,18 @@ def test_a_follower_with_an_old_configuration_learns_the_new_one_from_its_leader
     follower.saved_accepted(1)
     outputs = follower.hears(3, Diff(), NewLeader(epoch=1, config=known.version, members=str(known)))
     assert outputs == [out.Activated(known), out.SaveCurrentEpoch(1)]
+
+
+def test_two_who_do_not_agree_on_who_votes_do_not_answer_each_other_for_ever() -> None:
+    """Found by a schedule: 6 knows of a configuration in which it votes, and 3 does not."""
+    change = at(configuration([1, 2, 3, 6]), z(1, 1))
+    new = Hand(6, THREE, ends=(z(1, 1),), reconfigurations=(change,))
+    old = Hand(3, THREE)
+    new.start()
+    old.start()
+    new.hears(1, vote(1, round=4))
+    to_old, to_new = sent(new.hears(1, vote(2, round=4, epoch=1)), Notification, 3), [vote(3)]
+    for _ in range(9):
+        to_new = sent(old.hears(6, *to_old), Notification, 6)
+        to_old = sent(new.hears(3, *to_new), Notification, 3)
+    assert to_old == to_new == []
