@@ -119,7 +119,7 @@ def keyed(count: int, keys: int, seed: int = 0) -> list[Call]:
 
 
 def timed(history: list[Call], model: str, timeout_s: float | None = None) -> tuple[float, Verdict]:
-    """Checks a history; returns the seconds of the processor, too: the check uses one core, and nothing else."""
+    """Checks a history; returns the processor seconds, too: the check uses one core and waits for nothing."""
     start = time.process_time()
     verdict = check(history, model, timeout_s=timeout_s)
     return time.process_time() - start, verdict
