@@ -1,14 +1,15 @@
 """The recipes of section 2.4 (and Apache's), each on nothing but the client's calls.
 
-| module | recipe | invariant | | --- | --- | --- | | `configuration` | configuration management: one znode,
-read again when it changes | a reader ends at the last value | | `ready` | many znodes as one configuration
-(2.3) | nobody reads a mixture of two | | `rendezvous` | a place where those meet who do not know each other
-yet | | | `membership` | group membership | a member is listed only while its session lives | | `simple_lock`
-| a lock, with the herd effect | at most one holder | | `lock` | a lock without it | at most one holder;
-grants in order of request; a release wakes at most one | | `read_write_lock` | shared and exclusive | one
-writer, or readers | | `double_barrier` | to begin together and to end together | see there | | `queue` |
-first in, first out | an element has one consumer; it leaves when that one says so | | `election` | leader
-election | at most one leader |
+    configuration    one znode, read again when it changes; a reader ends at the last value
+    ready            many znodes as one configuration (2.3); nobody reads a mixture of two
+    rendezvous       where those meet who do not know each other yet
+    membership       a member is listed only while its session lives
+    simple_lock      a lock, with the herd effect; at most one holder
+    lock             without it: grants in order of request, a release wakes at most one
+    read_write_lock  one writer, or readers
+    double_barrier   to begin together and to end together
+    queue            first in, first out; an element has one consumer, and leaves when that one says so
+    election         at most one leader
 
 **What a broken connection does.** A recipe goes on across it: what it may do twice, it does again, and what
 it creates it can find again (`recoverable`). **What the end of the session does.** Everything that a recipe
