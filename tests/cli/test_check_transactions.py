@@ -97,7 +97,7 @@ def test_timestamps_are_judged_and_their_disagreement_is_drawn(dsim: Dsim) -> No
 
 
 def test_versions_in_the_order_of_timestamps(dsim: Dsim) -> None:
-    write(together(("w x 1, w y 1", "ok", 5), ("w x 2, w y 2", "ok", 7), ("r x 1, r y 2", "ok", 9)))
+    write(together(("w x 1", "ok", 5), ("w x 2, w y 2", "ok", 7), ("r x 1, r y 2", "ok", 9)))
     arguments = ("check", "h.jsonl", "--model", "serializable", "--no-plots")
     assert dsim(*arguments).status == 0
     assert dsim(*arguments, "--by-timestamp").status == 1

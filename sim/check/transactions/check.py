@@ -14,8 +14,8 @@ from sim.check.transactions.history import APPEND, SNAPSHOT, TRANSACTION, WRITE,
 from sim.check.transactions.keys import collect
 from sim.check.transactions.levels import LEVELS
 from sim.check.transactions.lists import ListOrder
+from sim.check.transactions.orders import LOOKS, Conflict, Unknown, settle
 from sim.check.transactions.registers import RegisterOrder
-from sim.check.transactions.unseen import Unknown, settle
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -34,7 +34,7 @@ class Verdict(Struct):
         unordered: registers of which the order of versions is known in part only: there, an anomaly that
             needs the rest cannot be seen.
         anomalies: by name, those that break the weakest level first.
-        undecided: it was not found out whether snapshot isolation allows an order of the unseen appends.
+        proven: the strongest level of which is certain that it holds: some execution explains the history.
     """
 
     committed: int
@@ -44,7 +44,7 @@ class Verdict(Struct):
     registers: int
     unordered: int
     anomalies: list[Anomaly]
-    undecided: bool = False
+    proven: str | None = None
 
     @property
     def weakest(self) -> str | None:
@@ -57,7 +57,11 @@ class Verdict(Struct):
         weakest = self.weakest
         if weakest is not None and LEVELS.index(weakest) <= LEVELS.index(level):
             return "broken"
-        return "unknown" if self.undecided and level == "snapshot-isolation" else "holds"
+        return "holds" if self.certain(level) or self.registers else "unknown"
+
+    def certain(self, level: str) -> bool:
+        """Says whether it is certain that a level holds; else only no anomaly was found."""
+        return self.proven is not None and LEVELS.index(level) <= LEVELS.index(self.proven)
 
     def breaking(self, level: str) -> list[Anomaly]:
         """Returns the anomalies that break a level."""
@@ -91,9 +95,7 @@ def check(history: Sequence[Call], *, own_writes: bool = True, by_timestamp: boo
     search = Search(graph, updates)
     search.run(tangles(graph, edges))
     search.report(findings)
-    undecided = False
-    if findings.breaks("serializable") and not findings.breaks("read-committed", "snapshot-isolation"):
-        undecided = _settle(graph, edges, search, findings)  # what is serializable is snapshot isolation, too
+    proven = _settle(graph, edges, search, findings)
     ends = [transaction.ended for transaction in found]
     registers = [order for order in orders if isinstance(order, RegisterOrder)]
     return Verdict(
@@ -104,7 +106,7 @@ def check(history: Sequence[Call], *, own_writes: bool = True, by_timestamp: boo
         sum(key.f == WRITE for key in keys),
         sum(not order.known for order in registers),
         findings.list(),
-        undecided,
+        proven,
     )
 
 
@@ -134,17 +136,33 @@ def _connect(
     return updates
 
 
-def _settle(graph: Graph, edges: Edges, search: Search, findings: Findings) -> bool:
-    """Finds out whether some order of the unseen appends is snapshot isolation. Says whether that is open."""
-    try:
-        conflict = settle(graph, edges)
-    except Unknown:
-        return True
-    if conflict is not None:
-        one, other = conflict.cycles
-        findings.add_cycle(search.name(one) or "G-single", 1, False, hops(graph, one))
-        findings.amend(search.name(one) or "G-single", [hop.why.words for hop in hops(graph, other)])
-    return False
+def _settle(graph: Graph, edges: Edges, search: Search, findings: Findings) -> str | None:
+    """Looks for an order of the versions of which it is not known, or for two that no order suits.
+
+    Returns:
+        The strongest level that holds for certain.
+    """
+    proven: str | None = None if findings.breaks(LEVELS[0]) else LEVELS[0]  # every order suits it
+    weakest: tuple[str, Conflict] | None = None
+    budget = [LOOKS]
+    for level in reversed(LEVELS[1:]):
+        if findings.breaks(*LEVELS[: LEVELS.index(level) + 1]):
+            continue
+        try:
+            conflict = settle(graph, edges, level, budget)
+        except Unknown:
+            continue
+        if conflict is None:
+            proven = level
+            break
+        weakest = level, conflict
+    if weakest is not None:
+        level, conflict = weakest
+        one, other = (hops(graph, steps) for steps in conflict.cycles)
+        name = search.suppose(conflict.cycles, level)
+        findings.add_cycle(name, 1, False, one)
+        findings.amend(name, [hop.why.words for hop in other])
+    return proven
 
 
 class Isolation:

@@ -30,6 +30,7 @@ from sim.check.transactions.graph import (
     Edges,
     Graph,
 )
+from sim.check.transactions.levels import broken_level
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -252,6 +253,14 @@ class Search:
         if any(kind & (REALTIME | WW_TIME | RW_TIME) for kind in kinds):
             return f"{base}-realtime"
         return f"{base}-process" if PROCESS in kinds else base
+
+    def suppose(self, cycles: Iterable[list[Step]], level: str) -> str:
+        """Returns the name of what no choice of an order avoids, given a cycle of each choice."""
+        names = [name for steps in cycles if (name := self.name(steps)) is not None]
+        fitting = [name for name in names if broken_level(name) == level]
+        if fitting:
+            return fitting[0]
+        return {"snapshot-isolation": "G-single", "serializable": "G2-item"}.get(level, "G2-item-realtime")
 
 
 def _closing(

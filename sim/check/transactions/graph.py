@@ -81,7 +81,8 @@ class Graph:
         committed: by transaction: it took place.
         nodes: how many there are, with those that stand for nobody.
         orders: of each key, what is known of its versions.
-        unordered: by key: committed writers of whom nobody knows which came first, though all came last.
+        unordered: key, committed writers of whom it is not known which came first, and who read the version
+            of each; None if nobody did.
     """
 
     def __init__(self, transactions: Sequence[Transaction], committed: bytearray) -> None:
@@ -89,7 +90,7 @@ class Graph:
         self.committed = committed
         self.nodes = len(transactions)
         self.orders: list[VersionOrder] = []
-        self.unordered: list[tuple[int, list[int]]] = []
+        self.unordered: list[tuple[int, list[int], dict[int, list[int]] | None]] = []
         self._sources, self._targets = array("q"), array("q")
         self._kinds, self._keys = array("B"), array("q")
 

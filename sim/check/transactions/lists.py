@@ -2,7 +2,7 @@
 
 Two reads of a list are such that one continues the other, or no execution explains both. So the longest
 read is the order of all versions that anybody saw; committed elements that nobody saw came after them, in
-an order that nobody knows and that matters only to snapshot isolation (`unseen.py`). Nothing is guessed,
+an order that nobody knows and that matters only to snapshot isolation (`orders.py`). Nothing is guessed,
 so the edges are all that there are (Elle, section 4).
 """
 
@@ -273,7 +273,7 @@ class ListOrder:
                     graph.add(last, node, WW, number)
             graph.fan(list(dict.fromkeys(finals)), unseen, RW, number)
             if len(unseen) > 1:
-                graph.unordered.append((number, unseen))
+                graph.unordered.append((number, unseen, None))
         return replaced
 
     def _will_write(self, node: int, count: int) -> bool:
@@ -337,7 +337,10 @@ class ListOrder:
                 f"{unseen!r} came later"
             )
         else:
-            words = f"if {one.name} appended {last!r} to {self.key!r} before {other.name} its {unseen!r}"
+            words = (
+                f"suppose that {one.name} appended {last!r} to {self.key!r} before {other.name} "
+                f"its {unseen!r}"
+            )
         return Evidence(words, self._appended(one, last), self._appended(other, unseen))
 
     def _last_of(self, value: list[Any]) -> int:

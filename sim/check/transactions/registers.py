@@ -8,7 +8,7 @@ What is inferred holds in every execution of the level that it is used for (Elle
   wrote that began after it had ended (edges `WW_TIME`, `RW_TIME`);
 - or the store tells: versions are in the order of their writers' commit timestamps.
 
-So an anomaly that is found is one; but there may be others in orders that nobody can know.
+The rest is left to `orders.py`.
 """
 
 from __future__ import annotations
@@ -162,6 +162,11 @@ class RegisterOrder:
             graph.fan(self.readers.get(value, ()), list(dict.fromkeys(nodes)), RW, number)
         if not self.known:
             self._follow_time(graph, number)
+            if len(writers) > 1:
+                found = {
+                    history.writer[value]: read for value, read in self.readers.items() if value is not None
+                }
+                graph.unordered.append((number, writers, found))
         return self._bases
 
     def _follow_timestamps(
@@ -255,12 +260,15 @@ class RegisterOrder:
                     f"{other.name} read {key!r} = {old!r}, which {one.name} had written, and then wrote "
                     f"{new!r}"
                 )
+            elif one.timestamp is None or other.timestamp is None or one.timestamp >= other.timestamp:
+                words = f"suppose that {one.name} wrote {key!r} = {old!r} before {other.name} its {new!r}"
             else:
                 words = (
                     f"{one.name} wrote {key!r} = {old!r} at timestamp {one.timestamp}, {other.name} {new!r} "
                     f"at {other.timestamp}"
                 )
             return Evidence(words, self._wrote(one, old), self._wrote(other, new))
+        supposed: tuple[int, Any] | None = None
         for place, (f, name, value) in enumerate(one.operations):
             if f != READ or name != key or source not in self.readers.get(value, ()):
                 continue
@@ -274,7 +282,16 @@ class RegisterOrder:
             elif self._replaced(value, source, target):
                 words = f"{one.name} read {key!r} = {value!r}, which {other.name} replaced by {new!r}"
             else:
+                supposed = (place, value)
                 continue
+            return Evidence(words, place, self._wrote(other, new))
+        if supposed is not None:
+            place, value = supposed
+            writer = self._transactions[self._history.writer[value]].name
+            words = (
+                f"{one.name} read {key!r} = {value!r}; suppose that {writer} wrote it before {other.name} "
+                f"{new!r}"
+            )
             return Evidence(words, place, self._wrote(other, new))
         raise AssertionError(f"no {kind} edge from {one.name} to {other.name} by {key!r}")
 

@@ -26,7 +26,7 @@ def sentence(verdict: Verdict, level: str) -> str:
         )
     if verdict.answer(level) == "unknown":
         return f"{what}: no anomaly was found, but not all orders of the appends that nobody saw were tried"
-    return f"{what}: no anomaly{_unseen(verdict)}"
+    return f"{what}: no anomaly{'' if verdict.certain(level) else _unseen(verdict)}"
 
 
 def tell(verdict: Verdict, level: str) -> str:

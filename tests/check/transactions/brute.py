@@ -11,8 +11,8 @@ transactions exists, those of unknown end in it or not, in which each read retur
   between wrote what it writes;
 - read committed: what some transaction before had left there, whichever.
 
-For lists both must agree. For registers the order of versions is inferred, so the checker may see less:
-it must never see an anomaly where there is an order; how often it misses one is counted.
+For lists both must agree. For registers the checker may see less, for its search for an order of the
+versions has a limit: it must never see an anomaly where there is none; how often it misses one is counted.
 """
 
 from __future__ import annotations

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import sys
+
 import pytest
 
 from sim.check.transactions import LEVELS
 from sim.check.transactions.levels import MEANINGS, broken_level
+from sim.check.transactions.told import tell
 from tests.check.transactions.stories import after, in_turn, judged, names, one_process, together
 
 RC, SI, SER, STRICT = LEVELS
@@ -208,11 +211,34 @@ def test_with_buffered_writes_reads_see_what_was_there_without_them():
 
 
 def test_timestamps_order_blind_writes():
-    events = together(("w x 1, w y 1", "ok", 5), ("w x 2, w y 2", "ok", 7), ("r x 1, r y 2", "ok", 9))
+    events = together(("w x 1", "ok", 5), ("w x 2, w y 2", "ok", 7), ("r x 1, r y 2", "ok", 9))
     assert names(events) == []
     verdict = judged(events, by_timestamp=True)
     assert [anomaly.name for anomaly in verdict.anomalies] == ["G-single"]
-    assert (verdict.unordered, judged(events).unordered) == (0, 2)
+    assert (verdict.unordered, judged(events).unordered) == (0, 1)
+
+
+def test_an_order_of_blind_writes_is_found_or_that_there_is_none():
+    verdict = judged(together("w x 1", "w x 2", "r x 1, w y 1", "r y 1, r x 2"))
+    assert (verdict.anomalies, verdict.proven) == ([], STRICT)
+    torn = judged(together("w x 1, w y 1", "w x 2, w y 2", "r x 1, r y 2"))
+    (anomaly,) = torn.anomalies
+    assert (anomaly.name, torn.proven) == ("G-single", RC)
+    assert "suppose that T2 wrote" in " ".join(anomaly.words)
+    assert "and in the other order:" in anomaly.words
+
+
+def test_where_a_search_for_an_order_ends_at_its_limit_that_is_said(monkeypatch):
+    appends = together("r x [], append y 1", "r y [], append x 1", "append z 1", "append z 2")
+    writes = together("w x 1", "w x 2", "r x 1")
+    assert (judged(appends).answer(SI), judged(writes).proven) == ("holds", STRICT)
+    monkeypatch.setattr(sys.modules["sim.check.transactions.check"], "LOOKS", 0)
+    lists, registers = judged(appends), judged(writes)
+    assert [lists.answer(level) for level in LEVELS] == ["holds", "unknown", "broken", "broken"]
+    assert "UNKNOWN: " in tell(lists, SI)
+    assert [registers.answer(level) for level in LEVELS] == ["holds"] * 4
+    assert registers.proven == RC
+    assert "known in part only" in tell(registers, STRICT)
 
 
 def test_the_shortest_cycle_is_told():

@@ -25,7 +25,7 @@ def test_small_histories_get_the_verdict_of_a_search_through_all_executions(kind
     for good, broken, missed in tally.values():
         assert good > 50
         assert broken > 25
-        assert missed == 0 if kind == "list" else missed < broken / 2
+        assert missed == 0
 
 
 @pytest.mark.parametrize("append", [True, False])
