@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 
-POSITIONS = 2_000_000  # remembered at most, by default: some 500 MB
+POSITIONS = 2_000_000  # remembered at most, by default: some 300 MB
 GLANCE = 256  # steps between two looks at the clock
 
 
