@@ -7,6 +7,11 @@ server must have the same tree, and every acknowledged write must be in it. Each
 
     dsim run coordination/swarm --seed 7
     dsim sweep coordination/swarm --seeds 0:1000 --set servers=5 --set observers=1
+
+For ten minutes on real processes, with a cold start of all of them at the end:
+
+    dsim run coordination/swarm --world grpc --set servers=5 --set clients=10 --set seconds=600 \\
+        --set cold=true
 """
 
 from __future__ import annotations
@@ -23,11 +28,17 @@ from sim import World, scenario
 from sim.check.coordination.availability import Progress
 from sim.explore.reduce import SHRINKABLE
 from sim.explore.swarm import swarm as faults_of
+from sim.faults import Crash
 
 RECOVERY_S = 20.0  # within which all must work again after everything is healed
 
 
-@scenario(checks=(*PROMISES, Progress(within_s=RECOVERY_S), INVARIANTS), plots=("spacetime",), limit_s=900)
+@scenario(
+    checks=(*PROMISES, Progress(within_s=RECOVERY_S), INVARIANTS),
+    plots=("spacetime",),
+    limit_s=900,
+    real_limit_s=1800,
+)
 async def swarm(
     world: World,
     *,
@@ -37,6 +48,7 @@ async def swarm(
     seconds: Annotated[float, Meta(gt=0, le=600)] = 8.0,
     intensity: Annotated[float, Meta(gt=0, le=100)] = 1.0,
     pause: Annotated[float, Meta(gt=0, le=10)] = 0.1,
+    cold: bool = False,
 ) -> None:
     """An ensemble under every kind of fault: no promise is broken."""
     # Few transactions to a snapshot, so that recoveries and synchronizations have some to use.
@@ -56,6 +68,13 @@ async def swarm(
     over.set()
     await asyncio.gather(*working)
     await ensemble.serving(*ensemble.names, within=RECOVERY_S)
+    if cold:
+        await majority(world, False)
+        crashes = [await world.inject(Crash(host=name)) for name in ensemble.names]
+        for crash in crashes:
+            await world.lift(crash)
+        await majority(world, True)
+        await ensemble.serving(*ensemble.names, within=RECOVERY_S)
     await ensemble.settle(workload, people)
     check_invariants(world)
 
