@@ -107,6 +107,11 @@ class Client(Calls):
         return self._session.timeout
 
     @property
+    def server(self) -> str:
+        """The server that it is connected to, as the client was told its name; "" for none."""
+        return self._session.server
+
+    @property
     def last_zxid(self) -> int:
         """The last transaction that an answer has shown."""
         return self._session.last_zxid

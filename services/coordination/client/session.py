@@ -116,6 +116,11 @@ class Session:
         self._task: asyncio.Task[None] | None = None
         self._search: asyncio.Task[None] | None = None
 
+    @property
+    def server(self) -> str:
+        """The server at the other end of the connection, "" when there is none."""
+        return self._link.target if self._link is not None else ""
+
     # Calls
 
     def call(self, request: AnyRequest, finish: Finish, path: str = "") -> asyncio.Future[Any]:

@@ -39,6 +39,11 @@ class Lock(Holding):
         self._data = data
         self._own: str | None = None
 
+    @property
+    def node(self) -> str:
+        """The name of the znode with which this client holds it or stands in line; "" without one."""
+        return (self._own or "").rpartition("/")[2]
+
     async def acquire(self) -> None:
         """Returns when it is granted. The numbers are the lines of the paper.
 
