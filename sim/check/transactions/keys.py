@@ -57,18 +57,15 @@ def collect(transactions: Sequence[Transaction]) -> list[KeyHistory]:
                 continue
             if history.f != f:
                 if history.f:
-                    raise Unusable(
-                        f"line {transaction.called}: key {key!r} is both appended to and written; a key is a "
-                        "list or a register"
-                    )
+                    raise both(key, transaction)
                 history.f = f
             if writes is None:
                 history.writes[node] = [value]
             else:
                 writes.append(value)
-            other = history.writer.setdefault(value, node)
-            if other != node or history.writes[node].count(value) > 1:
-                _resolve(history, value, node, other, transactions)
+            first = history.writer.setdefault(value, node)
+            if first != node or history.writes[node].count(value) > 1:
+                _resolve(history, value, node, first, transactions)
     found = list(keys.values())
     for history in found:
         _check_reads(history, transactions)
@@ -76,15 +73,15 @@ def collect(transactions: Sequence[Transaction]) -> list[KeyHistory]:
 
 
 def _resolve(
-    history: KeyHistory, value: Any, node: int, other: int, transactions: Sequence[Transaction]
+    history: KeyHistory, value: Any, node: int, first: int, transactions: Sequence[Transaction]
 ) -> None:
     """Decides who wrote a value that two say they wrote: the one that was not aborted, if it is one."""
-    if other == node:
+    if first == node:
         raise twice(history.key, value, transactions[node], transactions[node])
     if transactions[node].ended == "fail":
         return
-    if transactions[other].ended != "fail":
-        raise twice(history.key, value, transactions[other], transactions[node])
+    if transactions[first].ended != "fail":
+        raise twice(history.key, value, transactions[first], transactions[node])
     history.writer[value] = node
 
 
@@ -97,13 +94,20 @@ def _check_reads(history: KeyHistory, transactions: Sequence[Transaction]) -> No
             if value is None:
                 reads[place] = (node, [], before)
             elif type(value) is not list:
-                _wrong(history, value, transactions[node], "a list")
+                raise misread(history.key, value, transactions[node], "a list")
         elif isinstance(value, list | dict):
-            _wrong(history, value, transactions[node], "a number or a text")
+            raise misread(history.key, value, transactions[node], "a number or a text")
 
 
-def _wrong(history: KeyHistory, value: Any, transaction: Transaction, expected: str) -> None:
-    text = repr(value)
-    raise Unusable(
-        f"line {transaction.returned}: a read of key {history.key!r} returned {text[:40]}, not {expected}"
+def both(key: Key, transaction: Transaction) -> Unusable:
+    """Returns the error for a key that is a list and a register."""
+    return Unusable(
+        f"line {transaction.called}: key {key!r} is both appended to and written; it is a list or a register"
+    )
+
+
+def misread(key: Key, value: Any, transaction: Transaction, expected: str) -> Unusable:
+    """Returns the error for a read of something that the key cannot hold."""
+    return Unusable(
+        f"line {transaction.returned}: a read of key {key!r} returned {repr(value)[:40]}, not {expected}"
     )

@@ -18,6 +18,7 @@ from msgspec import Struct
 
 from sim.check.transactions.findings import Hop
 from sim.check.transactions.history import APPEND, READ, Transaction
+from sim.check.transactions.keys import both, misread
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -47,7 +48,7 @@ class _Versions:
         self.stamps: list[int] = []
         self.values: list[list[Any]] = []  # of each: what was written, in order
         self.writers: list[Transaction] = []
-        self.is_list = False
+        self.f = ""  # "w" or "append"
         self.unknown: list[tuple[Transaction, list[Any]]] = []  # writers without a timestamp
         self._flat: list[Any] = []
         self._ends: list[int] = []  # of each version: how many elements the list then has
@@ -58,13 +59,13 @@ class _Versions:
             self.stamps.append(stamp)
             self.writers.append(writer)
             self.values.append(values)
-            if self.is_list:
+            if self.f == APPEND:
                 self._flat += values
                 self._ends.append(len(self._flat))
 
     def at(self, count: int) -> Any:
         """Returns what is there after some versions."""
-        if self.is_list:
+        if self.f == APPEND:
             return self._flat[: self._ends[count - 1]] if count else []
         return self.values[count - 1][-1] if count else None
 
@@ -108,8 +109,10 @@ class _Replay:
             mine: dict[Any, list[Any]] = {}
             for f, key, value in one.operations:
                 versions = self._keys.setdefault(key, _Versions())
-                versions.is_list |= f == APPEND
                 if f != READ:
+                    if versions.f and versions.f != f:
+                        raise both(key, one)
+                    versions.f = f
                     mine.setdefault(key, []).append(value)
             for key, values in mine.items():
                 if one.ended == "ok" and one.timestamp is not None:
@@ -168,8 +171,11 @@ class _Replay:
         for key, value, own in self._views(one):
             self.reads += 1
             versions = self._keys[key]
-            if versions.is_list:
-                value = value or []
+            if versions.f == APPEND:
+                if value is None:
+                    value = []
+                elif not isinstance(value, list):
+                    raise misread(key, value, one, "a list")
                 if own:
                     if value[-len(own) :] != own:
                         self._differs(one, key, value, own)
@@ -201,7 +207,7 @@ class _Replay:
         if not versions.unknown:
             return False
         low = versions.stamps[count - 1] if count else -NEVER
-        if not versions.is_list:
+        if versions.f != APPEND:
             writers = [writer for writer, values in versions.unknown if values[-1] == value]
             if len(writers) == 1:
                 self._between(writers[0], low, stamp, one)
@@ -249,7 +255,7 @@ class _Replay:
                 unknown = self._unknown.get(writer.number)
                 if unknown is None or writer is one:
                     continue
-                if versions.is_list:
+                if versions.f == APPEND:
                     if values[-1] not in (value or []):
                         unknown.out.append((-NEVER, stamp))
                 elif value != values[-1] and not own:
