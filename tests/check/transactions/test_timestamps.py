@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
 import random
 
+import msgspec
 import pytest
+from msgspec import UNSET
 
 from protos.history import Operation
 from sim.check.transactions import ExternalConsistency, Isolation, TimestampReplay
+from sim.scenario.definition import Check
+from sim.scenario.history import History
 from tests.check.transactions.stories import in_turn, together
 
 REPLAYED = {
@@ -194,3 +199,26 @@ def test_a_store_of_versions_explains_its_own_reads_and_a_changed_one_does_not(s
     text, ended, stamp = told[place]
     changed = ("r x 77" if place % 2 == 0 else f"r x 77, {text.split(', ')[1]}", ended, stamp)
     assert not TimestampReplay()(together(*told[:place], changed, *told[place + 1 :]))[0]
+
+
+def test_a_scenario_records_timestamps_and_takes_these_checks():
+    checks = (Isolation(), TimestampReplay(), ExternalConsistency())
+    assert all(isinstance(check, Check) for check in checks)
+    written: list[Operation] = []
+
+    class Kept:
+        def write(self, event: Operation) -> None:
+            written.append(event)
+
+    async def story() -> None:
+        history = History(Kept(), iter(range(100)).__next__)  # type: ignore[arg-type]
+        async with history.operation("c1", "txn", [["w", "x", 1]]) as operation:
+            operation.ok(timestamp=7)
+        async with history.operation("c1", "txn", [["r", "x", None]]) as operation:
+            operation.ok([["r", "x", 1]], timestamp=8)
+
+    asyncio.run(story())
+    assert [event.timestamp for event in written] == [UNSET, 7, UNSET, 8]
+    assert msgspec.json.decode(msgspec.json.encode(written[1]), type=Operation) == written[1]
+    assert b"timestamp" not in msgspec.json.encode(written[0])
+    assert all(check(written)[0] for check in checks)
