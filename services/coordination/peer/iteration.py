@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import grpc
 
-from services.coordination.peer.outbox import Outbox
+from services.coordination.peer.outbox import MESSAGE, Outbox
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -26,15 +26,16 @@ class Iteration:
 
     Args:
         server: the other side.
+        most: see `Outbox`.
 
     Attributes:
         server: the other side.
         outbox: what is sent to it.
     """
 
-    def __init__(self, server: int) -> None:
+    def __init__(self, server: int, most: int = MESSAGE) -> None:
         self.server = server
-        self.outbox = Outbox()
+        self.outbox = Outbox(most)
         self._ended = asyncio.get_running_loop().create_future()
 
     def end(self) -> None:

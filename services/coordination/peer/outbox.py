@@ -13,7 +13,9 @@ from typing import TypeAlias
 LIMIT = 64 << 20
 """Bytes that may wait before the other side is given up."""
 
-MESSAGE = 1 << 20  # bytes that are sent at once, and one message more
+MESSAGE = 1 << 20
+"""Bytes that are sent at once, and one message more."""
+
 PART = 1 << 18  # bytes of a source that are sent at once, likewise: others have their turn between them
 
 Source: TypeAlias = AsyncIterator[bytes]
@@ -21,9 +23,14 @@ Source: TypeAlias = AsyncIterator[bytes]
 
 
 class Outbox:
-    """The queue of one stream."""
+    """The queue of one stream.
 
-    def __init__(self) -> None:
+    Args:
+        most: bytes that are sent at once, and one message more.
+    """
+
+    def __init__(self, most: int = MESSAGE) -> None:
+        self._most = most
         self._queue: deque[bytes | Source] = deque()
         self._size = 0
         self._wake = asyncio.Event()
@@ -61,7 +68,7 @@ class Outbox:
                 continue
             batch: list[bytes] = []
             size = 0
-            while queue and size < MESSAGE:
+            while queue and size < self._most:
                 head = queue[0]
                 if not isinstance(head, bytes):
                     break

@@ -11,6 +11,7 @@ from services.coordination.configuration import Configuration
 from services.coordination.peer.delivery import Delivery
 from services.coordination.peer.drive import Drive
 from services.coordination.peer.encoding import encode, messages
+from services.coordination.peer.outbox import MESSAGE
 from services.coordination.peer.sources import history, state
 from services.coordination.peer.streams import Handlers, Streams
 from services.coordination.peer.votes import Votes
@@ -48,6 +49,7 @@ class Replica:
         timing: how long to wait for what.
         snap_count: a snapshot is written after a number of transactions from half of this to this.
         keep_snapshots: how many stay.
+        batch: bytes of messages that travel together, and one message more; 1: each travels alone.
     """
 
     def __init__(
@@ -60,6 +62,7 @@ class Replica:
         timing: Timing | None = None,
         snap_count: int = SNAP_COUNT,
         keep_snapshots: int = 3,
+        batch: int = MESSAGE,
     ) -> None:
         self._host = host
         self._server = server
@@ -68,7 +71,7 @@ class Replica:
         self._timing = timing
         self._snap_count = max(2, snap_count)
         self._keep_snapshots = keep_snapshots
-        self._streams = Streams(host, server, ensemble, self)
+        self._streams = Streams(host, server, ensemble, self, batch)
         self._votes = Votes(host, self._streams.metadata, self._reachable, self._voted)
         self._phase: Phase = "looking"
         self._started = asyncio.Event()

@@ -15,6 +15,7 @@ import grpc
 from protos.coordination_pb2 import CEpoch, FromLeader, FromLearner, Notification
 from services.coordination.peer.encoding import messages
 from services.coordination.peer.iteration import BROKEN, Iteration
+from services.coordination.peer.outbox import MESSAGE
 from services.coordination.peer.votes import CHANNEL_OPTIONS, CONNECT, ELECT
 from services.coordination.storage import StorageRefused
 
@@ -55,9 +56,11 @@ class Streams:
         host: its door.
         server, ensemble: which it is.
         events: told what happens.
+        most: bytes that are sent at once, and one message more.
     """
 
-    def __init__(self, host: Host, server: int, ensemble: str, events: Events) -> None:
+    def __init__(self, host: Host, server: int, ensemble: str, events: Events, most: int = MESSAGE) -> None:
+        self._most = most
         self._host = host
         self._server = server
         self._ensemble = ensemble.encode()
@@ -75,7 +78,7 @@ class Streams:
         old = self._present.get(server)
         if old is not None:
             old.end()
-        iteration = self._present[server] = Iteration(server)
+        iteration = self._present[server] = Iteration(server, self._most)
         return iteration
 
     def hang_up(self, server: int) -> bool:

@@ -25,7 +25,6 @@ if TYPE_CHECKING:
     from services.coordination.server.settings import Settings
     from services.host import Context
 
-MOST_IN_MESSAGE = 1 << 20  # bytes of replies in one message, unless a single one is larger
 UNREAD = "what was said is not read"
 AT_ONCE = 100  # requests of one client that are taken before others have their turn
 OVERHEAD = 1 << 16  # of a message, beyond its largest request
@@ -194,7 +193,7 @@ class _Stream:
             while self._unsent:
                 batch, size = self._unsent, self._unread
                 self._unsent = []
-                if size > MOST_IN_MESSAGE:
+                if size > self._settings.batch:
                     batch = self._first(batch)
                 await self._context.write(pb.ServerMessage(replies=pb.Replies(messages=batch)))
                 self._unread -= sum(map(len, batch))
@@ -209,7 +208,7 @@ class _Stream:
         size = count = 0
         for data in batch:
             size += len(data)
-            if size > MOST_IN_MESSAGE and count:
+            if size > self._settings.batch and count:
                 break
             count += 1
         self._unsent = batch[count:]

@@ -108,6 +108,7 @@ async def run(
     timing: Timing,
     snap_count: int = SNAP_COUNT,
     snapshots_kept: int = SNAPSHOTS_KEPT,
+    broadcast: Callable[..., Replica] = Replica,
 ) -> None:
     """Runs a server until its disk fails, or it is cancelled.
 
@@ -119,6 +120,7 @@ async def run(
         doors: opens the doors for clients, and keeps them open.
         timing: of Zab.
         snap_count, snapshots_kept: see `serve`.
+        broadcast: makes the server's part in the ensemble, as `Replica` does.
 
     Raises:
         StorageFailed, StorageRefused, OSError: the disk.
@@ -131,8 +133,14 @@ async def run(
         check_acl=not settings.skip_acl,
     )
     state = Server(host, configuration, settings, limits)
-    replica = Replica(
-        host, number, configuration, timing=timing, snap_count=snap_count, keep_snapshots=snapshots_kept
+    replica = broadcast(
+        host,
+        number,
+        configuration,
+        timing=timing,
+        snap_count=snap_count,
+        keep_snapshots=snapshots_kept,
+        batch=settings.batch,
     )
     state.attach(replica)
     me = configuration.member(number)

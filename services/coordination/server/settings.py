@@ -23,6 +23,8 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         watches: that clients may have set at this server, all together; 0 for any number. A read with a watch
             too many is refused (THROTTLED).
         max_buffer: bytes of a request (`jute.maxbuffer`).
+        batch: bytes of answers that travel together to a client, unless a single one is larger; and of
+            messages to another server, and one more. 1: each travels alone.
         unread: bytes of answers that a client may leave unread before its connection is closed.
         handshake: seconds in which a client must have said who it is.
         sync: "quorum" orders a transaction after each `sync` (many share one), so that a read after it is
@@ -48,6 +50,7 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     connections_per_address: int = 60
     watches: int = 5_000_000
     max_buffer: int = 0xFFFFF
+    batch: int = 1 << 20
     unread: int = 16 << 20
     handshake: float = 10.0
     sync: SyncMode = "quorum"
@@ -69,7 +72,7 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         for name in ("tick", "handshake", "container_interval"):
             if not 0 < getattr(self, name) < 1e6:
                 raise ValueError(f"{name} is {getattr(self, name)}, must be seconds above 0")
-        for name in ("outstanding", "outstanding_per_connection", "max_buffer", "unread"):
+        for name in ("outstanding", "outstanding_per_connection", "max_buffer", "batch", "unread"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} is {getattr(self, name)}, must be 1 or more")
         least, most = self.session_timeouts
