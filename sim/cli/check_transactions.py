@@ -112,6 +112,7 @@ def _as_json(verdict: Verdict, level: str) -> dict[str, Any]:
         "answer": verdict.answer(level),
         "model": level,
         "weakest": verdict.weakest,
+        "proven": verdict.proven,
         "committed": verdict.committed,
         "aborted": verdict.aborted,
         "possible": verdict.possible,

@@ -57,6 +57,7 @@ def test_json_has_the_whole_verdict(dsim: Dsim) -> None:
     result = dsim("check", "h.jsonl", "--model", "serializable", "--json", "--no-plots")
     told = json.loads(result.out)
     assert (told["answer"], told["weakest"], told["committed"]) == ("broken", "serializable", 2)
+    assert told["proven"] == "snapshot-isolation"
     (anomaly,) = told["anomalies"]
     assert (anomaly["name"], anomaly["count"]) == ("G2-item", 1)
     assert [(hop["from"], hop["to"], hop["kind"], hop["key"]) for hop in anomaly["cycle"]] == [
