@@ -3,7 +3,8 @@
     python -m tests.bench [--quick | --full] [PART ...]
 
 `--quick` measures less; `--full` also what takes very long (`mapreduce_master.py`). A part is the beginning
-of a module's name: `mapreduce` prints the table of MapReduce alone.
+of a module's name: `mapreduce` prints the table of MapReduce alone, `coordination` that of the coordination
+service.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ from tests.bench import (
     trace,
     transactions,
 )
+from tests.bench.coordination import against_apache, own_client, simulated
 from tests.bench.figure import Figure, show
 
 if TYPE_CHECKING:
@@ -49,8 +51,11 @@ def figures(quick: bool) -> Iterator[Figure]:
         mapreduce_jobs,
         mapreduce_master,
         mapreduce_papers,
+        against_apache,
+        own_client,
+        simulated,
     ):
-        if not names or part.__name__.rpartition(".")[2].startswith(names):
+        if not names or part.__name__.removeprefix("tests.bench.").startswith(names):
             yield from part.figures(quick)
 
 

@@ -2,88 +2,92 @@
 
     .venv/bin/python -m tests.bench coordination
 
-Every answer is after a durable majority, with both: neither skips a flush. Clients and servers share the
-machine's processors, so what is measured is the service that a small machine gives.
+Every answer is after a durable majority, with both: neither skips a flush, and for ours that is counted. Both
+ensembles stand side by side and are measured in turn; clients and servers share the machine's processors, so
+what is measured is the service that a small machine gives. Beside each rate stands the processor time that
+the three servers together spent on an operation: what else runs on the machine changes that little.
 """
 
 from __future__ import annotations
 
-import json
 import logging
 import statistics
-import subprocess
 import sys
 import tempfile
 import time
 from contextlib import ExitStack
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from kazoo.client import KazooClient
 from kazoo.exceptions import KazooException
 from kazoo.handlers.threading import KazooTimeoutError
 
+from tests.bench.coordination.clients import CLIENTS, load
 from tests.bench.coordination.servers import MISSING, Kind, Servers
+from tests.bench.coordination.writer import Writer
 from tests.bench.figure import Figure, show
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
 logging.getLogger("kazoo").setLevel(logging.CRITICAL)  # of a killed leader it tells many times a second
 
-CLIENTS = 8
 MB = 1 << 20
 RECORD = b"z" * 100
+LOADS = ("write", "read", "mix", "latency")
 
 
-class Load(NamedTuple):
-    """What the clients did together. Latencies in ms."""
+class Found(dict[str, list[float]]):
+    """What was measured of one ensemble, round by round."""
 
-    rate: float
-    latencies: list[float]
+    def add(self, key: str, value: float) -> None:
+        """Takes down one more value."""
+        self.setdefault(key, []).append(value)
+
+    def median(self, key: str) -> float:
+        """Returns the value in the middle."""
+        return statistics.median(self[key])
 
 
-def load(servers: Servers, kind: str, seconds: float, clients: int) -> Load:
-    """Has client processes work at once, each on a server of its own choice."""
-    command = [sys.executable, "-m", "tests.bench.coordination.load", servers.hosts, kind, str(seconds)]
+def _measured(seconds: float, rounds: int) -> Mapping[Kind, Found]:
+    """Measures ours and, where it is installed, Apache's in turn."""
+    kinds: tuple[Kind, ...] = ("ours",) if MISSING else ("ours", "apache")
+    found = {kind: Found() for kind in kinds}
     with ExitStack() as stack:
-        processes = [
-            stack.enter_context(
-                subprocess.Popen(
-                    [*command, f"{kind}-{number}"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-                )
-            )
-            for number in range(clients)
-        ]
-        for process in processes:
-            assert process.stdout is not None
-            if process.stdout.readline() != "ready\n":
-                raise RuntimeError(f"{servers.kind}: a client of the load cannot connect")
-        for process in processes:
-            assert process.stdin is not None
-            process.stdin.write("go\n")
-            process.stdin.flush()
-        found = [json.loads(process.communicate()[0]) for process in processes]
-    rate = sum(each["done"] / each["seconds"] for each in found)
-    return Load(rate, sorted(latency for each in found for latency in each["latencies"]))
-
-
-def _measured(kind: Kind, seconds: float) -> dict[str, float]:
-    """Measures everything of one ensemble."""
-    found: dict[str, float] = {}
-    with tempfile.TemporaryDirectory() as name, Servers(kind, Path(name)) as servers:
-        found["idle"] = max(servers.resident()) / MB
-        load(servers, "mix", seconds / 2, CLIENTS)  # a virtual machine wants to be warm
-        for what in ("write", "read", "mix"):
-            found[what] = load(servers, what, seconds, CLIENTS).rate
-        latencies = load(servers, "latency", seconds, 1).latencies
-        found["p50"] = statistics.median(latencies)
-        found["p99"] = latencies[int(len(latencies) * 0.99)]
-        found["failover"] = statistics.median(_failover(servers) for _ in range(3))
-    with tempfile.TemporaryDirectory() as name, Servers(kind, Path(name)) as servers:
-        _fill(servers, 100_000)
-        found["full"] = max(servers.resident()) / MB
+        ensembles = {}
+        for kind in kinds:
+            folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+            servers = ensembles[kind] = stack.enter_context(Servers(kind, folder))
+            found[kind].add("idle", max(servers.resident()) / MB)
+        for servers in ensembles.values():
+            load(servers, "mix", seconds)  # a virtual machine wants to be warm
+        for _ in range(rounds):
+            for what in LOADS:
+                for kind, servers in ensembles.items():
+                    _round(servers, what, seconds, found[kind])
+        for _ in range(rounds):
+            for kind, servers in ensembles.items():
+                found[kind].add("failover", _failover(servers))
+    for kind in kinds:
+        with tempfile.TemporaryDirectory() as name, Servers(kind, Path(name)) as servers:
+            with Writer(servers.ports[0]) as writer:
+                writer.create((f"/{folder}" for folder in range(100)), b"")
+                writer.create((f"/{number % 100}/{number}" for number in range(100_000)), RECORD)
+            found[kind].add("full", max(servers.resident()) / MB)
     return found
+
+
+def _round(servers: Servers, what: str, seconds: float, found: Found) -> None:
+    """One load on one ensemble."""
+    before = servers.processor()
+    done = load(servers, what, seconds, 1 if what == "latency" else CLIENTS)
+    spent = servers.processor() - before
+    found.add(what, done.rate)
+    found.add(f"{what} cost", spent / (done.rate * seconds) * 1e6)
+    if done.latencies:
+        found.add("p50", statistics.median(done.latencies))
+        found.add("p99", done.latencies[int(len(done.latencies) * 0.99)])
 
 
 def _failover(servers: Servers) -> float:
@@ -112,23 +116,16 @@ def _failover(servers: Servers) -> float:
     return taken
 
 
-def _fill(servers: Servers, count: int) -> None:
-    """Makes so many znodes of 100 bytes."""
-    client = KazooClient(servers.hosts, timeout=30)
-    client.start(30)
-    for folder in range(100):
-        client.create(f"/{folder}")
-    under_way = []
-    for number in range(count):
-        under_way.append(client.create_async(f"/{number % 100}/{number}", RECORD))
-        if len(under_way) == 1000:
-            for each in under_way:
-                each.get()
-            under_way.clear()
-    for each in under_way:
-        each.get()
-    client.stop()
-    client.close()
+def _flushes(seconds: float) -> float:
+    """Returns how often each server of a majority flushed for a write, when a client waits for each."""
+    with (
+        tempfile.TemporaryDirectory() as name,
+        Servers("ours", Path(name), counting=True) as servers,
+    ):
+        before = servers.flushes()
+        writes = len(load(servers, "latency", seconds, 1).latencies)
+        flushed = sorted(after - one for one, after in zip(before, servers.flushes(), strict=True))
+    return flushed[-2] / writes  # a majority flushed at least as often as this one
 
 
 def _restart(kind: Kind, count: int) -> float:
@@ -138,7 +135,9 @@ def _restart(kind: Kind, count: int) -> float:
         servers.start()
         try:
             servers.serving()
-            _write(servers, count)
+            with Writer(servers.ports[0]) as writer:
+                writer.create(iter(("/restart",)), b"")
+                writer.set("/restart", RECORD, count)
             servers.stop()
             servers.start()
             return servers.serving(600)
@@ -146,57 +145,49 @@ def _restart(kind: Kind, count: int) -> float:
             servers.stop()
 
 
-def _write(servers: Servers, count: int) -> None:
-    client = KazooClient(servers.hosts, timeout=30)
-    client.start(30)
-    client.create("/restart")
-    under_way = []
-    for _ in range(count):
-        under_way.append(client.set_async("/restart", RECORD))
-        if len(under_way) == 2000:
-            for each in under_way:
-                each.get()
-            under_way.clear()
-    for each in under_way:
-        each.get()
-    client.stop()
-    client.close()
-
-
 def figures(quick: bool) -> Iterator[Figure]:
     """Measures ours, and Apache's where it is installed."""
-    seconds = 2.0 if quick else 8.0
-    count = 20_000 if quick else 1_000_000 if "--full" in sys.argv else 200_000
-    ours = _measured("ours", seconds)
-    theirs = None if MISSING else _measured("apache", seconds)
+    seconds, rounds = (2.0, 1) if quick else (8.0, 5) if "--full" in sys.argv else (3.0, 3)
+    count = 50_000 if quick else 1_000_000
     if MISSING:
         print(f"Apache ZooKeeper is left out: {MISSING}; our figures stand alone")
+    found = _measured(seconds, rounds)
+    ours, theirs = found["ours"], found.get("apache")
 
-    def compare(what: str, key: str, unit: str, *, target: float, more: bool) -> Figure:
-        value = ours[key]
+    def compare(what: str, key: str, unit: str, *, target: float, more: bool, cost: str = "") -> Figure:
+        value = ours.median(key)
         if theirs is None:
             return Figure(what, value, unit, "", 0, "alone")
-        said = f"{value:,.4g} {unit}; Apache's: {theirs[key]:,.4g} {unit}"
-        return Figure(what, value / theirs[key], "x", "at least" if more else "at most", target, said)
+        ratio = statistics.median(own / other for own, other in zip(ours[key], theirs[key], strict=True))
+        said = f"{value:,.4g} {unit}; Apache's: {theirs.median(key):,.4g} {unit}"
+        if cost:
+            said += f"; processor time {ours.median(cost):,.0f} us, Apache's: {theirs.median(cost):,.0f} us"
+        return Figure(what, ratio, "x", "at least" if more else "at most", target, said)
 
     pipelined = f"kazoo, {CLIENTS} client processes pipelining"
-    yield compare(f"{pipelined}: writes", "write", "/s", target=1.0, more=True)
-    yield compare(f"{pipelined}: reads", "read", "/s", target=1.0, more=True)
-    yield compare(f"{pipelined}: 4 reads to a write", "mix", "/s", target=1.0, more=True)
-    yield compare(
-        "kazoo, one synchronous client: median latency of a write", "p50", "ms", target=1.0, more=False
+    yield compare(f"{pipelined}: writes", "write", "/s", target=1.0, more=True, cost="write cost")
+    yield compare(f"{pipelined}: reads", "read", "/s", target=1.0, more=True, cost="read cost")
+    yield compare(f"{pipelined}: 4 reads to a write", "mix", "/s", target=1.0, more=True, cost="mix cost")
+    one = "kazoo, one synchronous client"
+    yield Figure(
+        f"{one}: flushes for each write, of a majority of our servers",
+        _flushes(seconds),
+        "",
+        "at least",
+        1,
+        "",
     )
-    yield compare("kazoo, one synchronous client: 99 % of writes within", "p99", "ms", target=1.0, more=False)
+    yield compare(
+        f"{one}: median latency of a write", "p50", "ms", target=1.0, more=False, cost="latency cost"
+    )
+    yield compare(f"{one}: 99 % of writes within", "p99", "ms", target=1.0, more=False)
     yield compare("memory of a server, idle", "idle", "MiB", target=0.5, more=False)
     yield compare("memory of a server, 100,000 znodes of 100 bytes", "full", "MiB", target=0.5, more=False)
-    said = "alone" if theirs is None else f"Apache's: {theirs['failover']:.2f} s"
-    yield Figure(
-        "leader killed, until the next acknowledged write", ours["failover"], "s", "at most", 0.5, said
-    )
-    taken = {"restart": _restart("ours", count)}
-    ours |= taken
-    if theirs is not None:
-        theirs["restart"] = _restart("apache", count)
+    killed = "leader killed, until the next acknowledged write"
+    said = "alone" if theirs is None else f"Apache's: {theirs.median('failover'):.2f} s"
+    yield Figure(killed, ours.median("failover"), "s", "at most", 0.5, said)
+    for kind, measured in found.items():
+        measured.add("restart", _restart(kind, count))
     yield compare(f"restart with {count:,} logged transactions", "restart", "s", target=1.0, more=False)
 
 

@@ -47,6 +47,7 @@ class Servers:
         kind: whose.
         folder: of all their data.
         count: how many.
+        counting: whether flushes are counted, of ours.
 
     Attributes:
         ports: where each serves clients.
@@ -54,8 +55,9 @@ class Servers:
         processes: of each.
     """
 
-    def __init__(self, kind: Kind, folder: Path, count: int = 3) -> None:
+    def __init__(self, kind: Kind, folder: Path, count: int = 3, *, counting: bool = False) -> None:
         self.kind = kind
+        self.counting = counting
         self.folder = folder
         self.ports = [_port() for _ in range(count)]
         self.grpc = [_port() for _ in range(count)]
@@ -94,15 +96,10 @@ class Servers:
     def _command(self, number: int) -> list[str]:
         config = str(self.folder / f"{number}.cfg")
         if self.kind == "ours":
-            return [sys.executable, "-m", "services.coordination", config]
+            program = "tests.bench.coordination.flushes" if self.counting else "services.coordination"
+            return [sys.executable, "-m", program, config]
         main = "org.apache.zookeeper.server.quorum.QuorumPeerMain"
-        return [
-            "java",
-            "-cp",
-            str(JAR),
-            main,
-            config,
-        ]  # the heap as the machine gives it: Apache's own default
+        return ["java", "-cp", str(JAR), main, config]  # no options, as Debian's `zkServer.sh` gives none
 
     def serving(self, within: float = 60.0) -> float:
         """Waits until all serve; returns the seconds that it took."""
@@ -129,6 +126,18 @@ class Servers:
             int(Path(f"/proc/{process.pid}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
             for process in self.processes
         ]
+
+    def processor(self) -> float:
+        """Returns the seconds of processor time that all servers together have spent."""
+        spent = 0
+        for process in self.processes:
+            fields = Path(f"/proc/{process.pid}/stat").read_text().rpartition(")")[2].split()
+            spent += int(fields[11]) + int(fields[12])
+        return spent / os.sysconf("SC_CLK_TCK")
+
+    def flushes(self) -> list[int]:
+        """Returns how often each server has flushed its files, when that is counted."""
+        return [(self.folder / f"{n}.cfg.flushes").stat().st_size for n in range(1, len(self.ports) + 1)]
 
     def kill(self, number: int) -> None:
         """Ends one with SIGKILL."""
