@@ -26,6 +26,7 @@ class Execution(Struct):
     """An execution of a task.
 
     Attributes:
+        job: whose task it is; numbers of tasks are each job's own.
         kind: "map" or "reduce".
         start, end: ns.
         outcome: "completed", "failed", "died" (with its worker), "withdrawn" (another was first), or "" when
@@ -33,6 +34,7 @@ class Execution(Struct):
         backup: it was a backup task (3.6).
     """
 
+    job: str
     host: str
     kind: str
     number: int
@@ -82,10 +84,11 @@ def executions(run: Run) -> list[Execution]:
 
 
 def _of(found: dict[tuple[str, str, int], Execution], event: Span | Note, host: str, kind: str) -> Execution:
-    key = (str(event.fields.get("job", "")), kind, int(event.fields["attempt"]))
+    job = str(event.fields.get("job", ""))
+    key = (job, kind, int(event.fields["attempt"]))
     if key not in found:
         number = int(event.fields.get("number", -1))
-        found[key] = Execution(host, kind, number, event.time, event.time)
+        found[key] = Execution(job, host, kind, number, event.time, event.time)
     return found[key]
 
 

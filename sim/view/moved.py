@@ -16,7 +16,7 @@ from matplotlib.colors import LogNorm
 from protos.trace import Message
 from sim.view.colours import GREY, INK
 from sim.view.paper import SHADES, Sheet
-from sim.view.text import SMALL, TEXT, Measure, shorten
+from sim.view.text import SMALL, TEXT, Measure, amount, shorten
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -37,7 +37,7 @@ def moved(run: Run) -> Figure:
     for event in run.events:
         if isinstance(event, Message) and event.time >= run.start and event.sent <= run.end:
             sums[order[names[event.source]], order[names[event.host]]] += event.size
-    says = [f"{_bytes(float(sums.sum()))} in all; rows send, columns receive."]
+    says = [f"{amount(float(sums.sum()))} in all; rows send, columns receive."]
     if grouped:
         says.append(f"{len(run.hosts):,} hosts: those whose names differ only in numbers (#) are one node.")
     side = min(SIDE, max(1.6, 0.5 * len(order)))
@@ -63,7 +63,7 @@ def moved(run: Run) -> Figure:
         image = panel.imshow(shown, cmap=SHADES, norm=norm, aspect="auto", interpolation="nearest")
         where = panel.get_position()
         bar = sheet.figure.add_axes((where.x1 + 0.02, where.y0, 0.012, where.height))
-        sheet.figure.colorbar(image, cax=bar, format=lambda value, _: _bytes(value))
+        sheet.figure.colorbar(image, cax=bar, format=lambda value, _: amount(value))
         bar.minorticks_off()
         bar.tick_params(labelsize=SMALL)
     step = max(1, math.ceil(0.16 * len(order) / side))
@@ -78,15 +78,7 @@ def moved(run: Run) -> Figure:
             if value:
                 dark = norm(value) > 0.55
                 panel.text(
-                    column, row, _bytes(float(value)), ha="center", va="center", fontsize=SMALL,
+                    column, row, amount(float(value)), ha="center", va="center", fontsize=SMALL,
                     color="white" if dark else INK,
                 )  # fmt: skip
     return sheet.figure
-
-
-def _bytes(value: float) -> str:
-    for unit in ("B", "kB", "MB", "GB"):
-        if abs(value) < 1000:
-            return f"{value:.3g} {unit}"
-        value /= 1000
-    return f"{value:.3g} TB"

@@ -16,7 +16,7 @@ from matplotlib.patches import Patch
 from sim.view.colours import BLUE, GREY, INK, ORANGE, RED
 from sim.view.executions import Execution, executions
 from sim.view.paper import Sheet
-from sim.view.text import SMALL, shorten
+from sim.view.text import SMALL, many, shorten
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -42,20 +42,21 @@ def tasks(run: Run) -> Figure:
 
 
 def _says(found: list[Execution]) -> str:
+    jobs = len({one.job for one in found})
     parts = []
     for kind in COLOURS:
         of_kind = [one for one in found if one.kind == kind]
         if of_kind:
-            number = len({one.number for one in of_kind})
-            parts.append(f"{number:,} {kind} tasks in {len(of_kind):,} executions")
-    for word, many in (
-        ("backup tasks", sum(one.backup for one in found)),
+            number = len({(one.job, one.number) for one in of_kind})
+            parts.append(f"{many(number, f'{kind} task')} in {many(len(of_kind), 'execution')}")
+    for word, count in (
+        ("backup task", sum(one.backup for one in found)),
         ("failed", sum(one.outcome == "failed" for one in found)),
         ("died with their workers", sum(one.outcome == "died" for one in found)),
     ):
-        if many:
-            parts.append(f"{many:,} {word}")
-    return ", ".join(parts) + "."
+        if count:
+            parts.append(many(count, word) if word == "backup task" else f"{count:,} {word}")
+    return (f"{jobs:,} jobs: " if jobs > 1 else "") + ", ".join(parts) + "."
 
 
 def _stack(found: list[Execution]) -> tuple[list[int], dict[str, int]]:

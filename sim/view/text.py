@@ -122,3 +122,17 @@ def shorten(name: str, limit: int = 30) -> str:
         keep = limit - 1
         name = name[: keep - keep // 2] + "…" + name[-(keep // 2) :]
     return name
+
+
+def many(count: int, word: str) -> str:
+    """Returns a number and what it counts: "1 task", "2 tasks"."""
+    return f"{count:,} {word}{'' if count == 1 else 's'}"
+
+
+def amount(count: float) -> str:
+    """Returns bytes with three digits, in powers of 1,000."""
+    for unit in ("B", "kB", "MB", "GB"):
+        if abs(count) < 999.5:  # what is more is rounded to 1,000, which is the next unit's 1
+            return f"{count:.3g} {unit}"
+        count /= 1000
+    return f"{count:,.3g} TB"

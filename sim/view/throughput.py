@@ -14,7 +14,7 @@ from protos.trace import Note
 from sim.view.colours import BLUE, GREEN, GREY, ORANGE
 from sim.view.executions import is_progress
 from sim.view.paper import Sheet
-from sim.view.text import TEXT
+from sim.view.text import TEXT, amount
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -45,8 +45,8 @@ def throughput(run: Run) -> Figure:
         now = None
         if is_progress(event):
             now = {name: int(event.fields[name]) for name in curves}
-        elif event.name == "job finished" and event.fields.get("state") == "done" and job in last:
-            now = finals.of(job)  # what came after the last report
+        elif event.name == "job finished" and event.fields.get("state") == "done":
+            now = finals.of(job)  # what came after the last report; a short job has given none
         if now is not None:
             before = last.get(job, dict.fromkeys(curves, 0))
             for name, curve in curves.items():
@@ -57,7 +57,7 @@ def throughput(run: Run) -> Figure:
     sheet = Sheet(
         run,
         "rates of input, shuffle and output",
-        ["In all " + ", ".join(f"{_bytes(total)} {label}" for label, total in totals.items()) + "."],
+        ["In all " + ", ".join(f"{amount(total)} {label}" for label, total in totals.items()) + "."],
         [1.5] * 3,
         labels=["99,999 MB/s"],
         legend=0,
@@ -138,11 +138,3 @@ def _unit(most: float) -> tuple[str, float]:
         if most >= size:
             return name, 1e9 if name == "GB/s" else size
     return "B/s", 1.0
-
-
-def _bytes(value: float) -> str:
-    for unit in ("B", "kB", "MB", "GB"):
-        if abs(value) < 1000:
-            return f"{value:.3g} {unit}"
-        value /= 1000
-    return f"{value:.3g} TB"

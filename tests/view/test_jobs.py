@@ -9,6 +9,7 @@ import pytest
 from protos.trace import FaultEvent, HostEvent, Message, Note, Span, TraceEvent
 from sim.view import KINDS, Run
 from sim.view.executions import executions
+from sim.view.text import amount
 from tests.view.test_pictures import texts, words
 
 S = 1_000_000_000
@@ -99,7 +100,7 @@ def test_executions_end_as_the_master_says_and_those_of_the_killed_are_not_forgo
 def test_the_tasks_of_a_job_by_worker() -> None:
     said = words(drawn("tasks", story()))
     for part in (
-        "3 map tasks in 7 executions, 1 reduce tasks in 1 executions, 1 backup tasks, 1 failed",
+        "3 map tasks in 7 executions, 1 reduce task in 1 execution, 1 backup task, 1 failed",
         "1 died with their workers",
         "backup task",
         "not needed any more",
@@ -115,6 +116,26 @@ def test_rates_fall_below_zero_with_what_died_and_the_end_is_counted() -> None:
     lows = [panel.get_ylim()[0] for panel in figure.axes[1:4]]
     assert lows[0] < 0, "the input of the lost map is taken away"
     assert lows[1] == lows[2] == 0
+
+
+def test_jobs_of_one_cluster_are_counted_apart_and_the_shortest_too() -> None:
+    events = [event for event in story() if not (isinstance(event, Note) and event.name == "progress")]
+    for event in events:
+        if isinstance(event, Note | Span):
+            event.fields["job"] = "short"
+    both = sorted(story() + events, key=lambda event: event.time)
+    assert "2 jobs: 6 map tasks in 14 executions, 2 reduce tasks in 2 executions" in words(
+        drawn("tasks", both)
+    )
+    assert "In all 600 B input, 300 B shuffle, 60 B output." in words(drawn("throughput", both))
+
+
+@pytest.mark.parametrize(
+    ("count", "said"),
+    [(0, "0 B"), (999, "999 B"), (999_600, "1 MB"), (-1_500, "-1.5 kB"), (2e12, "2 TB"), (1e13, "10 TB")],
+)
+def test_amounts_of_bytes(count: float, said: str) -> None:
+    assert amount(count) == said
 
 
 def test_data_moved() -> None:
