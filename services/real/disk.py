@@ -121,7 +121,7 @@ class FolderDisk(DiskRules):
     def _wrote_apart(self, written: Sequence[tuple[int, int, int]]) -> None:
         for inode, start, end in written:
             if end < 0:
-                self.unsynced.forget(inode)
+                self.unsynced.emptied(inode)
             else:
                 self.unsynced.note(inode, start, end)
 
@@ -151,19 +151,22 @@ class FolderDisk(DiskRules):
             os.close(descriptor)
             raise _error(errno.EISDIR, path)
         if mode == "w":
-            self.unsynced.forget(os.fstat(descriptor).st_ino)
+            self.unsynced.emptied(os.fstat(descriptor).st_ino)
         return descriptor
 
     def _rename(self, source: str, target: str) -> None:
         try:
-            self.path(source).replace(self.path(target))
+            replaced = self.path(target)
+            if replaced.exists():
+                self.unsynced.emptied(replaced.lstat().st_ino)
+            self.path(source).replace(replaced)
         except OSError as exc:
             raise _error(exc.errno or errno.EIO, source) from None
 
     def _remove(self, path: str) -> None:
         real = self.path(path)
         try:
-            self.unsynced.forget(real.lstat().st_ino)
+            self.unsynced.emptied(real.lstat().st_ino)
             real.unlink()
         except OSError as exc:
             raise _error(exc.errno or errno.EIO, path) from None

@@ -42,6 +42,7 @@ class Unsynced:
         self._root = root
         self._lost = lost
         self._dirty: dict[int, list[Range]] = {}
+        self._gone: dict[int, list[Range]] = {}  # what `lost` holds
         self._tails: dict[int, Tail] = {}
 
     def wrote(self, fd: int, start: int, end: int) -> None:
@@ -50,6 +51,9 @@ class Unsynced:
 
     def note(self, inode: int, start: int, end: int) -> None:
         """Notes bytes that were written to a file that need not be open here."""
+        if inode in self._gone:  # written again, so a sync can keep it
+            self._gone[inode] = [left for gone in self._gone[inode] for left in _without(gone, start, end)]
+            self._write_down()
         ranges = self._dirty.setdefault(inode, [])
         if ranges and ranges[-1][1] == start:
             ranges[-1] = (ranges[-1][0], end)
@@ -59,11 +63,17 @@ class Unsynced:
             ranges[:] = [(min(start for start, _ in ranges), max(end for _, end in ranges))]
 
     def forget(self, inode: int) -> None:
-        """Notes that a file is durable as it is, or empty, or gone."""
+        """Notes that a file is durable as it is, but for what was lost before."""
         self._dirty.pop(inode, None)
         tail = self._tails.pop(inode, None)
         if tail is not None:
             os.close(tail.fd)
+
+    def emptied(self, inode: int) -> None:
+        """Notes that a file is empty, or gone: whatever has its inode from now on has lost nothing."""
+        self.forget(inode)
+        if self._gone.pop(inode, None) is not None:
+            self._write_down()
 
     # Torn writes
 
@@ -89,9 +99,8 @@ class Unsynced:
     def lose(self, fd: int) -> None:
         """Writes down that the unsynced bytes of a file will be gone."""
         inode = os.fstat(fd).st_ino
-        lost = self._read()
-        lost.setdefault(inode, []).extend(self._dirty.pop(inode, []))
-        self._lost.write_bytes(msgspec.json.encode(lost))
+        self._gone.setdefault(inode, []).extend(self._dirty.pop(inode, []))
+        self._write_down()
 
     def begin(self) -> None:
         """Takes away what was lost before this start: zeroes it, or cuts it off at the end of a file."""
@@ -103,10 +112,22 @@ class Unsynced:
                 _take_away(path, lost.get(path.stat().st_ino, []))
         self._lost.unlink()
 
+    def _write_down(self) -> None:
+        self._lost.write_bytes(msgspec.json.encode(self._gone))
+
     def _read(self) -> dict[int, list[Range]]:
         if not self._lost.exists():
             return {}
         return msgspec.json.decode(self._lost.read_bytes(), type=dict[int, list[Range]])
+
+
+def _without(gone: Range, start: int, end: int) -> list[Range]:
+    """Returns what is left of a range without another."""
+    return [
+        (low, high)
+        for low, high in ((gone[0], min(gone[1], start)), (max(gone[0], end), gone[1]))
+        if low < high
+    ]
 
 
 def _take_away(path: Path, ranges: list[Range]) -> None:

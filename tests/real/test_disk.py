@@ -128,6 +128,36 @@ def test_what_a_failed_sync_lost_is_gone_at_the_next_start_and_nothing_else(tmp_
     assert (folder / "log").read_bytes() == b"kept\0\0\0\0later"
 
 
+@pytest.mark.parametrize("again", ["overwritten", "emptied", "replaced", "removed"])
+def test_what_is_written_again_after_a_failed_sync_stays(tmp_path: Path, again: str) -> None:
+    folder, lost = tmp_path / "data", tmp_path / "lost.json"
+
+    async def first() -> None:
+        disk = FolderDisk(folder, lost)
+        file = await disk.open("log", "w")
+        await file.append(b"header")
+        disk.sync_fails = True
+        with pytest.raises(OSError, match="Input/output error"):
+            await file.sync()
+        disk.sync_fails = False
+        if again == "overwritten":
+            await file.write(b"HEADER", 0)
+        elif again == "removed":
+            await disk.remove("log")
+            await file.close()
+        if again != "overwritten":
+            file = await disk.open("new" if again == "replaced" else "log", "w")
+            await file.append(b"HEADER")
+        await file.append(b"batch")
+        await file.sync()
+        if again == "replaced":
+            await disk.rename("new", "log")
+
+    asyncio.run(first())
+    FolderDisk(folder, lost)
+    assert (folder / "log").read_bytes() == b"HEADERbatch"
+
+
 def test_a_torn_append_is_whole_to_whoever_looks(disk: FolderDisk, tmp_path: Path) -> None:
     async def main() -> None:
         disk.tear = True
