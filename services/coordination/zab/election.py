@@ -98,7 +98,7 @@ class Election:
     def tick(self, now: float) -> None:
         """Settles on a vote that nothing better came for, or tells its vote again."""
         if self._settle_at is not None and now >= self._settle_at:
-            self._settle(self._joins())
+            self.elected = self._joins() or self.vote.leader
         elif now >= self._tell_at:
             self._resend = min(2 * self._resend, self._timing.resend_max)
             self._tell_all(now)
@@ -154,14 +154,9 @@ class Election:
         if joins is None and (self.vote is NOBODY or not own.settled.is_quorum(alike)):
             self._settle_at = None
         elif self.hasty and (joins is not None or all(voter in alike for voter in own.voters)):
-            self._settle(joins)
+            self.elected = joins or self.vote.leader
         elif self._settle_at is None:
             self._settle_at = now + self._timing.finalize_wait
-
-    def _settle(self, joins: int | None) -> None:
-        if joins is not None:
-            self.round = max(self.round, self._ballots[joins].round)
-        self.elected = joins or self.vote.leader
 
     def _joins(self) -> int | None:
         """Returns who says it leads, and makes a quorum with those who follow it and this server."""

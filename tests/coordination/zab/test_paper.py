@@ -665,6 +665,15 @@ def test_a_vote_is_told_again_and_ever_more_rarely() -> None:
     assert waits == pytest.approx([0.2, 0.4, 0.8, 0.8, 0.8], abs=0.01)
 
 
+def test_a_new_vote_is_told_again_soon() -> None:
+    hand = Hand(2)
+    hand.start()
+    hand.passes(3.0)
+    hand.hears(1, vote(1, epoch=1))
+    hand.hears(3, vote(3))  # of another opinion still
+    assert hand.peer.next_deadline() - hand.now == pytest.approx(0.2)
+
+
 def test_a_vote_is_told_to_who_can_be_reached_again() -> None:
     hand = Hand(2)
     hand.start()

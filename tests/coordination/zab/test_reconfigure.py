@@ -112,7 +112,27 @@ def test_a_leader_that_is_no_participant_any_more_tells_that_it_is_committed_and
     assert told.leader == 0  # and votes no more
 
 
-def test_an_observer_that_is_to_vote_is_sent_proposals_and_its_acks_count() -> None:
+def test_the_leaders_own_log_may_be_what_makes_it_step_down() -> None:
+    leader = Hand(3, configuration([1, 3]))
+    leader.leads(1)
+    leader.proposes(b"r", configuration([1]))
+    assert leader.acknowledged(z(1, 1), 1) == []
+    outputs = leader.logged(z(1, 1))
+    assert of(out.Deliver, outputs) == [out.Deliver(z(1, 1))]
+    assert of(out.Looking, outputs)
+
+
+def test_an_observer_that_is_to_vote_and_is_being_synchronized_misses_nothing() -> None:
+    leader = Hand(3, configuration([2, 3], [1]))
+    leader.leads(2)
+    leader.joins(1, observer=True)
+    leader.hears(1, AckEpoch(promised=True))  # NEWLEADER is under way to it
+    leader.proposes(b"v")
+    outputs = leader.proposes(b"r", configuration([1, 3]))
+    assert [message.zxid for message in sent(outputs, Propose, 1)] == [z(1, 1), z(1, 2)]
+
+
+def test_an_observer_that_is_to_vote_is_sent_is_sent_proposals_and_its_acks_count() -> None:
     leader = Hand(3, configuration([2, 3], [1]))
     leader.leads(2, observers=(1,))
     leader.proposes(b"v")
