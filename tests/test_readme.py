@@ -41,7 +41,38 @@ def test_the_output_it_shows_is_the_output(command: str, tmp_path: Path) -> None
     assert " ".join(told.split()) in " ".join(README.split())
 
 
+def test_what_it_shows_of_dsim_check_is_what_it_says() -> None:
+    dsim = Path(sys.executable).with_name("dsim")
+    history = ROOT / "tests" / "check" / "histories" / "etcd-000.edn"
+    told = subprocess.run(
+        [dsim, "check", history, "--model", "cas-register", "--no-plots"],
+        capture_output=True,
+        text=True,
+        check=False,
+    ).stdout
+    assert told.strip() in README
+
+
+def test_the_client_of_coordination_that_it_shows_works(tmp_path: Path) -> None:
+    dsim = Path(sys.executable).with_name("dsim")
+    (code,) = (
+        block.partition("```")[0]
+        for block in README.split("```python\n")[1:]
+        if "coordination.recipes" in block
+    )
+    up, down = ["up", "coordination", "--nodes", "3", "--dir", "zk"], ["down", "--dir", "zk"]
+    subprocess.run([dsim, *up], cwd=tmp_path, capture_output=True, check=True)
+    try:
+        done = subprocess.run(
+            [sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=False
+        )
+    finally:
+        subprocess.run([dsim, *down], cwd=tmp_path, capture_output=True, check=True)
+    assert "DATA_CHANGED" in done.stdout, done.stderr
+    assert "held, and would know if not" in done.stdout
+
+
 def test_its_pictures_are_there() -> None:
     pictures = [line.rpartition("(")[2].rstrip(")") for line in README.splitlines() if line.startswith("![")]
-    assert len(pictures) == 8
+    assert len(pictures) > 8
     assert all((ROOT / picture).is_file() for picture in pictures)
