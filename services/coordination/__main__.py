@@ -96,7 +96,12 @@ async def _serve(cfg: ZooCfg) -> int:
     assert me is not None
     log_folder = Path(cfg.data_log_dir)
     host = StandaloneHost(
-        f"server.{number}", Path(cfg.data_dir), {"log": log_folder}, cfg.token, listen=me.host.strip("[]")
+        f"server.{number}",
+        Path(cfg.data_dir),
+        {"log": log_folder},
+        cfg.token,
+        listen=me.host.strip("[]"),
+        plain=True,
     )
     timing = Timing(
         tick=cfg.settings.tick,

@@ -12,6 +12,8 @@ import errno
 import os
 from typing import TYPE_CHECKING, Any, cast
 
+from services.host import DEFAULT_PORT
+from services.real import plain
 from services.real.channel import Channel
 from services.real.disk import FolderDisk
 from services.real.host import RealHost
@@ -119,12 +121,23 @@ class StandaloneHost(RealHost):
         more: have the disk's other folders in them, by name.
         token: what peers prove with that they belong together.
         listen: the network address to serve on.
+        plain: calls are those of `plain.py`: streams only, and to hosts that are `plain` too.
 
     Raises:
         OSError: a folder cannot be made.
     """
 
-    def __init__(self, name: str, folder: Path, more: Mapping[str, Path], token: str, *, listen: str) -> None:
+    def __init__(
+        self,
+        name: str,
+        folder: Path,
+        more: Mapping[str, Path],
+        token: str,
+        *,
+        listen: str,
+        plain: bool = False,
+    ) -> None:
+        self._plain = plain
         names = cast("Names", Addresses(name, listen))
         super().__init__(name, folder, names, token, listen=listen, record=False)
         self._more = {
@@ -148,7 +161,27 @@ class StandaloneHost(RealHost):
         """Opens a channel to "address:port"."""
         address, _, port = target.rpartition(":")
         where = self.names.resolve(address, int(port))
+        if self._plain:
+            return cast("grpc.aio.Channel", plain.Channel(where, self.name, self.token))
         return cast("grpc.aio.Channel", Channel(self, address, where, options, interceptors, compression))
+
+    def serve(
+        self,
+        port: int = DEFAULT_PORT,
+        *,
+        options: Sequence[tuple[str, Any]] = (),
+        interceptors: Sequence[grpc.aio.ServerInterceptor] = (),
+        maximum_concurrent_rpcs: int | None = None,
+    ) -> grpc.aio.Server:
+        """Returns a server at that port of the machine, not yet started."""
+        if self._plain:
+            return cast("grpc.aio.Server", plain.Server(self._listen, port, self.token))
+        return super().serve(
+            port,
+            options=options,
+            interceptors=interceptors,
+            maximum_concurrent_rpcs=maximum_concurrent_rpcs,
+        )
 
     def close(self) -> None:
         """Ends what it runs, and closes the disks."""
