@@ -54,6 +54,7 @@ COLUMN, GUTTER = 4.1, 2.1
 LINE, PAD = 0.19, 0.09
 OPERATIONS = 8  # of a transaction
 GAP = 0.55  # between two boxes of a column
+FRAME = 0.9  # points: the line around a box
 NEAR = 0.25  # between two that nothing joins
 APART = 0.16  # of edges that meet a box on the same side
 
@@ -153,9 +154,11 @@ class _Panel:
         if len(shown) < count:
             lines.append((f"... and {count - len(shown)} more", []))
         until = f"{one.called:,} to {one.returned:,}" if one.returned else f"{one.called:,}, no end"
-        stamp = f", timestamp {one.timestamp}" if one.timestamp is not None else ""
+        if one.timestamp is not None:
+            stamps = [number for number, hop in enumerate(self.hops, 1) if hop.kind == "timestamp"]
+            lines.insert(0, (self._fit(f"timestamp {one.timestamp}", COLUMN - 0.75), stamps))
         aborted = ", aborted" if one.ended == "fail" else ""
-        name = self._fit(f"{one.name}, process {one.process}, lines {until}{stamp}{aborted}", COLUMN - 0.2)
+        name = self._fit(f"{one.name}, process {one.process}, lines {until}{aborted}", COLUMN - 0.45)
         return Box(name, lines, LINE * (len(lines) + 1) + 2 * PAD)
 
     def _fit(self, text: str, width: float) -> str:
@@ -198,7 +201,7 @@ class _Panel:
     def _draw_box(self, axes: Axes, box: Box, left: float, centre: float) -> None:
         top = centre - box.height / 2
         axes.add_patch(
-            Rectangle((left, top), COLUMN, box.height, facecolor="#F7F7F7", edgecolor=GREY, linewidth=0.9)
+            Rectangle((left, top), COLUMN, box.height, facecolor="#F7F7F7", edgecolor=GREY, linewidth=FRAME)
         )
         _write(axes, left + 0.1, top + PAD + LINE / 2, box.name, TEXT, INK, "bold")
         for place, (text, marks) in enumerate(box.lines, 1):

@@ -6,9 +6,12 @@ from itertools import combinations
 from pathlib import Path
 
 import pytest
+from matplotlib.figure import Figure
 
+from sim.check.operations import calls
 from sim.check.transactions.findings import Anomaly
-from sim.view.cycles import RING, draw, figure
+from sim.check.transactions.timestamps import look
+from sim.view.cycles import FRAME, RING, draw, figure
 from tests.check.transactions.stories import in_turn, judged, together
 
 
@@ -41,20 +44,46 @@ STORIES = {
 }
 
 
+STAMPED = in_turn(
+    ("w x 1", "ok", 1_700_000_000_123_456_789), ("r x 1, w y 1", "ok", 1_700_000_000_123_456_700)
+)
+
+
 def anomalies(name: str) -> list[Anomaly]:
     for index, event in enumerate(STORIES[name]):
         event.time = index
     return judged(STORIES[name]).anomalies
 
 
+def test_timestamps_that_disagree_with_real_time_are_marked():
+    ((_, replayed, _), (name, order, _)) = look(calls(STAMPED))
+    assert replayed is not None
+    assert order is not None
+    made = figure(
+        [Anomaly(name, 1, True, order.transactions, [order.words], order.cycle)], "Not external-consistency"
+    )
+    _check(made)
+    texts = [text.get_text() for text in made.axes[0].texts]
+    assert "timestamp 1700000000123456789" in texts
+    assert texts.count("2") == 4  # on the arrow, at the two timestamps, at the sentence
+
+
 @pytest.mark.parametrize("name", STORIES)
 def test_no_text_lies_on_another_and_none_leaves_the_sheet(name):
-    made = figure(anomalies(name), f"Not serializable: {name}")
+    _check(figure(anomalies(name), f"Not serializable: {name}"))
+
+
+def _check(made: Figure) -> None:
     made.draw_without_rendering()
     (axes,) = made.axes
     boxes = [(text.get_text(), text.get_window_extent()) for text in axes.texts]
     width, height = made.bbox.width, made.bbox.height
+    frames = [patch.get_window_extent() for patch in axes.patches if patch.get_linewidth() == FRAME]
     for text, box in boxes:
+        for frame in frames:
+            if frame.contains(box.x0, box.y0):
+                assert box.x1 <= frame.x1, text
+                assert box.y1 <= frame.y1, text
         assert box.x0 >= 0, text
         assert box.x1 <= width, text
         assert box.y0 >= 0, text
