@@ -37,33 +37,44 @@ class AtWork:
 
     @classmethod
     async def begin(
-        cls, ensemble: Ensemble, clients: int = 2, *, pause: float = 0.1, calm: float = CALM
+        cls,
+        ensemble: Ensemble,
+        clients: int = 2,
+        *,
+        servers: Sequence[str] | None = None,
+        pause: float = 0.1,
+        calm: float = CALM,
     ) -> AtWork:
         """Starts the servers, if nobody has yet, and the clients; returns after a while of calm.
 
         Args:
             ensemble: the servers.
             clients: how many.
+            servers: that they may connect to; None for all.
             pause: seconds that a client thinks, on average; see `Workload`.
             calm: seconds.
         """
         if not ensemble.world.hosts():
             await ensemble.start()
         workload = Workload(pause=pause)
-        people = [await ensemble.client(f"c{number}") for number in range(1, clients + 1)]
+        reach = None if servers is None else list(servers)
+        people = [await ensemble.client(f"c{number}", reach) for number in range(1, clients + 1)]
         await workload.prepare(people[0])
         work = cls(ensemble, workload, people)
         await asyncio.sleep(calm)
         return work
 
-    async def probe(self, servers: Sequence[str] | None = None, name: str = "probe") -> Probe:
+    async def probe(
+        self, servers: Sequence[str] | None = None, name: str = "probe", every: float = 0.02
+    ) -> Probe:
         """Adds a client that measures how long writes take; returns when one is acknowledged.
 
         Args:
             servers: that it may connect to; None for all.
             name: of it.
+            every: seconds from an answer to the next write.
         """
-        probe = Probe(await self.ensemble.client(name, None if servers is None else list(servers)))
+        probe = Probe(await self.ensemble.client(name, None if servers is None else list(servers)), every)
         self._probes.append(probe)
         self._tasks.append(self.ensemble.world.spawn(probe.work(self._over)))
         await probe.acknowledged()

@@ -19,13 +19,13 @@ from msgspec import Meta
 
 from scenarios.coordination.at_work import AtWork
 from scenarios.coordination.cluster import TICK, Ensemble
-from scenarios.coordination.locking import Locking
+from scenarios.coordination.locking import InLine, Locking
 from scenarios.coordination.promises import INVARIANTS, PROMISES
-from services.coordination.recipes import Lock
 from sim import World, scenario
 from sim.check.coordination.recipes import LockExclusion
 from sim.faults import Isolate
 
+AFTER = 0.5  # seconds that the holder stays cut off after that
 LOCK, GROUP = "/lock", "/group"
 
 
@@ -57,7 +57,7 @@ async def session_expiry(
     heir = await ensemble.client("heir", timeout=timeout)
     await holder.create(GROUP)
     await holder.create(f"{GROUP}/holder", "here", ephemeral=True)
-    held, next_ = Locking(holder, Lock(holder.session, LOCK)), Locking(heir, Lock(heir.session, LOCK))
+    held, next_ = Locking(holder, InLine, LOCK), Locking(heir, InLine, LOCK)
     await held.acquire()
     inherits = world.spawn(next_.acquire())
 
@@ -101,6 +101,7 @@ async def session_expiry(
         f"the holder let go {ahead:.3f} s before the heir had it",
     )
 
+    await asyncio.sleep(AFTER)
     await world.lift(silence)
     healed = world.now()
     for _ in range(200):

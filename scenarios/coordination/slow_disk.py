@@ -68,7 +68,7 @@ async def slow_disk(
     world.check(
         "as fast as the fastest majority",
         during < 3 * before + NOISE,
-        f"median {before * 1000:.1f} ms before, {during * 1000:.1f} ms with slow disks at {', '.join(victims)}",
+        f"{before * 1000:.1f} ms before, {during * 1000:.1f} ms with slow disks at {', '.join(victims)}",
     )
     took = max([await in_step(ensemble, name) for name in victims])
     world.measure("delivered where it is slow after", round(took, 3), unit="s")

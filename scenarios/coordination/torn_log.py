@@ -3,7 +3,7 @@
 A crash leaves of the write in flight what the disk pleases: nothing, all, or a part that ends anywhere. The
 log's batches have checksums; at the start the server finds the last whole one and cuts off what follows.
 That was never acknowledged, for an acknowledgement follows the sync (Zab, IV, phase 3), so the leader has
-it or nobody needs it. The disk is slow here, so that there is always a write in flight.
+it or nobody needs it. The disks are slow here, so that there is always a write in flight.
 """
 
 from __future__ import annotations
@@ -21,12 +21,15 @@ from sim import World, scenario
 from sim.check.coordination.availability import Progress
 from sim.faults import Crash, SlowDisk, TornWrite
 
+RARELY = "on a real disk the write itself is over soon, and the sync is what takes long"
+"""So it is seldom hit: there the check of the repair is excused when there was none."""
+
 
 @scenario(
     checks=(
         *PROMISES,
         Progress(within_s=5.0),
-        Noted("a torn end was repaired", "repaired", "what"),
+        Noted("a torn end was repaired", "repaired", "what", excuse=RARELY),
         "each serves again",
         INVARIANTS,
     ),
@@ -39,19 +42,23 @@ async def torn_log(
     servers: Annotated[int, Meta(ge=3, le=13)] = 3,
     crashes: Annotated[int, Meta(ge=1, le=100)] = 6,
     clients: Annotated[int, Meta(ge=1, le=50)] = 2,
-    factor: Annotated[float, Meta(ge=1, le=1e4)] = 30.0,
+    factor: Annotated[float, Meta(ge=1, le=1e4)] = 60.0,
     downtime: Annotated[float, Meta(gt=0, le=60)] = 0.1,
     tick: Annotated[float, Meta(gt=0, le=10)] = TICK,
 ) -> None:
     """Servers die with a write to the log half done: the torn end is cut off, no promise is broken."""
     ensemble = Ensemble(world, servers, tick=tick, digest_every=8)
     work = await AtWork.begin(ensemble, clients, pause=0.03)
+    if world.kind == "grpc":
+        world.note(RARELY)
+    await work.probe(every=0.005)
     slow = [await world.inject(SlowDisk(host=name, factor=factor)) for name in ensemble.names]
     served = 0
     for turn in range(crashes):
         victim = ensemble.names[turn % servers]
         await asyncio.sleep(world.rng.uniform(0.1, 0.3))
         await world.inject(TornWrite(host=victim))
+        await asyncio.sleep(0.05)  # until there is one, on a real machine
         crash = await world.inject(Crash(host=victim))
         await asyncio.sleep(downtime)
         await world.lift(crash)
