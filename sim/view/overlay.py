@@ -2,9 +2,10 @@
 
 They come from one note that the scenario writes when it knows them:
 `world.note("overlay", title=..., panels=[...], marks=[...])`. A panel has a `label`, its vertical limits
-`low` and `high`, and `curves`: each a `name`, `x`, `y`, and `paper`: whether it is the paper's. A mark has
-a `name`, `x` and `paper`: a moment, such as the end of the job. The horizontal axis is the paper's, which
-need not begin when the run does.
+`low` and `high`, and `curves`: each a `name`, `x`, `y`, and `paper`: whether it is the paper's; with `points`
+each point is marked; its `shades`, each with `begin`, `end` and `name`, are times in which something held.
+A mark has a `name`, `x` and `paper`: a moment, such as the end of the job. The horizontal axis is the paper's,
+which need not begin when the run does.
 """
 
 from __future__ import annotations
@@ -63,7 +64,25 @@ def _draw(
     axes.yaxis.set_major_formatter("{x:,.0f}")
     for curve in panel["curves"]:
         colour = PAPER if curve["paper"] else BLUE
-        axes.plot(curve["x"], curve["y"], color=colour, linewidth=1.4, zorder=2 if curve["paper"] else 3)
+        axes.plot(
+            curve["x"],
+            curve["y"],
+            color=colour,
+            linewidth=1.4,
+            marker="o" if panel.get("points") else "",
+            markersize=3.5,
+            zorder=2 if curve["paper"] else 3,
+        )
+    for shade in panel.get("shades", ()):
+        axes.axvspan(shade["begin"], shade["end"], color=GREY, alpha=0.25, linewidth=0, zorder=0)
+        axes.annotate(
+            shade["name"],
+            (shade["begin"], panel["high"]),
+            xytext=(2, -2),
+            textcoords="offset points",
+            va="top",
+            fontsize=SMALL,
+        )
     rightmost = max((mark["x"] for mark in marks), default=0.0)
     for mark in marks:
         colour = PAPER if mark["paper"] else BLUE

@@ -18,3 +18,13 @@ def curve(name: str) -> Curve:
     """
     text = (files(__name__) / f"{name}.csv").read_text(encoding="ascii")
     return [(float(seconds), float(rate)) for seconds, rate in list(csv.reader(text.splitlines()))[1:]]
+
+
+def rows(name: str) -> list[dict[str, float]]:
+    """Returns the rows of a table by the name of its file, without ".csv": each by the names of its columns.
+
+    Raises:
+        FileNotFoundError: there is none.
+    """
+    text = (files(__name__) / f"{name}.csv").read_text(encoding="ascii")
+    return [{key: float(value) for key, value in row.items()} for row in csv.DictReader(text.splitlines())]
