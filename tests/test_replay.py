@@ -26,6 +26,18 @@ SMALL = {
     },
     "papers/mapreduce-grep": {"machines": 30, "maps": 60},
     "papers/mapreduce-sort": {"machines": 30, "maps": 60, "reduces": 20},
+    "papers/zab-throughput": {"servers": [3], "operations": 200, "outstanding": 100, "singles": 2},
+    "papers/zookeeper-barriers": {"clients": [3], "barriers": 1},
+    "papers/zookeeper-broadcast": {"servers": [3], "transactions": 200, "outstanding": 100},
+    "papers/zookeeper-failures": {"sessions": 5, "outstanding": 1, "until": 70.0},
+    "papers/zookeeper-latency": {"servers": [3], "workers": [1], "creates": 20},
+    "papers/zookeeper-throughput": {
+        "servers": [3],
+        "reads": [0, 100],
+        "sessions": 2,
+        "outstanding": 5,
+        "operations": 100,
+    },
 }
 """What takes a minute or more at its own size, on a busy machine."""
 DIGESTS = f"""

@@ -35,7 +35,7 @@ async def zookeeper_broadcast(
     servers: list[Annotated[int, Meta(ge=2, le=25)]] = [3, 5, 7, 9, 13],  # noqa: B006
     size: Annotated[int, Meta(ge=1, le=100_000)] = 100,
     outstanding: Annotated[int, Meta(ge=1, le=10_000)] = 500,
-    transactions: Annotated[int, Meta(ge=1)] = 2_000,
+    transactions: Annotated[int, Meta(ge=1)] = 4_000,
 ) -> None:
     """ZooKeeper's atomic broadcast without clients, over Figure 7."""
     costs = replace(ZOOKEEPER, prepare_s=0.0)  # there are no requests to make transactions of

@@ -4,8 +4,8 @@ They come from one note that the scenario writes when it knows them:
 `world.note("overlay", title=..., panels=[...], marks=[...])`. A panel has a `label`, its vertical limits
 `low` and `high`, and `curves`: each a `name`, `x`, `y`, and `paper`: whether it is the paper's; with `points`
 each point is marked; its `shades`, each with `begin`, `end` and `name`, are times in which something held.
-A mark has a `name`, `x` and `paper`: a moment, such as the end of the job. The horizontal axis is the paper's,
-which need not begin when the run does.
+A mark has a `name`, `x` and `paper`: a moment, such as the end of the job. The horizontal axis is the
+paper's, which need not begin when the run does.
 """
 
 from __future__ import annotations
