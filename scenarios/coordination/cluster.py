@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
     from scenarios.coordination.workload import Workload
     from sim import World
+    from sim.scenario.api import Program
 
 TICK = 0.2  # seconds: short, so that stories are; ZooKeeper's own is 2
 SERVING = ("leader", "follower", "observer")
@@ -42,7 +43,10 @@ class Ensemble:
         names: of the servers.
         voters: of those that vote.
         members: their lines of a configuration.
+        program: what a server runs.
     """
+
+    program: Program = staticmethod(server.serve)
 
     def __init__(self, world: World, participants: int = 3, observers: int = 0, **settings: Any) -> None:
         self.world = world
@@ -66,7 +70,7 @@ class Ensemble:
     async def start_one(self, name: str, number: int, members: list[str], **settings: Any) -> None:
         """Starts a server, and does not wait for it."""
         await self.world.start(
-            name, server.serve, server=number, members=members, **{**self.settings, **settings}
+            name, self.program, server=number, members=members, **{**self.settings, **settings}
         )
 
     async def report(self, name: str) -> dict[str, Any]:
