@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from protos import mapreduce_pb2 as pb
 from services.mapreduce.code import load, pack
-from services.mapreduce.job import SPLIT_BYTES, Result
+from services.mapreduce.job import SPLIT_BYTES, Result, SpecError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -27,20 +27,23 @@ def job_message(spec: Spec, job_id: str = "") -> pb.Job:
     """
     spec.check()
     code = pack(spec)
-    return pb.Job(
-        id=job_id,
-        code=pb.Code(name=code[0], pickled=code[1], title=spec.title),
-        inputs=spec.paths,
-        output=spec.output,
-        reduces=load(code).reduces,
-        split_bytes=spec.split_bytes or SPLIT_BYTES,
-        memory_bytes=spec.memory,
-        max_attempts=spec.max_attempts,
-        no_backups=not spec.backups,
-        skip_bad_records=spec.skip_bad_records,
-        task_timeout_s=spec.task_timeout,
-        settings=spec.settings,
-    )
+    try:
+        return pb.Job(
+            id=job_id,
+            code=pb.Code(name=code[0], pickled=code[1], title=spec.title),
+            inputs=spec.paths,
+            output=spec.output,
+            reduces=load(code).reduces,
+            split_bytes=spec.split_bytes or SPLIT_BYTES,
+            memory_bytes=spec.memory,
+            max_attempts=spec.max_attempts,
+            no_backups=not spec.backups,
+            skip_bad_records=spec.skip_bad_records,
+            task_timeout_s=spec.task_timeout,
+            settings=spec.settings,
+        )
+    except UnicodeEncodeError as exc:  # the name of a file may hold any bytes, a message may not
+        raise SpecError(f"cannot be sent to a master, for it is not UTF-8: {exc.object!a}") from None
 
 
 def result_of(

@@ -31,6 +31,10 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
     try:
         # Whoever ends it by SIGTERM (a scheduler, `timeout`) wants nothing left behind either.
         signal.signal(signal.SIGTERM, _end)
+        if (
+            signal.getsignal(signal.SIGHUP) is signal.SIG_DFL
+        ):  # its terminal was closed, and there is no nohup
+            signal.signal(signal.SIGHUP, _end)
         os.environ.setdefault("GRPC_VERBOSITY", "ERROR")  # gRPC tells of every peer that goes away
         os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # a run has one core: a second one spins
         for stream in (sys.stdout, sys.stderr):
@@ -55,7 +59,7 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
 
 
 def _end(*_: object) -> None:
-    """Answers SIGTERM as Ctrl-C, also where a shell that started this in the background has that ignored."""
+    """Answers a signal as Ctrl-C, also where a shell that started this in the background has that ignored."""
     import signal
 
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:

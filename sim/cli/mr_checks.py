@@ -29,12 +29,12 @@ def size(option: str, text: str, least: int = 1) -> int:
         InvalidInput: it is none, or too small.
     """
     found = _SIZE.fullmatch(text.strip())
-    count = int(float(found[1]) * 1024 ** _POWERS[found[2].upper()]) if found else 0
-    if count <= 0:
+    count = float(found[1]) * 1024 ** _POWERS[found[2].upper()] if found else 0.0
+    if not 1 <= count < 1 << 63:
         raise InvalidInput(f"{option} {text}: write a size such as 64M or 1G")
     if count < least:
         raise InvalidInput(f"{option} {text}: must be at least {least >> 20}M")
-    return count
+    return int(count)
 
 
 def task(text: str) -> tuple[str, int]:
@@ -44,7 +44,7 @@ def task(text: str) -> tuple[str, int]:
         InvalidInput: it names none.
     """
     kind, _, number = text.partition(":")
-    if kind not in ("map", "reduce") or not number.isdecimal():
+    if kind not in ("map", "reduce") or not number.isdecimal() or len(number) > 20:
         raise InvalidInput(f"--only {text}: write it as map:N or reduce:N")
     return kind, int(number)
 

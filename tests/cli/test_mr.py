@@ -3,6 +3,7 @@
 import json
 import os
 import pty
+import shutil
 import signal
 import socket
 import subprocess
@@ -75,6 +76,9 @@ def folder(dsim: Dsim) -> Path:
         ("words.py --workers 0", "--workers 0: must be from 1 to 100"),
         ("words.py --reducers -1", "--reducers -1: must be from 0 to 100,000"),
         ("words.py --split-size much", "--split-size much: write a size such as 64M or 1G"),
+        (f"words.py --split-size {'9' * 400}", "--split-size 999"),
+        ("words.py --split-size 99999999T", "--split-size 99999999T: write a size such as 64M or 1G"),
+        (f"words.py --engine local --only map:{'9' * 5000}", "--only map:999"),
         ("words.py --memory 0", "--memory 0: write a size such as 64M or 1G"),
         ("words.py --memory 1M", "--memory 1M: must be at least 64M"),
         ("words.py --max-attempts 0", "--max-attempts 0: must be from 1 to 1,000"),
@@ -323,6 +327,28 @@ def test_a_trace_and_pictures_of_the_run(dsim: Dsim, folder: Path) -> None:
     assert result.err == "dsim: --trace run: is there already, and not an empty folder: choose a new one\n"
 
 
+@pytest.mark.parametrize(
+    ("named", "said"),
+    [
+        ("odd", "input that cannot be read: '"),
+        ("odd/b\udcffd", "cannot be sent to a master, for it is not UTF-8: '"),
+    ],
+)
+def test_names_that_no_message_can_hold_are_refused_before_there_is_an_output(
+    dsim: Dsim, folder: Path, named: str, said: str
+) -> None:
+    Path("odd").mkdir()
+    Path("odd/b\udcffd").write_text("to be\n")
+    arguments = ("mr", "words.py", "--input", named, "--output", "out")
+    assert dsim(*arguments, "--engine", "local").status == 0  # in one process nothing is sent
+    shutil.rmtree("out")
+    result = dsim(*arguments, "--workers", "1")
+    assert (result.status, len(result.err.splitlines())) == (2, 1)
+    assert result.err.startswith(f"dsim: {said}")
+    assert "b\\udcffd'" in result.err
+    assert not Path("out").exists()
+
+
 def test_a_running_cluster_can_be_used(dsim: Dsim, folder: Path) -> None:
     assert dsim("up", "mapreduce", "--nodes", "1", "--dir", "cluster").status == 0
     try:
@@ -335,7 +361,8 @@ def test_a_running_cluster_can_be_used(dsim: Dsim, folder: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("engine", "how"), [("local", signal.SIGINT), ("grpc", signal.SIGINT), ("grpc", signal.SIGTERM)]
+    ("engine", "how"),
+    [("local", signal.SIGINT), ("grpc", signal.SIGINT), ("grpc", signal.SIGTERM), ("grpc", signal.SIGHUP)],
 )
 def test_ctrl_c_leaves_nothing_behind(folder: Path, engine: str, how: signal.Signals) -> None:
     mark = f"{os.getpid()}.{engine}.{how}"

@@ -165,6 +165,8 @@ def test_requests_that_are_none_are_refused_and_harm_nothing() -> None:
                 "/job/x/log/map/1/1",
                 "/job/x/log/map/1/y",
                 "/api/job/x/map?state=y",
+                f"/api/job/x/map?from={'9' * 5000}",
+                f"/job/x/log/map/{'9' * 5000}/1",
             )
         ]
         return refused, silent, unknown, await get("/", "HEAD"), await get("/")
@@ -172,7 +174,7 @@ def test_requests_that_are_none_are_refused_and_harm_nothing() -> None:
     refused, silent, unknown, head, page = told(story)
     assert [first.split(" ", 2)[1] for first, _ in refused] == ["400", "405", "404"]
     assert silent == [("", "")] * 2
-    assert [first.split(" ", 2)[1] for first, _ in unknown] == ["404"] * 5
+    assert [first.split(" ", 2)[1] for first, _ in unknown] == ["404"] * 7
     assert unknown[0][1] == "the master knows of no job x\n"
     assert head[0] == page[0]
     assert head[1] == ""

@@ -179,6 +179,7 @@ class Master(rpc.MasterServicer):
                 missing.append(path)
             except OSError as error:
                 wrong.append(f"{path} ({error.strerror or error})")
+        wrong += [f"{file!a} (its name is not UTF-8)" for file in files if not _is_utf8(file)]
         if missing:
             await context.abort(grpc.StatusCode.NOT_FOUND, f"no such input: {', '.join(missing)}")
         if wrong:
@@ -404,6 +405,15 @@ class Master(rpc.MasterServicer):
         task = asyncio.create_task(work, name=name)
         self._errands[task] = None
         task.add_done_callback(self._errands.pop)
+
+
+def _is_utf8(text: str) -> bool:
+    """Says whether it can be told to others: names of files may hold any bytes."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 async def _refuse(context: Context, why: str) -> None:

@@ -110,7 +110,7 @@ class StatusPage:
     async def _log(self, steps: list[str]) -> Page:
         """Returns what an attempt has printed, as it comes from the worker's disk."""
         _, job, _, word, number, attempt = steps
-        if word not in _KINDS or not (number.isdecimal() and attempt.isdecimal()):
+        if word not in _KINDS or not (_is_number(number) and _is_number(attempt)):
             raise LookupError("there is no such log")
         pieces = aiter(self._view.log(job, _KINDS[word], int(number), int(attempt)))
         try:
@@ -153,8 +153,8 @@ class StatusPage:
         """
         if state and state not in _STATES:
             raise LookupError(f'there is no state "{state}" (there are: {", ".join(_STATES)})')
-        if not start.isdecimal():
-            raise LookupError(f'"from" must be the number of a task, not "{start}"')
+        if not _is_number(start):
+            raise LookupError(f'"from" must be the number of a task, not "{start[:40]}"')
         tasks = self._view.tasks(job, _KINDS[word], int(start), PAGE + 1, _STATES.get(state))
         return {
             "master": self._name,
@@ -191,6 +191,11 @@ class StatusPage:
         about["rates"] = dict(zip(_AMOUNTS, rates, strict=True))
         about["link"] = f"/job/{quote(report.job, safe='')}"
         return about
+
+
+def _is_number(text: str) -> bool:
+    """Says whether it is the number of a task or an attempt; Python makes none of thousands of digits."""
+    return text.isdecimal() and len(text) <= 20
 
 
 class Rates:
