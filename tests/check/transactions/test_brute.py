@@ -30,10 +30,11 @@ def test_small_histories_get_the_verdict_of_a_search_through_all_executions(kind
 
 @pytest.mark.parametrize("append", [True, False])
 def test_a_large_history_of_a_good_store_is_strictly_serializable_and_one_of_stale_reads_is_not(append):
-    good = check(calls(history(2000, append=append, infos=0.05)))
-    assert good.anomalies == []
-    assert (good.committed + good.possible, good.possible > 0) == (2000, True)
-    stale = check(calls(history(2000, append=append, stale=0.02)))
+    count = 2000 if append else 300  # of blind writes an order must be found, too
+    good = check(calls(history(count, append=append, infos=0.05)))
+    assert (good.anomalies, good.proven) == ([], "strict-serializable")
+    assert (good.committed + good.possible, good.possible > 0) == (count, True)
+    stale = check(calls(history(count, append=append, stale=0.02)))
     assert stale.answer("strict-serializable") == "broken"
     for anomaly in stale.anomalies:
         for hop, follows in pairwise([*anomaly.cycle, *anomaly.cycle[:1]]):
