@@ -7,14 +7,12 @@ import random
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from services.host import DEFAULT_PORT
-from services.real.channel import Channel
 from services.real.child import Children
 from services.real.clock import SkewedClock
 from services.real.compute import WorkerPool
 from services.real.disk import FolderDisk
 from services.real.door import Door
 from services.real.names import Names, free_port, parse_target
-from services.real.server import Server
 from services.real.throttle import Throttle
 from services.real.tracing import HostTrace, first_call_number
 
@@ -118,6 +116,8 @@ class RealHost:
         compression: grpc.Compression | None = None,
     ) -> grpc.aio.Channel:
         """Opens a channel; see `services.host.Host.connect`."""
+        from services.real.channel import Channel  # some hosts do without gRPC: it takes 12 MB
+
         self.tracing.start()
         peer, port = parse_target(target)
         channel = Channel(self, peer, self.names.resolve(peer, port), options, interceptors, compression)
@@ -132,6 +132,8 @@ class RealHost:
         maximum_concurrent_rpcs: int | None = None,
     ) -> grpc.aio.Server:
         """Returns a server; see `services.host.Host.serve`."""
+        from services.real.server import Server
+
         self.tracing.start()
         server = Server(
             self,

@@ -1,8 +1,9 @@
-"""Streams of `grpc.aio` over plain TCP, one connection for each call: for those who pay per message.
+"""Streams as those of `grpc.aio` over plain TCP, one connection for each call: for those who pay per message.
 
 A message through gRPC's core takes several threads and wake-ups: some hundred microseconds of processor time,
-which is most of what a small message between two servers costs. Here it is a length and its bytes, read and
-written by the loop itself. Only calls with streams both ways are there; both sides must be of this kind.
+which is most of what a small message between two servers costs; and gRPC takes 12 MB of memory. Here it
+is its length and its bytes, read and written by the loop itself. Only calls with streams both ways are there;
+both sides must be of this kind. The end of a stream is None, and what breaks one a `ConnectionError`.
 
 A connection begins with a `Hello`, which the server answers by an empty frame when the handler lets the call
 begin. It says who calls, and proves it by the token, as gRPC's calls do (`channel.py`). Before that nothing
@@ -19,12 +20,13 @@ from hmac import compare_digest
 from struct import Struct as Layout
 from typing import TYPE_CHECKING, Any, cast
 
-import grpc
 import msgspec
 from msgspec import Struct
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
+
+    import grpc
 
 MAGIC = "dsim 1"
 UNREAD = 1 << 22  # bytes of messages that wait to be read before no more are taken
@@ -33,6 +35,7 @@ WITHIN = 10.0  # seconds in which it must come
 BIND_WITHIN = 5.0  # seconds to wait for a port that a predecessor still holds
 BACKLOG = 128
 
+_CLOSED = "the connection is closed"
 _LENGTH = Layout(">I")
 _encode = msgspec.msgpack.Encoder().encode
 
@@ -70,7 +73,7 @@ class Connection(asyncio.Protocol):
         self._writer: asyncio.Future[None] | None = None
         self._writable = True
         self.ended = False  # nothing more will come
-        self.lost: Exception | None = None  # nothing more will go
+        self.lost = ""  # why nothing more will go
 
     def trust(self) -> None:
         """Takes frames of any length from now on."""
@@ -97,7 +100,7 @@ class Connection(asyncio.Protocol):
         while size - at >= 4:
             length: int = _LENGTH.unpack_from(data, at)[0]
             if length > self._largest:
-                self.abort(ConnectionError(f"a frame of {length} bytes"))
+                self.abort(f"a frame of {length} bytes")
                 return
             if size - at < 4 + length:
                 self._needed = 4 + length
@@ -122,7 +125,7 @@ class Connection(asyncio.Protocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """It is over."""
         self.ended = True
-        self.lost = self.lost or exc or ConnectionError("the connection is closed")
+        self.lost = self.lost or str(exc or _CLOSED)
         self._wake()
         self.resume_writing()
 
@@ -160,20 +163,20 @@ class Connection(asyncio.Protocol):
         """Sends a frame, and waits until another may be sent; one writer at a time.
 
         Raises:
-            ConnectionError, OSError: it is over.
+            ConnectionError: it is over.
         """
-        if self.lost is not None:
-            raise self.lost
+        if self.lost:
+            raise ConnectionError(self.lost)
         self._transport.writelines((_LENGTH.pack(len(frame)), frame))
         while not self._writable:
             self._writer = asyncio.get_running_loop().create_future()
             await self._writer
-        if self.lost is not None:
-            raise self.lost
+        if self.lost:
+            raise ConnectionError(self.lost)
 
     def finish(self) -> None:
         """Sends no more."""
-        if self.lost is None and not self._transport.is_closing():
+        if not self.lost and not self._transport.is_closing():
             self._transport.write_eof()
 
     def close(self) -> None:
@@ -181,10 +184,10 @@ class Connection(asyncio.Protocol):
         if self._transport is not None:
             self._transport.close()
 
-    def abort(self, why: Exception | None = None) -> None:
+    def abort(self, why: str = _CLOSED) -> None:
         """Ends it at once."""
         self.ended = True
-        self.lost = self.lost or why or ConnectionError("the connection is closed")
+        self.lost = self.lost or why
         if self._transport is not None:
             self._transport.abort()
 
@@ -247,7 +250,10 @@ class Call:
     async def _begin(self, address: str, hello: bytes) -> None:
         host, _, port = address.rpartition(":")
         loop = asyncio.get_running_loop()
-        await loop.create_connection(lambda: self._connection, host.strip("[]"), int(port))
+        try:
+            await loop.create_connection(lambda: self._connection, host.strip("[]"), int(port))
+        except OSError as exc:
+            raise ConnectionError(str(exc)) from None
         self._connection.trust()
         await self._connection.write(hello)
         if await self._connection.read() is None:
@@ -257,38 +263,32 @@ class Call:
         """Returns when the call has begun at the other side.
 
         Raises:
-            grpc.aio.AioRpcError: it has not.
+            ConnectionError: it has not.
         """
-        try:
-            await self._begun
-        except OSError as exc:
-            raise _unavailable(exc) from None
+        await self._begun
 
     async def read(self) -> Any:
-        """Returns the next message, `grpc.aio.EOF` at the end.
+        """Returns the next message, None at the end.
 
         Raises:
-            grpc.aio.AioRpcError: the connection broke.
+            ConnectionError: the connection broke.
         """
-        await self.wait_for_connection()
+        await self._begun
         frame = await self._connection.read()
         if frame is None:
-            if isinstance(self._connection.lost, OSError):
-                raise _unavailable(self._connection.lost)
-            return grpc.aio.EOF
+            if self._connection.lost:
+                raise ConnectionError(self._connection.lost)
+            return None
         return frame if self._deserialize is None else self._deserialize(frame)
 
     async def write(self, message: Any) -> None:
         """Sends a message.
 
         Raises:
-            grpc.aio.AioRpcError: the connection broke.
+            ConnectionError: the connection broke.
         """
-        await self.wait_for_connection()
-        try:
-            await self._connection.write(message if self._serialize is None else self._serialize(message))
-        except OSError as exc:
-            raise _unavailable(exc) from None
+        await self._begun
+        await self._connection.write(message if self._serialize is None else self._serialize(message))
 
     async def done_writing(self) -> None:
         """Sends no more."""
@@ -372,7 +372,7 @@ class Server:
         if handler is None:
             return
         context = Context(connection, tuple(hello.metadata), handler)
-        with contextlib.suppress(grpc.aio.AbortError, grpc.aio.AioRpcError):
+        with contextlib.suppress(ConnectionError):
             await handler.stream_stream(None, context)
 
 
@@ -402,39 +402,28 @@ class Context:
         """Lets the call begin."""
         if not self._begun:
             self._begun = True
-            await self._write(b"")
+            await self._connection.write(b"")
 
     async def read(self) -> Any:
-        """Returns the next message, `grpc.aio.EOF` at the end."""
+        """Returns the next message, None at the end."""
         frame = await self._connection.read()
         if frame is None:
-            return grpc.aio.EOF
+            return None
         return frame if self._deserialize is None else self._deserialize(frame)
 
     async def write(self, message: Any) -> None:
         """Sends a message.
 
         Raises:
-            grpc.aio.AioRpcError: the connection broke.
+            ConnectionError: the connection broke.
         """
         await self.send_initial_metadata(())
-        await self._write(message if self._serialize is None else self._serialize(message))
+        await self._connection.write(message if self._serialize is None else self._serialize(message))
 
     async def abort(self, code: grpc.StatusCode, details: str = "", trailing_metadata: Any = ()) -> None:
         """Refuses the call.
 
         Raises:
-            grpc.aio.AbortError: always.
+            ConnectionError: always.
         """
-        raise grpc.aio.AbortError(details)
-
-    async def _write(self, frame: bytes) -> None:
-        try:
-            await self._connection.write(frame)
-        except OSError as exc:
-            raise _unavailable(exc) from None
-
-
-def _unavailable(exc: Exception) -> grpc.aio.AioRpcError:
-    nothing = grpc.aio.Metadata()
-    return grpc.aio.AioRpcError(grpc.StatusCode.UNAVAILABLE, nothing, nothing, str(exc))
+        raise ConnectionError(details)

@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Any, cast
 
 from services.host import DEFAULT_PORT
 from services.real import plain
-from services.real.channel import Channel
 from services.real.disk import FolderDisk
 from services.real.host import RealHost
 
@@ -163,6 +162,8 @@ class StandaloneHost(RealHost):
         where = self.names.resolve(address, int(port))
         if self._plain:
             return cast("grpc.aio.Channel", plain.Channel(where, self.name, self.token))
+        from services.real.channel import Channel
+
         return cast("grpc.aio.Channel", Channel(self, address, where, options, interceptors, compression))
 
     def serve(

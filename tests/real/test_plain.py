@@ -25,7 +25,7 @@ class Handlers(grpc.GenericRpcHandler):
 
 async def echo(_, context):
     await context.send_initial_metadata(())
-    while (message := await context.read()) is not grpc.aio.EOF:
+    while (message := await context.read()) is not None:
         await context.write(message.text.encode())
 
 
@@ -57,7 +57,7 @@ def test_messages_are_read_and_written_in_order_until_the_caller_ends():
             await talk.write(Words(text=f"{number}"))
         await talk.done_writing()
         assert [await talk.read() for _ in range(100)] == [f"{number}" for number in range(100)]
-        assert await talk.read() is grpc.aio.EOF
+        assert await talk.read() is None
         await channel.close()
 
     told(story)
@@ -94,7 +94,7 @@ def test_the_other_side_sees_who_calls_with_what():
 
     async def story(port, _):
         _, talk = call(port, metadata=(("server", "1"), ("ensemble-bin", b"\xff\x00")))
-        assert await talk.read() is grpc.aio.EOF
+        assert await talk.read() is None
         assert seen["server"] == "1"
         assert seen["ensemble-bin"] == b"\xff\x00"
         assert seen["peer"].startswith("127.0.0.1:")
@@ -113,9 +113,8 @@ def test_a_call_that_is_refused_never_begins(talk, wrong):
     async def story(port, _):
         _, refused = call(port, **wrong)
         for ask in (refused.wait_for_connection, refused.read):
-            with pytest.raises(grpc.aio.AioRpcError) as caught:
+            with pytest.raises(ConnectionError):
                 await ask()
-            assert caught.value.code() is grpc.StatusCode.UNAVAILABLE
 
     told(story, talk)
 
@@ -125,14 +124,14 @@ def test_calls_end_when_the_server_stops():
         _, talk = call(port)
         await talk.wait_for_connection()
         await server.stop()
-        with contextlib.suppress(grpc.aio.AioRpcError):
-            assert await talk.read() is grpc.aio.EOF
-        with pytest.raises(grpc.aio.AioRpcError):
+        with contextlib.suppress(ConnectionError):
+            assert await talk.read() is None
+        with pytest.raises(ConnectionError):
             for _ in range(1000):
                 await talk.write(Words(text="x" * 1000))
                 await asyncio.sleep(0)
         _, late = call(port)
-        with pytest.raises(grpc.aio.AioRpcError):
+        with pytest.raises(ConnectionError):
             await late.wait_for_connection()
 
     told(story)

@@ -6,19 +6,25 @@ The learner opens it, on a connection of its own; the leader learns from its fir
 from __future__ import annotations
 
 import asyncio
+import sys
 from typing import TYPE_CHECKING, Any
-
-import grpc
 
 from services.coordination.peer.outbox import MESSAGE, Outbox
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
-BROKEN = (grpc.RpcError, grpc.aio.BaseError, asyncio.InvalidStateError)
-"""How gRPC tells that a stream is over."""
-
 FLUSH = 5.0  # seconds that an iteration may take to send its last messages
+
+
+def broken() -> tuple[type[Exception], ...]:
+    """Returns how a stream tells that it is over, or that it takes too long.
+
+    gRPC is in use only where something has loaded it: a server from `zoo.cfg` does without, and its memory.
+    """
+    grpc = sys.modules.get("grpc")
+    of_grpc = (grpc.RpcError, grpc.aio.BaseError) if grpc is not None else ()
+    return (ConnectionError, TimeoutError, asyncio.InvalidStateError, *of_grpc)
 
 
 class Iteration:
@@ -57,7 +63,7 @@ class Iteration:
         """Carries messages until one side ends it, or the connection breaks.
 
         Args:
-            read: returns the next message, `grpc.aio.EOF` at the end.
+            read: returns the next message, at the end something that is false (`grpc.aio.EOF`, None).
             write: sends one.
             receive: is given each; says whether it wants more.
 
@@ -74,7 +80,7 @@ class Iteration:
             results = await asyncio.gather(sending, reading, return_exceptions=True)
         for result in results:
             if isinstance(result, BaseException) and not isinstance(
-                result, (*BROKEN, asyncio.CancelledError)
+                result, (*broken(), asyncio.CancelledError)
             ):
                 raise result
 
@@ -86,5 +92,5 @@ class Iteration:
 async def _receive(read: Callable[[], Awaitable[Any]], receive: Callable[[Any], Awaitable[bool]]) -> None:
     while True:
         batch = await read()
-        if batch is grpc.aio.EOF or not await receive(batch):
+        if not batch or not await receive(batch):
             return

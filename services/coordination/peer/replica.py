@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from protos.coordination_pb2 import Notification, Pong
 from services.coordination.configuration import Configuration
@@ -105,7 +105,8 @@ class Replica:
             await self._started.wait()
             await self._streams.admit(context)
 
-        server.add_generic_rpc_handlers((Handlers(begin, self._votes.serve, self._streams.lead),))
+        handlers = Handlers(begin, self._votes.serve, self._streams.lead)
+        server.add_generic_rpc_handlers((cast("grpc.GenericRpcHandler", handlers),))
 
     # broadcast.Broadcast
 

@@ -8,19 +8,19 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from typing import TYPE_CHECKING, Any, Protocol
-
-import grpc
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from protos.coordination_pb2 import CEpoch, FromLeader, FromLearner, Notification
 from services.coordination.peer.encoding import messages
-from services.coordination.peer.iteration import BROKEN, Iteration
+from services.coordination.peer.iteration import Iteration, broken
 from services.coordination.peer.outbox import MESSAGE
 from services.coordination.peer.votes import CHANNEL_OPTIONS, CONNECT, ELECT
 from services.coordination.storage import StorageRefused
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
+
+    import grpc
 
     from services.host import Context, Host
 
@@ -115,7 +115,7 @@ class Streams:
                 self._events.connected(iteration.server)
                 await iteration.run(call.read, call.write, lambda batch: self._received(iteration, batch))
                 await call.done_writing()
-        except (*BROKEN, TimeoutError):
+        except broken():
             pass
         finally:
             self._over(iteration)
@@ -127,14 +127,14 @@ class Streams:
         try:
             async with asyncio.timeout(CONNECT):
                 first = await context.read()
-            said = next(messages(first), None) if first is not grpc.aio.EOF else None
+            said = next(messages(first), None) if first else None
             if not isinstance(said, CEpoch) or said.server == self._server:
                 return
             iteration = now = self.open(said.server)
             self._events.connected(said.server)
             if await self._received(iteration, first):
                 await iteration.run(context.read, context.write, lambda batch: self._received(now, batch))
-        except (*BROKEN, TimeoutError):
+        except broken():
             pass
         except (StorageRefused, OSError) as exc:
             self._events.unreadable(exc)
@@ -154,7 +154,9 @@ class Streams:
             if why not in self._refused:
                 self._refused[why] = None
                 log.error("server %d: refused a stream from %s: %s", self._server, context.peer(), why)
-            await context.abort(grpc.StatusCode.FAILED_PRECONDITION, why)
+            from grpc import StatusCode
+
+            await context.abort(StatusCode.FAILED_PRECONDITION, why)
         await context.send_initial_metadata(())
 
     def _is_present(self, iteration: Iteration) -> bool:
@@ -172,8 +174,21 @@ class Streams:
             self._events.closed(iteration.server)
 
 
-class Handlers(grpc.GenericRpcHandler):
-    """What others open streams to: responses are bytes already.
+class Method(NamedTuple):
+    """A `grpc.RpcMethodHandler` of streams both ways, whose responses are bytes already."""
+
+    stream_stream: Callable[[Any, Context], Awaitable[None]]
+    request_deserializer: Callable[[bytes], Any]
+    request_streaming: bool = True
+    response_streaming: bool = True
+    response_serializer: None = None
+    unary_unary: None = None
+    unary_stream: None = None
+    stream_unary: None = None
+
+
+class Handlers:
+    """What others open streams to: a `grpc.GenericRpcHandler`.
 
     Args:
         begin: lets a stream begin, or aborts it.
@@ -195,10 +210,10 @@ class Handlers(grpc.GenericRpcHandler):
             await follow(requests, context)
 
         self._methods = {
-            ELECT: grpc.stream_stream_rpc_method_handler(elected, Notification.FromString, None),
-            FOLLOW: grpc.stream_stream_rpc_method_handler(followed, FromLearner.FromString, None),
+            ELECT: Method(elected, Notification.FromString),
+            FOLLOW: Method(followed, FromLearner.FromString),
         }
 
-    def service(self, handler_call_details: grpc.HandlerCallDetails) -> Any:
+    def service(self, handler_call_details: grpc.HandlerCallDetails) -> Method | None:
         """Returns the handler of a method, None when it has none."""
         return self._methods.get(handler_call_details.method)

@@ -12,13 +12,13 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Any
 
-import grpc
-
 from protos.coordination_pb2 import Notification
-from services.coordination.peer.iteration import BROKEN
+from services.coordination.peer.iteration import broken
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
+
+    import grpc
 
     from services.host import Context, Host
 
@@ -102,7 +102,7 @@ class Votes:
                 queue = self._queues[number] = asyncio.Queue(WAITING)
                 self._reachable(number)
                 await self._talk(call, queue)
-            except (*BROKEN, TimeoutError):
+            except broken():
                 pass
             finally:
                 self._queues.pop(number, None)
@@ -117,7 +117,7 @@ class Votes:
             while True:
                 async with asyncio.timeout(SILENCE):
                     answer = await call.read()
-                if answer is grpc.aio.EOF:
+                if not answer:
                     return
                 if answer.sender:
                     self._heard(answer)
@@ -134,7 +134,7 @@ class Votes:
         try:
             while True:
                 vote = await context.read()
-                if vote is grpc.aio.EOF:
+                if not vote:
                     return
                 if not queue.full():
                     queue.put_nowait(_BEAT)
@@ -142,7 +142,7 @@ class Votes:
                     sender = vote.sender
                     self._callers[sender] = queue
                     self._heard(vote)
-        except BROKEN:
+        except broken():
             pass
         finally:
             if self._callers.get(sender) is queue:

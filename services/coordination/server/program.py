@@ -5,10 +5,8 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Any
 
-from protos import coordination_pb2_grpc as rpc
 from services.coordination.configuration import Configuration, Member
 from services.coordination.peer import SERVER_OPTIONS, Replica
-from services.coordination.server.door import OVERHEAD, Door
 from services.coordination.server.frontend import Frontend
 from services.coordination.server.server import Server
 from services.coordination.server.settings import Settings
@@ -167,6 +165,9 @@ async def run(
 
 async def grpc_door(host: Host, front: Frontend, settings: Settings) -> None:
     """Serves clients by gRPC, until cancelled."""
+    from protos import coordination_pb2_grpc as rpc  # who has only Apache's clients does without gRPC
+    from services.coordination.server.door import OVERHEAD, Door
+
     largest = max(LEAST_MESSAGE, settings.max_buffer + OVERHEAD)
     server = host.serve(options=[("grpc.max_receive_message_length", largest)])
     rpc.add_CoordinationServicer_to_server(Door(front, settings), server)
