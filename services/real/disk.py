@@ -211,9 +211,9 @@ class RealFile:
         """Returns up to `size` bytes from `offset` (all to the end when negative)."""
         return await self._disk.run(self._read, size, offset)
 
-    async def append(self, data: bytes) -> None:
+    async def append(self, data: bytes, *, sync: bool = False) -> None:
         """Adds `data` at the end."""
-        await self._disk.run(self._append, bytes(data))
+        await self._disk.run(self._append, bytes(data), sync)
 
     async def write(self, data: bytes, offset: int) -> None:
         """Overwrites from `offset`."""
@@ -257,7 +257,7 @@ class RealFile:
             left -= len(chunk)
         return b"".join(chunks)
 
-    def _append(self, data: bytes) -> None:
+    def _append(self, data: bytes, sync: bool) -> None:
         fd = self._open(to_write=True)
         self._disk.unsynced.complete(fd)
         end = os.fstat(fd).st_size
@@ -267,12 +267,19 @@ class RealFile:
             self._disk.unsynced.keep_back(fd, end + len(now), data[len(now) :])
         _write_all(fd, now, end)
         self._disk.unsynced.wrote(fd, end, end + len(data))
+        if sync:
+            self._sync()
 
     def _write(self, data: bytes, offset: int) -> None:
         fd = self._open(to_write=True)
         self._disk.unsynced.complete(fd)
+        before = os.pread(fd, len(data), offset)
         _write_all(fd, data, offset)
-        self._disk.unsynced.wrote(fd, offset, offset + len(data))
+        over = offset + len(before)
+        if before:
+            self._disk.unsynced.wrote(fd, offset, over, before)
+        if over < offset + len(data):
+            self._disk.unsynced.wrote(fd, over, offset + len(data))
 
     def _truncate(self, size: int) -> None:
         fd = self._open()
@@ -288,7 +295,7 @@ class RealFile:
             self._disk.unsynced.lose(fd)
             raise _error(errno.EIO, self._path)
         os.fdatasync(fd) if hasattr(os, "fdatasync") else os.fsync(fd)
-        self._disk.unsynced.forget(os.fstat(fd).st_ino)
+        self._disk.unsynced.synced(os.fstat(fd).st_ino)
 
     def _size(self) -> int:
         fd = self._open()

@@ -16,10 +16,24 @@ from msgspec import Struct
 if TYPE_CHECKING:
     from pathlib import Path
 
-Range: TypeAlias = tuple[int, int]
-"""Where bytes begin, and where they end."""
+_MOST_WRITES = 1000  # of one file, that overwrite nothing; beyond that they are taken together
 
-_MOST_RANGES = 1000  # of one file; beyond that they are taken together
+
+class Write(Struct):
+    """Bytes that were written and are not durable.
+
+    Attributes:
+        start, end: where they begin, and where they end.
+        before: what the file held there; None: nothing, or nobody knows.
+    """
+
+    start: int
+    end: int
+    before: bytes | None = None
+
+
+Lost: TypeAlias = dict[int, list[Write]]
+"""By inode, in the order of writing."""
 
 
 class Tail(Struct):
@@ -41,39 +55,47 @@ class Unsynced:
     def __init__(self, root: Path, lost: Path) -> None:
         self._root = root
         self._lost = lost
-        self._dirty: dict[int, list[Range]] = {}
-        self._gone: dict[int, list[Range]] = {}  # what `lost` holds
+        self._dirty: dict[int, list[Write]] = {}
+        self._gone: Lost = {}  # what `lost` holds
         self._tails: dict[int, Tail] = {}
 
-    def wrote(self, fd: int, start: int, end: int) -> None:
-        """Notes bytes that were written."""
-        self.note(os.fstat(fd).st_ino, start, end)
+    def wrote(self, fd: int, start: int, end: int, before: bytes | None = None) -> None:
+        """Notes bytes that were written, and what they took the place of."""
+        self.note(os.fstat(fd).st_ino, start, end, before)
 
-    def note(self, inode: int, start: int, end: int) -> None:
+    def note(self, inode: int, start: int, end: int, before: bytes | None = None) -> None:
         """Notes bytes that were written to a file that need not be open here."""
-        if inode in self._gone:  # written again, so a sync can keep it
-            self._gone[inode] = [left for gone in self._gone[inode] for left in _without(gone, start, end)]
-            self._write_down()
-        ranges = self._dirty.setdefault(inode, [])
-        if ranges and ranges[-1][1] == start:
-            ranges[-1] = (ranges[-1][0], end)
+        writes = self._dirty.setdefault(inode, [])
+        if before is None and writes and writes[-1].before is None and writes[-1].end == start:
+            writes[-1].end = end
         else:
-            ranges.append((start, end))
-        if len(ranges) > _MOST_RANGES:
-            ranges[:] = [(min(start for start, _ in ranges), max(end for _, end in ranges))]
+            writes.append(Write(start, end, before))
+        if len(writes) > _MOST_WRITES and all(write.before is None for write in writes):
+            writes[:] = [Write(min(write.start for write in writes), max(write.end for write in writes))]
 
-    def forget(self, inode: int) -> None:
-        """Notes that a file is durable as it is, but for what was lost before."""
-        self._dirty.pop(inode, None)
+    def synced(self, inode: int) -> None:
+        """Notes that what was written to a file is durable: also where an earlier write was lost."""
+        written = self._dirty.pop(inode, [])
+        gone = self._gone.pop(inode, None)
+        if gone is not None:
+            for write in written:
+                gone = [left for lost in gone for left in _without(lost, write)]
+            if gone:
+                self._gone[inode] = gone
+            self._write_down()
+        self._let_go(inode)
+
+    def _let_go(self, inode: int) -> None:
         tail = self._tails.pop(inode, None)
         if tail is not None:
             os.close(tail.fd)
 
     def emptied(self, inode: int) -> None:
         """Notes that a file is empty, or gone: whatever has its inode from now on has lost nothing."""
-        self.forget(inode)
+        self._dirty.pop(inode, None)
         if self._gone.pop(inode, None) is not None:
             self._write_down()
+        self._let_go(inode)
 
     # Torn writes
 
@@ -103,7 +125,8 @@ class Unsynced:
         self._write_down()
 
     def begin(self) -> None:
-        """Takes away what was lost before this start: zeroes it, or cuts it off at the end of a file."""
+        """Takes away what was lost before this start: what was there before takes its place, or zeros, or
+        at the end of a file nothing."""
         lost = self._read()
         if not lost:
             return
@@ -115,28 +138,32 @@ class Unsynced:
     def _write_down(self) -> None:
         self._lost.write_bytes(msgspec.json.encode(self._gone))
 
-    def _read(self) -> dict[int, list[Range]]:
+    def _read(self) -> Lost:
         if not self._lost.exists():
             return {}
-        return msgspec.json.decode(self._lost.read_bytes(), type=dict[int, list[Range]])
+        return msgspec.json.decode(self._lost.read_bytes(), type=Lost)
 
 
-def _without(gone: Range, start: int, end: int) -> list[Range]:
-    """Returns what is left of a range without another."""
-    return [
-        (low, high)
-        for low, high in ((gone[0], min(gone[1], start)), (max(gone[0], end), gone[1]))
-        if low < high
-    ]
+def _without(lost: Write, kept: Write) -> list[Write]:
+    """Returns what stays lost of one write when a later one is durable."""
+    left = []
+    for start, end in ((lost.start, min(lost.end, kept.start)), (max(lost.start, kept.end), lost.end)):
+        if start < end:
+            before = None if lost.before is None else lost.before[start - lost.start : end - lost.start]
+            left.append(Write(start, end, before))
+    return left
 
 
-def _take_away(path: Path, ranges: list[Range]) -> None:
+def _take_away(path: Path, writes: list[Write]) -> None:
     with path.open("r+b") as file:
         size = path.stat().st_size
-        for start, end in sorted(ranges, reverse=True):
-            if start < size <= end:
-                file.truncate(start)
-                size = start
-            elif end < size:
-                file.seek(start)
-                file.write(bytes(end - start))
+        for write in reversed(writes):
+            if write.before is not None:
+                file.seek(write.start)
+                file.write(write.before)
+            elif write.start < size <= write.end:
+                file.truncate(write.start)
+                size = write.start
+            elif write.end < size:
+                file.seek(write.start)
+                file.write(bytes(write.end - write.start))

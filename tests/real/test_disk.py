@@ -158,6 +158,30 @@ def test_what_is_written_again_after_a_failed_sync_stays(tmp_path: Path, again: 
     assert (folder / "log").read_bytes() == b"HEADERbatch"
 
 
+def test_a_failed_sync_loses_what_was_written_and_not_what_had_been_there(tmp_path: Path) -> None:
+    folder, lost = tmp_path / "data", tmp_path / "lost.json"
+
+    async def first() -> None:
+        disk = FolderDisk(folder, lost)
+        file = await disk.open("log", "w")
+        await file.append(b"headerbatch")
+        await file.sync()
+        disk.sync_fails = True
+        for again in (b"HEADER", b"header"):
+            await file.write(again, 0)
+            await file.write(again, 0)
+            with pytest.raises(OSError, match="Input/output error"):
+                await file.sync()
+        await file.write(b"CHxyz", 9)  # beyond the end
+        with pytest.raises(OSError, match="Input/output error"):
+            await file.sync()
+        assert await file.read() == b"headerbatCHxyz"
+
+    asyncio.run(first())
+    FolderDisk(folder, lost)
+    assert (folder / "log").read_bytes() == b"headerbatch"
+
+
 def test_a_torn_append_is_whole_to_whoever_looks(disk: FolderDisk, tmp_path: Path) -> None:
     async def main() -> None:
         disk.tear = True
