@@ -74,7 +74,7 @@ def test_two_threads_may_load_the_same_file_at_once(tmp_path: Path) -> None:
     ("wanted", "said"),
     [
         ("basics/pign", "there is no scenario 'basics/pign'; did you mean basics/ping"),
-        ("ping", "there is no scenario 'ping'; did you mean basics/ping?"),
+        ("ping", "there is no scenario 'ping'; did you mean basics/ping"),
         ("zzz", "there is no scenario 'zzz'; `dsim list` shows them all"),
         ("no/such.py", "there is no scenario file no/such.py"),
     ],
