@@ -29,7 +29,7 @@ SMALL = {
     "papers/zab-throughput": {"servers": [3], "operations": 200, "outstanding": 100, "singles": 2},
     "papers/zookeeper-barriers": {"clients": [3], "barriers": 1},
     "papers/zookeeper-broadcast": {"servers": [3], "transactions": 200, "outstanding": 100},
-    "papers/zookeeper-failures": {"sessions": 5, "outstanding": 1, "until": 70.0},
+    "papers/zookeeper-failures": {"sessions": 5, "outstanding": 1, "until": 10.0},
     "papers/zookeeper-latency": {"servers": [3], "workers": [1], "creates": 20},
     "papers/zookeeper-throughput": {
         "servers": [3],

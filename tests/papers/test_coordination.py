@@ -44,7 +44,7 @@ def test_the_same_seed_gives_the_same_trace() -> None:
 
 
 def test_a_broadcast_keeps_its_trend() -> None:
-    summary = run("papers/zookeeper-broadcast", {"servers": [3, 7], "outstanding": 100, "transactions": 300})
+    summary = run("papers/zookeeper-broadcast", {"servers": [3, 7], "outstanding": 400, "transactions": 500})
     assert summary.passed, summary
 
 
@@ -60,6 +60,11 @@ def test_creates_take_a_millisecond() -> None:
 
 def test_barriers_hold() -> None:
     summary = run("papers/zookeeper-barriers", {"clients": [3, 6], "barriers": 2})
+    assert summary.passed, summary
+
+
+def test_servers_answer_while_none_fails() -> None:
+    summary = run("papers/zookeeper-failures", {"sessions": 5, "outstanding": 2, "until": 10.0})
     assert summary.passed, summary
 
 

@@ -53,7 +53,7 @@ class Charged(Replica):
 
     async def run(self, machine: StateMachine) -> None:
         """Takes part until cancelled."""
-        await super().run(_Applied(machine, self._cpu, self._apply))  # type: ignore[arg-type]
+        await super().run(_Applied(machine, self._cpu, self._apply))
 
 
 class _Applied:
