@@ -37,8 +37,12 @@ class File(Protocol):
         """Returns up to `size` bytes from `offset` (all to the end when negative)."""
         ...
 
-    async def append(self, data: bytes) -> None:
+    async def append(self, data: bytes, *, sync: bool = False) -> None:
         """Adds `data` at the end; it survives a crash only after `sync`.
+
+        Args:
+            data: what is added.
+            sync: call `sync` right after; one wait in the place of two.
 
         Raises:
             OSError: ENOSPC when the disk is full, EIO when the device fails.

@@ -372,12 +372,14 @@ class SimFile:
             await self._disk._request(wanted)
         return bytes(inode.data[offset : offset + wanted])
 
-    async def append(self, data: bytes) -> None:
+    async def append(self, data: bytes, *, sync: bool = False) -> None:
         """Adds `data` at the end."""
         self._check(writing=True)
         self._disk._grow(len(data), self._path)
         self._inode.write(data, len(self._inode.data))
         await self._disk._pay(self._disk.model.call)
+        if sync:
+            await self.sync()
 
     async def write(self, data: bytes, offset: int) -> None:
         """Overwrites from `offset`; a gap before it is filled with zeros."""

@@ -120,6 +120,13 @@ async def synced(rig: Rig) -> None:
     rig.note("ready")
 
 
+async def appended_with_sync(rig: Rig) -> None:
+    """Appends and syncs at once."""
+    file = await _file(rig, "log", b"syn")
+    await file.append(b"ced", sync=True)
+    rig.note("ready")
+
+
 async def half_synced(rig: Rig) -> None:
     """Appends without syncing."""
     file = await _file(rig, "log", b"synced")

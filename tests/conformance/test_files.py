@@ -286,8 +286,16 @@ async def test_a_sync_that_fails(rig: Rig) -> None:
     disk.sync_fails = True
     failed = ("OSError", "EIO")
     assert (await error_of(file.sync()), await error_of(disk.sync())) == (failed, failed)
+    assert await error_of(file.append(b"y", sync=True)) == failed
     disk.sync_fails = False
     assert (await error_of(file.sync()), await error_of(disk.sync())) == (None, None)
+    assert await error_of(file.append(b"z", sync=True)) is None
+
+
+async def test_bytes_appended_with_a_sync_survive(rig: Rig) -> None:
+    """`append(sync=True)` is `append` and `sync`."""
+    disk = await rig.crash(programs.appended_with_sync)
+    assert (await disk.list(), await get(disk, "log")) == (["log"], b"synced")
 
 
 # Crashes: what both worlds must guarantee

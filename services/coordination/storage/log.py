@@ -138,8 +138,7 @@ class Log:
         file = self._file or await self._begin(self.last)
         segment = self.segments[-1]
         data = write_batch(segment.mark, records)
-        await file.append(data)
-        await file.sync()
+        await file.append(data, sync=True)
         assert segment.end is not None
         segment.note(segment.end, segment.end + len(data), records[-1][0])
         self.last = segment.last

@@ -178,9 +178,11 @@ class MemoryFile:
     async def read(self, size: int = -1, offset: int = 0) -> bytes:
         return bytes(self._inode.data[offset:] if size < 0 else self._inode.data[offset : offset + size])
 
-    async def append(self, data: bytes) -> None:
+    async def append(self, data: bytes, *, sync: bool = False) -> None:
         self._disk._do("append")
         self._inode.do("write", len(self._inode.data), data)
+        if sync:
+            await self.sync()
 
     async def write(self, data: bytes, offset: int) -> None:
         self._disk._do("write")
