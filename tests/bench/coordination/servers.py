@@ -51,7 +51,6 @@ class Servers:
 
     Attributes:
         ports: where each serves clients.
-        grpc: where each of ours serves its own client.
         processes: of each.
     """
 
@@ -60,7 +59,6 @@ class Servers:
         self.counting = counting
         self.folder = folder
         self.ports = [_port() for _ in range(count)]
-        self.grpc = [_port() for _ in range(count)]
         self.processes: list[subprocess.Popen[bytes]] = []
         members = [f"server.{n}=127.0.0.1:{_port()}:{_port()}" for n in range(1, count + 1)]
         for number, port in enumerate(self.ports, 1):
@@ -70,8 +68,6 @@ class Servers:
             if count > 1:
                 (home / "myid").write_text(f"{number}\n")
                 lines += members
-            if kind == "ours":
-                lines.append(f"grpcPort={self.grpc[number - 1]}")
             (folder / f"{number}.cfg").write_text("\n".join(lines) + "\n")
 
     @property
