@@ -37,7 +37,7 @@ RETRY = 0.5  # seconds after which whoever runs the server starts it again
         "it is back when the disk is",
         INVARIANTS,
     ),
-    plots=("spacetime",),
+    plots=("timeline", "spacetime"),
     limit_s=600,
 )
 async def failed_sync(

@@ -31,7 +31,7 @@ from sim.faults import Cut
         "the follower is back each time",
         INVARIANTS,
     ),
-    plots=("spacetime",),
+    plots=("timeline", "spacetime"),
     limit_s=600,
 )
 async def flapping_link(

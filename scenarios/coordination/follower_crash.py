@@ -33,7 +33,7 @@ from sim.faults import Crash
         "it catches up",
         INVARIANTS,
     ),
-    plots=("spacetime",),
+    plots=("timeline", "spacetime"),
     limit_s=600,
 )
 async def follower_crash(

@@ -36,7 +36,7 @@ from sim.faults import Partition
         "one leader in the end",
         INVARIANTS,
     ),
-    plots=("spacetime",),
+    plots=("timeline", "spacetime"),
     limit_s=600,
 )
 async def minority_partition(

@@ -34,7 +34,7 @@ from sim.faults import Crash, Delay
         "observers are no majority",
         INVARIANTS,
     ),
-    plots=("spacetime",),
+    plots=("timeline", "spacetime"),
     limit_s=600,
 )
 async def observer(

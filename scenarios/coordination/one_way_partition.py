@@ -32,7 +32,7 @@ from sim.faults import Cut
         "all are back",
         INVARIANTS,
     ),
-    plots=("spacetime",),
+    plots=("timeline", "spacetime"),
     limit_s=600,
 )
 async def one_way_partition(

@@ -34,6 +34,7 @@ class Probe:
         self.writes: list[tuple[float, float]] = []
         self._every = every
         self._path = f"/{client.name}"
+        self._host = client.world.client(client.name)
 
     async def work(self, over: asyncio.Event) -> None:
         """Writes until it is `over`."""
@@ -44,10 +45,9 @@ class Probe:
             try:
                 if self.client.over:
                     await self.client.reopen()
-                if there:
-                    await self.client.set(self._path, f"{self.client.name}-{number}")
-                else:
-                    await self.client.create(self._path, f"{self.client.name}-{number}")
+                with self._host.span("a write"):  # a bar on the timeline; a long one is an outage
+                    write = self.client.set if there else self.client.create
+                    await write(self._path, f"{self.client.name}-{number}")
                 there = True
                 self.writes.append((began, now()))
             except CoordinationError as exc:

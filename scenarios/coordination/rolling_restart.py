@@ -32,7 +32,7 @@ from sim.faults import Crash
         "the service hardly pauses",
         INVARIANTS,
     ),
-    plots=("spacetime",),
+    plots=("timeline", "spacetime"),
     limit_s=600,
 )
 async def rolling_restart(

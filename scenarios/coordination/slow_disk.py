@@ -34,7 +34,7 @@ NOISE = 0.02  # seconds that a write may take longer for other reasons; a busy r
         "the slow one keeps up",
         INVARIANTS,
     ),
-    plots=("rates",),
+    plots=("timeline",),
     limit_s=600,
 )
 async def slow_disk(
