@@ -1,7 +1,7 @@
 """The real implementation of the door: `Host` on real gRPC, files, clocks and processes.
 
-Start with `host.py`; `door.py` holds what faults do to it. `standalone.py` is a host outside of any cluster, whose
-calls may do without gRPC (`plain.py`).
+Start with `host.py`; `door.py` holds what faults do to it. `standalone.py` is a host outside of any cluster,
+whose calls may do without gRPC (`plain.py`).
 """
 
 import os

@@ -116,6 +116,8 @@ class Incoming:
 
     async def lose(self, context: Any) -> None:
         """Has the reply lost, if it is to be: the caller sees the connection break."""
+        if context.done():  # it is lost already, and the handler went on: a second abort is an error
+            return
         if self.host.door.loses_reply(self.method):
             context.set_trailing_metadata(())
             await context.abort(grpc.StatusCode.UNAVAILABLE, LOST)

@@ -33,6 +33,7 @@ UNREAD = 1 << 22  # bytes of messages that wait to be read before no more are ta
 GREETING = 1 << 16  # bytes that a greeting may have
 WITHIN = 10.0  # seconds in which it must come
 BIND_WITHIN = 5.0  # seconds to wait for a port that a predecessor still holds
+LINGER = 5.0  # seconds in which what was written last may be sent
 BACKLOG = 128
 
 _CLOSED = "the connection is closed"
@@ -180,9 +181,11 @@ class Connection(asyncio.Protocol):
             self._transport.write_eof()
 
     def close(self) -> None:
-        """Ends it when all is sent."""
+        """Ends it when all is sent, which must not take long."""
         if self._transport is not None:
             self._transport.close()
+            if self._transport.get_write_buffer_size():
+                asyncio.get_running_loop().call_later(LINGER, self._transport.abort)
 
     def abort(self, why: str = _CLOSED) -> None:
         """Ends it at once."""
@@ -227,9 +230,9 @@ class Channel:
         return begin
 
     async def close(self) -> None:
-        """Ends its calls at once."""
+        """Ends its calls, when all that was written is sent."""
         for call in self._calls:
-            call.cancel()
+            call.close()
 
 
 class Call:
@@ -293,6 +296,11 @@ class Call:
     async def done_writing(self) -> None:
         """Sends no more."""
         self._connection.finish()
+
+    def close(self) -> None:
+        """Ends the call when all that was written is sent."""
+        self._begun.cancel()
+        self._connection.close()
 
     def cancel(self) -> bool:
         """Ends the call at once."""

@@ -85,6 +85,29 @@ def test_a_writer_waits_for_a_reader_and_large_messages_come_through():
     told(story)
 
 
+def test_what_was_written_before_the_end_arrives():
+    heard = []
+
+    async def listen(_, context):
+        await context.send_initial_metadata(())
+        await asyncio.sleep(0.2)  # the caller has gone by now
+        while (message := await context.read()) is not None:
+            heard.append(len(message.text))
+
+    async def story(port, _):
+        channel, talk = call(port)
+        await talk.wait_for_connection()
+        writing = asyncio.create_task(talk.write(Words(text="x" * (16 << 20))))
+        await asyncio.sleep(0)
+        await channel.close()
+        while not heard:
+            await asyncio.sleep(0.01)
+        assert heard == [16 << 20]
+        await asyncio.gather(writing, return_exceptions=True)
+
+    told(story, listen)
+
+
 def test_the_other_side_sees_who_calls_with_what():
     seen = {}
 
