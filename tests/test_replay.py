@@ -26,9 +26,9 @@ SMALL = {
     },
     "papers/mapreduce-grep": {"machines": 30, "maps": 60},
     "papers/mapreduce-sort": {"machines": 30, "maps": 60, "reduces": 20},
-    "papers/zab-throughput": {"servers": [3], "operations": 200, "outstanding": 100, "singles": 2},
+    "papers/zab-throughput": {"servers": [3], "operations": 200, "outstanding": 500, "singles": 2},
     "papers/zookeeper-barriers": {"clients": [3], "barriers": 1},
-    "papers/zookeeper-broadcast": {"servers": [3], "transactions": 200, "outstanding": 100},
+    "papers/zookeeper-broadcast": {"servers": [3], "transactions": 300, "outstanding": 400},
     "papers/zookeeper-failures": {"sessions": 5, "outstanding": 1, "until": 10.0},
     "papers/zookeeper-latency": {"servers": [3], "workers": [1], "creates": 20},
     "papers/zookeeper-throughput": {

@@ -49,7 +49,9 @@ def test_a_broadcast_keeps_its_trend() -> None:
 
 
 def test_zab_keeps_its_trends() -> None:
-    summary = run("papers/zab-throughput", {"servers": [3], "operations": 500, "singles": 3})
+    summary = run(
+        "papers/zab-throughput", {"servers": [3], "outstanding": 500, "operations": 300, "singles": 2}
+    )
     assert summary.passed, summary
 
 
