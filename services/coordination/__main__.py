@@ -22,6 +22,9 @@ import sys
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
+import services.real  # noqa: F401 - first: what gRPC's core is to say on stderr is read when it is imported
+
+# isort: split
 from services.coordination.configuration import Configuration, Member
 from services.coordination.server.program import run
 from services.coordination.storage import StorageFailed, StorageRefused
@@ -44,6 +47,7 @@ UNEXPECTED, INVALID, DATA_FOLDER = 1, 2, 3
 
 _ON_ITS_OWN = Configuration((Member(1, "127.0.0.1", quorum_port=0),))
 _SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+_END_WITHIN = 2.0  # seconds for calls that were cancelled to end
 
 log = logging.getLogger("coordination")
 
@@ -67,9 +71,10 @@ def main(arguments: list[str]) -> int:
         return _complain(USAGE, INVALID)
     try:
         text = Path(files[0]).read_text()
-        cfg = parse(text, lambda path: Path(path).read_text(), overrides)
-    except (OSError, UnicodeDecodeError) as exc:
+    except (OSError, ValueError) as exc:
         return _complain(f"{files[0]} cannot be read: {_words(exc)}", INVALID)
+    try:
+        cfg = parse(text, lambda path: Path(path).read_text(), overrides)
     except (ConfigurationError, ValueError) as exc:
         return _complain(f"{files[0]}: {exc}", INVALID)
     for warning in cfg.warnings:
@@ -129,6 +134,9 @@ async def _serve(cfg: ZooCfg) -> int:
         if not work.cancelled() and (error := work.exception()) is not None and not stopped.done():
             raise error
     finally:
+        # gRPC prints a traceback for a call that `asyncio.run` cancels before it has seen its own end.
+        if others := asyncio.all_tasks() - {asyncio.current_task()}:
+            await asyncio.wait(others, timeout=_END_WITHIN)
         host.close()
     return 128 + stopped.result() if stopped.done() else UNEXPECTED
 
@@ -147,9 +155,13 @@ async def _doors(cfg: ZooCfg, front: Frontend) -> None:
     async with contextlib.AsyncExitStack() as stack:
         if cfg.client_port is not None:
             backlog = cfg.backlog if cfg.backlog > 0 else BACKLOG
-            await door.start(cfg.client_address, cfg.client_port, backlog)
+            where = f"{cfg.client_address or '*'}:{cfg.client_port}"
+            try:
+                await door.start(cfg.client_address, cfg.client_port, backlog)
+            except OSError as exc:
+                raise OSError(f"clients cannot be served at {where}: {_words(exc)}") from None
             stack.push_async_callback(door.stop)
-            log.info("serving clients at %s:%d", cfg.client_address or "*", cfg.client_port)
+            log.info("serving clients at %s", where)
         if cfg.admin is not None:
             address, port, url = cfg.admin
             await _pages(stack, "commands", admin.commands(report, url), address, port)
@@ -202,7 +214,7 @@ def _folders(cfg: ZooCfg) -> Iterator[None]:
                 fcntl.flock(locks[-1], fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
                 raise Unusable(f"{name} {folder} is in use by another server") from None
-            except OSError as exc:
+            except (OSError, ValueError) as exc:  # ValueError: a NUL
                 raise Unusable(f"{name} {folder} cannot be used: {_words(exc)}") from None
         yield
     finally:

@@ -51,6 +51,10 @@ class Member(Struct, frozen=True, order=True):
                 f'"{line.strip()}" is not a member such as "server.1=host:2888:3888:participant;2181" '
                 "(with an id from 1 to 255)"
             )
+        if not all(
+            int(found[port]) < 1 << 16 for port in ("quorum", "election")
+        ):  # 0: any, of one on its own
+            raise ValueError(f'"{line.strip()}": ports go up to 65535')
         role: Role = "observer" if found["role"] == "observer" else "participant"
         return Member(
             int(found["id"]),

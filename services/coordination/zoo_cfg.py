@@ -289,6 +289,8 @@ def _ensemble(given: _Given, read: ReadFile) -> Configuration | None:
             found = properties(read(dynamic))
         except OSError as exc:
             raise ConfigurationError(f"dynamicConfigFile {dynamic} cannot be read: {exc.strerror}") from None
+        except ValueError as exc:  # no text, or a path with a NUL
+            raise ConfigurationError(f"dynamicConfigFile {dynamic} cannot be read: {exc}") from None
         lines = {name: value for name, value in found.items() if name != "version"}
     for name in (*given.beginning("group", "weight"), *lines):
         if not name.startswith("server."):
@@ -313,6 +315,8 @@ def _own_id(ensemble: Configuration, path: str, read: ReadFile) -> int:
         value = read(path).strip()
     except OSError as exc:
         raise ConfigurationError(f"{path}, which says who this server is: {exc.strerror}") from None
+    except ValueError as exc:  # no text, or a path with a NUL
+        raise ConfigurationError(f"{path}, which says who this server is, cannot be read: {exc}") from None
     if not value.isdecimal():
         raise ConfigurationError(f'{path} holds "{value[:40]}", must be the number of a server')
     if ensemble.member(int(value)) is None:

@@ -45,7 +45,9 @@ def register(app: typer.Typer) -> None:
 def up(
     system: Annotated[
         str,
-        typer.Argument(metavar="SYSTEM", help="echo, mapreduce, or a program of your own: module:function."),
+        typer.Argument(
+            metavar="SYSTEM", help="echo, mapreduce, coordination, or a program of your own: module:function."
+        ),
     ],
     nodes: Annotated[
         int | None, typer.Option(metavar="N", help="How many. [default: the system's own number]")

@@ -47,6 +47,17 @@ def test_a_signal_ends_it_as_it_ends_a_jvm(tmp_path: Path, how: signal.Signals) 
         assert "Traceback" not in servers.log(1)
 
 
+def test_members_that_are_stopped_say_no_more_than_that(tmp_path: Path) -> None:
+    with Servers(tmp_path) as servers:
+        servers.start()
+        servers.serving()
+        for number in servers.ports:
+            assert servers.end(number) == 128 + signal.SIGTERM
+        for number in servers.ports:
+            assert servers.log(number).splitlines()[-1].endswith("SIGTERM: stopping")
+            assert "Traceback" not in servers.log(number) and "goaway" not in servers.log(number)
+
+
 @pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGKILL], ids=lambda how: how.name)
 def test_its_data_folder_is_used_again(tmp_path: Path, how: signal.Signals) -> None:
     with Servers(tmp_path, 1, extra=f"dataLogDir={tmp_path}/logs\nsnapCount=50") as servers:
@@ -125,6 +136,30 @@ def test_a_port_that_is_taken_is_said_in_one_line(tmp_path: Path) -> None:
         (tmp_path / "zoo.cfg").write_text(text)
         code, said = run(str(tmp_path / "zoo.cfg"))
         assert code == 1 and "address already in use" in said.splitlines()[-1] and "Traceback" not in said
+
+
+def test_an_address_that_is_not_here_is_named(tmp_path: Path) -> None:
+    port = free_port("127.0.0.1")
+    text = f"dataDir={tmp_path}/d\nclientPort={port}\nclientPortAddress=192.0.2.1\nadmin.enableServer=false\n"
+    (tmp_path / "zoo.cfg").write_text(text)
+    code, said = run(str(tmp_path / "zoo.cfg"))
+    assert code == 1 and "Traceback" not in said
+    assert said.splitlines()[-1].startswith(f"clients cannot be served at 192.0.2.1:{port}: ")
+
+
+def test_what_is_no_path_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "zoo.cfg").write_text(f"dataDir={tmp_path}/d\0\nclientPort=2181\n")
+    code, said = refused(capsys, str(tmp_path / "zoo.cfg"))
+    assert code == 3 and said.splitlines()[-1].endswith("cannot be used: embedded null byte")
+
+
+def test_an_id_that_is_no_text_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "d").mkdir()
+    (tmp_path / "d" / "myid").write_bytes(b"\xff")
+    lines = "initLimit=5\nsyncLimit=5\nserver.1=a:1:2\nserver.2=b:1:2\n"
+    (tmp_path / "zoo.cfg").write_text(f"dataDir={tmp_path}/d\nclientPort=1\n{lines}")
+    code, said = refused(capsys, str(tmp_path / "zoo.cfg"))
+    assert code == 2 and f"{tmp_path}/d/myid, which says who this server is, cannot be read" in said
 
 
 @pytest.mark.parametrize(

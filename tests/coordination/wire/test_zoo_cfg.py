@@ -163,6 +163,7 @@ def test_what_one_should_know_is_said_once(text: str, warnings: list[str]) -> No
             '"server.x=a:2888:3888" is not a member such as "server.1=host:2888:3888:participant;2181" '
             "(with an id from 1 to 255)",
         ),
+        (THREE.replace("c:2888", "c:99999"), '"server.3=c:99999:3888:participant": ports go up to 65535'),
         (
             THREE.replace(":3888\n", ":3888:observer\n").replace(":participant", ":observer"),
             "an ensemble needs a participant",
