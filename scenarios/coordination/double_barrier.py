@@ -59,7 +59,7 @@ async def double_barrier(
     party = []
     for number in range(1, processes + 1):
         client = await ensemble.client(f"p{number}", timeout=timeout)
-        party.append(Process(client, size or processes))
+        party.append(Process(client, min(size or processes, processes)))
     await party[0].client.create(PATH)
     times = [(world.rng.uniform(0, slowest), world.rng.uniform(0.2, slowest)) for _ in party]
     work = [

@@ -9,8 +9,8 @@ and the next one makes a whole.
 
 Readers who look at *ready* and do not watch it read mixtures, as those do who do not look at it at all:
 
-    dsim run coordination/watch-race --set readers=look
-    dsim run coordination/watch-race --set readers=trust
+    dsim run coordination/watch-race --set how=look
+    dsim run coordination/watch-race --set how=trust
 """
 
 from __future__ import annotations
@@ -39,8 +39,8 @@ async def watch_race(
     world: World,
     *,
     servers: Annotated[int, Meta(ge=3, le=13)] = 3,
-    readers_count: Annotated[int, Meta(ge=1, le=50)] = 3,
-    readers: Literal["watch", "look", "trust"] = "watch",
+    readers: Annotated[int, Meta(ge=1, le=50)] = 3,
+    how: Literal["watch", "look", "trust"] = "watch",
     znodes: Annotated[int, Meta(ge=2, le=200)] = 10,
     changes: Annotated[int, Meta(ge=2, le=200)] = 10,
     tick: Annotated[float, Meta(gt=0, le=10)] = TICK,
@@ -54,8 +54,7 @@ async def watch_race(
     await asyncio.gather(*(first.create(path, f"0 {path}") for path in paths), first.create(READY))
 
     reading = [
-        Reader(await ensemble.client(f"reader{number}"), paths, readers)
-        for number in range(1, readers_count + 1)
+        Reader(await ensemble.client(f"reader{number}"), paths, how) for number in range(1, readers + 1)
     ]
     over = asyncio.Event()
     work = [world.spawn(reader.work(over)) for reader in reading]

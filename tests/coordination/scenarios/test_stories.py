@@ -36,7 +36,7 @@ UNPROTECTED = [
     ("slow-disk", {"slow": 2, "seconds": 0.5}, "as fast as the fastest majority"),
     ("session-expiry", {"short": 2.9}, "a short silence is forgiven"),
     ("session-move", {"reaches": 1, "moves": 1}, "no change is missed"),
-    ("watch-race", {"readers": "look"}, "nobody reads a mixture"),
+    ("watch-race", {"how": "look"}, "nobody reads a mixture"),
     ("hidden-channel", {"synced": False, "calls": 3}, "no read after a sync is stale"),
     ("lock-herd", {"second": "simple", "clients": 6}, "the other one wakes the next"),
     ("double-barrier", {"size": 5, "lost": False}, "nobody begins before all are there"),
