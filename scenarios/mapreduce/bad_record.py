@@ -10,8 +10,11 @@ from __future__ import annotations
 import os
 import signal
 from collections.abc import Iterator
+from typing import Annotated
 
-from scenarios.mapreduce.cluster import Cluster, counted
+from msgspec import Meta
+
+from scenarios.mapreduce.cluster import Cluster, SplitBytes, Workers, counted
 from scenarios.mapreduce.invariants import WATCHED
 from services.mapreduce.job import Spec
 from services.mapreduce.jobs.word_count import WordCount
@@ -43,7 +46,13 @@ class Fragile(WordCount):
     ),
     plots=("tasks",),
 )
-async def bad_record(world: World, *, workers: int = 4, lines: int = 200, split_bytes: int = 400) -> None:
+async def bad_record(
+    world: World,
+    *,
+    workers: Workers = 4,
+    lines: Annotated[int, Meta(ge=10, le=100_000)] = 200,
+    split_bytes: SplitBytes = 400,
+) -> None:
     """One record kills its process, one makes map raise: a job that fails, and one that skips them."""
     cluster = await Cluster.start(world, workers)
     text = [f"good {number}" for number in range(lines)]

@@ -11,7 +11,9 @@ import asyncio
 from collections import Counter
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
+
+from msgspec import Meta
 
 from protos import mapreduce_pb2 as pb
 from services.files import beside, connect, server
@@ -27,6 +29,12 @@ from sim import World
 
 TEXTS = {path.name: path.read_bytes() for path in sorted((Path(__file__).parent / "texts").glob("*.txt"))}
 """Some thousand words to count, by file name."""
+
+Workers = Annotated[int, Meta(ge=1, le=400)]
+Reduces = Annotated[int, Meta(ge=1, le=500)]
+SplitBytes = Annotated[int, Meta(ge=50, le=1 << 20)]
+Seconds = Annotated[float, Meta(ge=0, le=600)]
+"""What the stories' parameters may be, where a story does not say more."""
 
 WORD_COUNT = "services.mapreduce.jobs.word_count:WordCount"
 

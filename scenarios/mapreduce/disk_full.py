@@ -7,7 +7,19 @@ more work.
 
 from __future__ import annotations
 
-from scenarios.mapreduce.cluster import TEXTS, WORD_COUNT, WORD_COUNT_CHECKS, Cluster, check_word_count
+from typing import Annotated
+
+from msgspec import Meta
+
+from scenarios.mapreduce.cluster import (
+    TEXTS,
+    WORD_COUNT,
+    WORD_COUNT_CHECKS,
+    Cluster,
+    Reduces,
+    SplitBytes,
+    check_word_count,
+)
 from scenarios.mapreduce.invariants import WATCHED
 from services.mapreduce.job import Spec
 from sim import World, scenario
@@ -15,7 +27,13 @@ from sim.faults import DiskFull
 
 
 @scenario(checks=(*WORD_COUNT_CHECKS, *WATCHED), plots=("tasks", "timeline"))
-async def disk_full(world: World, *, workers: int = 6, reduces: int = 6, split_bytes: int = 1500) -> None:
+async def disk_full(
+    world: World,
+    *,
+    workers: Annotated[int, Meta(ge=3, le=400)] = 6,
+    reduces: Reduces = 6,
+    split_bytes: SplitBytes = 1500,
+) -> None:
     """Two workers' disks fill up, one during the maps and one during the reduces; the job goes elsewhere."""
     cluster = await Cluster.start(world, workers)
     copies = 1 if world.kind == "sim" else 200

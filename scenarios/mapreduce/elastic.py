@@ -9,7 +9,16 @@ from __future__ import annotations
 
 import asyncio
 
-from scenarios.mapreduce.cluster import TEXTS, WORD_COUNT, WORD_COUNT_CHECKS, Cluster, check_word_count
+from scenarios.mapreduce.cluster import (
+    TEXTS,
+    WORD_COUNT,
+    WORD_COUNT_CHECKS,
+    Cluster,
+    Reduces,
+    Seconds,
+    SplitBytes,
+    check_word_count,
+)
 from scenarios.mapreduce.invariants import WATCHED, Worked
 from services.mapreduce.job import Spec
 from sim import World, scenario
@@ -18,7 +27,9 @@ from sim import World, scenario
 @scenario(
     checks=(*WORD_COUNT_CHECKS, Worked(("w3", "w4", "w5", "w6")), *WATCHED), plots=("tasks", "timeline")
 )
-async def elastic(world: World, *, reduces: int = 6, split_bytes: int = 1000, apart_s: float = 1.0) -> None:
+async def elastic(
+    world: World, *, reduces: Reduces = 6, split_bytes: SplitBytes = 1000, apart_s: Seconds = 1.0
+) -> None:
     """A job begins on two workers; four join, and the first two leave before it ends."""
     cluster = await Cluster.start(world, 2, archive=True)
     copies = 1 if world.kind == "sim" else 400

@@ -9,8 +9,21 @@ then it comes back and says that it is done. Every count is still counted once.
 from __future__ import annotations
 
 import asyncio
+from typing import Annotated
 
-from scenarios.mapreduce.cluster import TEXTS, WORD_COUNT, WORD_COUNT_CHECKS, Cluster, check_word_count
+from msgspec import Meta
+
+from scenarios.mapreduce.cluster import (
+    TEXTS,
+    WORD_COUNT,
+    WORD_COUNT_CHECKS,
+    Cluster,
+    Reduces,
+    Seconds,
+    SplitBytes,
+    Workers,
+    check_word_count,
+)
 from scenarios.mapreduce.invariants import WATCHED, Ignored
 from services.mapreduce.job import Spec
 from sim import World, scenario
@@ -21,11 +34,11 @@ from sim.faults import LoseReply, Pause
 async def lost_reply(
     world: World,
     *,
-    workers: int = 4,
-    reduces: int = 3,
-    split_bytes: int = 1500,
-    lost: int = 3,
-    silent_s: float = 6.0,
+    workers: Workers = 4,
+    reduces: Reduces = 3,
+    split_bytes: SplitBytes = 1500,
+    lost: Annotated[int, Meta(ge=1, le=100)] = 3,
+    silent_s: Seconds = 6.0,
 ) -> None:
     """Completion messages arrive twice, or late from a worker that was given up: they are ignored."""
     cluster = await Cluster.start(world, workers)

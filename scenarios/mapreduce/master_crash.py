@@ -10,7 +10,17 @@ from __future__ import annotations
 
 import asyncio
 
-from scenarios.mapreduce.cluster import TEXTS, WORD_COUNT, WORD_COUNT_CHECKS, Cluster, check_word_count
+from scenarios.mapreduce.cluster import (
+    TEXTS,
+    WORD_COUNT,
+    WORD_COUNT_CHECKS,
+    Cluster,
+    Reduces,
+    Seconds,
+    SplitBytes,
+    Workers,
+    check_word_count,
+)
 from scenarios.mapreduce.invariants import WATCHED
 from services.mapreduce.job import Spec
 from sim import World, scenario
@@ -21,7 +31,12 @@ from sim.faults import Crash
     checks=(*WORD_COUNT_CHECKS, "what was completed stays completed", *WATCHED), plots=("tasks", "timeline")
 )
 async def master_crash(
-    world: World, *, workers: int = 6, reduces: int = 6, split_bytes: int = 1500, away_s: float = 1.0
+    world: World,
+    *,
+    workers: Workers = 6,
+    reduces: Reduces = 6,
+    split_bytes: SplitBytes = 1500,
+    away_s: Seconds = 1.0,
 ) -> None:
     """The master is killed during the maps and again during the reduces; its job is finished all the same."""
     cluster = await Cluster.start(world, workers)

@@ -13,7 +13,16 @@ from typing import Annotated
 
 from msgspec import Meta
 
-from scenarios.mapreduce.cluster import TEXTS, WORD_COUNT, WORD_COUNT_CHECKS, Cluster, check_word_count
+from scenarios.mapreduce.cluster import (
+    TEXTS,
+    WORD_COUNT,
+    WORD_COUNT_CHECKS,
+    Cluster,
+    Reduces,
+    Seconds,
+    SplitBytes,
+    check_word_count,
+)
 from scenarios.mapreduce.invariants import WATCHED
 from services.mapreduce.job import Spec
 from sim import World, scenario
@@ -30,10 +39,10 @@ async def network_cut(
     *,
     workers: Annotated[int, Meta(ge=4, le=400)] = 200,
     cut: Annotated[int, Meta(ge=1)] = 80,
-    seconds: float = 120.0,
-    reduces: int = 40,
-    split_bytes: int = 64,
-    cost_per_byte: float = 0.15,
+    seconds: Seconds = 120.0,
+    reduces: Reduces = 40,
+    split_bytes: SplitBytes = 64,
+    cost_per_byte: Annotated[float, Meta(ge=0, le=10)] = 0.15,
 ) -> None:
     """Of 200 machines 80 are unreachable for two minutes, and then 80 others: the job ends, later."""
     if world.kind == "grpc":  # as many processes as this machine has room for

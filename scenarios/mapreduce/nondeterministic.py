@@ -14,8 +14,11 @@ of every map.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Annotated
 
-from scenarios.mapreduce.cluster import Cluster, part_names
+from msgspec import Meta
+
+from scenarios.mapreduce.cluster import Cluster, Seconds, part_names
 from scenarios.mapreduce.invariants import WATCHED
 from services.mapreduce.counters import Task
 from services.mapreduce.job import Job, Spec
@@ -47,7 +50,12 @@ class Draws(Job):
     plots=("tasks", "spacetime"),
 )
 async def nondeterministic(
-    world: World, *, workers: int = 5, maps: int = 10, reduces: int = 10, seconds: float = 2.0
+    world: World,
+    *,
+    workers: Annotated[int, Meta(ge=2, le=400)] = 5,
+    maps: Annotated[int, Meta(ge=1, le=100)] = 10,
+    reduces: Annotated[int, Meta(ge=2, le=500)] = 10,
+    seconds: Seconds = 2.0,
 ) -> None:
     """Maps that never answer the same twice, and a crash: two reduces disagree, each is right by itself."""
     cluster = await Cluster.start(world, workers, cost_per_byte=seconds / 200)

@@ -15,7 +15,7 @@ from typing import Annotated
 
 from msgspec import Meta
 
-from scenarios.mapreduce.cluster import Cluster, part_names
+from scenarios.mapreduce.cluster import Cluster, Workers, part_names
 from scenarios.mapreduce.invariants import WATCHED
 from services.mapreduce.job import Job, Spec
 from services.mapreduce.partition import TotalOrder, by_hash
@@ -49,7 +49,7 @@ class Sort(Job):
 async def skewed_keys(
     world: World,
     *,
-    workers: int = 6,
+    workers: Workers = 6,
     reduces: Annotated[int, Meta(ge=2, le=40)] = 6,
     records: Annotated[int, Meta(ge=100, le=100_000)] = 3000,
 ) -> None:

@@ -10,7 +10,15 @@ from typing import Annotated
 
 from msgspec import Meta
 
-from scenarios.mapreduce.cluster import TEXTS, WORD_COUNT, WORD_COUNT_CHECKS, Cluster, check_word_count
+from scenarios.mapreduce.cluster import (
+    TEXTS,
+    WORD_COUNT,
+    WORD_COUNT_CHECKS,
+    Cluster,
+    Reduces,
+    SplitBytes,
+    check_word_count,
+)
 from scenarios.mapreduce.invariants import WATCHED
 from services.mapreduce.job import Spec
 from sim import World, scenario
@@ -37,8 +45,8 @@ async def slow_disk(
     world: World,
     *,
     workers: Annotated[int, Meta(ge=3, le=MOST)] = 6,
-    reduces: int = 6,
-    split_bytes: int = 2000,
+    reduces: Reduces = 6,
+    split_bytes: SplitBytes = 2000,
     slow: Annotated[float, Meta(gt=1, le=100)] = 30.0,
 ) -> None:
     """One machine's disk becomes thirty times slower in the middle of a job: 30 MB/s, then 1 MB/s."""

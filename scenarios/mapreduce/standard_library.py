@@ -11,8 +11,11 @@ import functools
 import sysconfig
 from collections import Counter
 from pathlib import Path
+from typing import Annotated
 
-from scenarios.mapreduce.cluster import WORD_COUNT, Cluster, counted
+from msgspec import Meta
+
+from scenarios.mapreduce.cluster import WORD_COUNT, Cluster, Reduces, counted
 from services.mapreduce.job import Spec
 from services.mapreduce.jobs.word_count import tokens
 from sim import World, scenario
@@ -47,7 +50,9 @@ def read_ahead(simulation: object) -> None:
     plots=("timeline", "rates"),
     hardware=read_ahead,
 )
-async def standard_library_words(world: World, *, workers: int = 3, reduces: int = 4) -> None:
+async def standard_library_words(
+    world: World, *, workers: Annotated[int, Meta(ge=2, le=100)] = 3, reduces: Reduces = 4
+) -> None:
     """A word count over every .py file of Python's standard library; a worker is killed mid-job."""
     sources = standard_library()
     cluster = await Cluster.start(world, workers, chunk_bytes=512 * 1024, cost_per_byte=200e-9)

@@ -13,7 +13,15 @@ from typing import Annotated
 
 from msgspec import Meta
 
-from scenarios.mapreduce.cluster import TEXTS, WORD_COUNT, WORD_COUNT_CHECKS, Cluster, check_word_count
+from scenarios.mapreduce.cluster import (
+    TEXTS,
+    WORD_COUNT,
+    WORD_COUNT_CHECKS,
+    Cluster,
+    Reduces,
+    SplitBytes,
+    check_word_count,
+)
 from scenarios.mapreduce.invariants import WATCHED
 from services.mapreduce.job import Spec
 from sim import World, scenario
@@ -24,9 +32,9 @@ from sim.faults import Slow
 async def straggler(
     world: World,
     *,
-    workers: int = 8,
-    reduces: int = 8,
-    split_bytes: int = 2000,
+    workers: Annotated[int, Meta(ge=2, le=400)] = 8,
+    reduces: Reduces = 8,
+    split_bytes: SplitBytes = 2000,
     slow: Annotated[float, Meta(gt=1, le=100)] = 20.0,
 ) -> None:
     """One machine is 20 times slower than the others: a job without backup tasks, and one with them."""

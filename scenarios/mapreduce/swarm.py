@@ -23,7 +23,7 @@ from typing import Annotated
 
 from msgspec import Meta
 
-from scenarios.mapreduce.cluster import Cluster, Run
+from scenarios.mapreduce.cluster import Cluster, Run, SplitBytes
 from scenarios.mapreduce.invariants import WATCHED
 from scenarios.mapreduce.swarm_jobs import Order, draw, texts, with_deadly
 from sim import World, scenario
@@ -59,7 +59,7 @@ async def swarm(
     *,
     workers: Annotated[int, Meta(ge=2, le=20), SHRINKABLE] = 4,
     jobs: Annotated[int, Meta(ge=1, le=10), SHRINKABLE] = 3,
-    split_bytes: int = 300,
+    split_bytes: SplitBytes = 300,
     seconds: Annotated[float, Meta(gt=0, le=600)] = 10.0,
     intensity: Annotated[float, Meta(gt=0, le=100)] = 4.0,
 ) -> None:

@@ -7,7 +7,16 @@ their input on their own disk (3.4).
 
 from __future__ import annotations
 
-from scenarios.mapreduce.cluster import TEXTS, WORD_COUNT, WORD_COUNT_CHECKS, Cluster, check_word_count
+from scenarios.mapreduce.cluster import (
+    TEXTS,
+    WORD_COUNT,
+    WORD_COUNT_CHECKS,
+    Cluster,
+    Reduces,
+    SplitBytes,
+    Workers,
+    check_word_count,
+)
 from scenarios.mapreduce.invariants import WATCHED, LocalMaps
 from services.mapreduce.job import Spec
 from sim import World, scenario
@@ -22,7 +31,9 @@ from sim import World, scenario
     ),
     plots=("tasks", "moved", "throughput"),
 )
-async def word_count(world: World, *, workers: int = 6, reduces: int = 4, split_bytes: int = 2000) -> None:
+async def word_count(
+    world: World, *, workers: Workers = 6, reduces: Reduces = 4, split_bytes: SplitBytes = 2000
+) -> None:
     """A word count on a healthy cluster, twice: what the combiner saves, and how local the maps are."""
     cluster = await Cluster.start(world, workers)
     await cluster.put("texts", TEXTS)

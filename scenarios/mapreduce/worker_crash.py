@@ -9,7 +9,19 @@ had completed, which are executed again. The answer is the same as ever.
 
 from __future__ import annotations
 
-from scenarios.mapreduce.cluster import TEXTS, WORD_COUNT, WORD_COUNT_CHECKS, Cluster, check_word_count
+from typing import Annotated
+
+from msgspec import Meta
+
+from scenarios.mapreduce.cluster import (
+    TEXTS,
+    WORD_COUNT,
+    WORD_COUNT_CHECKS,
+    Cluster,
+    Reduces,
+    SplitBytes,
+    check_word_count,
+)
 from scenarios.mapreduce.invariants import WATCHED
 from services.mapreduce.job import Spec
 from sim import World, scenario
@@ -17,7 +29,13 @@ from sim.faults import Crash, Cut, Slow
 
 
 @scenario(checks=(*WORD_COUNT_CHECKS, *WATCHED), plots=("timeline", "spacetime"))
-async def worker_crash(world: World, *, workers: int = 8, reduces: int = 5, split_bytes: int = 2000) -> None:
+async def worker_crash(
+    world: World,
+    *,
+    workers: Annotated[int, Meta(ge=5, le=400)] = 8,
+    reduces: Reduces = 5,
+    split_bytes: SplitBytes = 2000,
+) -> None:
     """A word count over real text on 8 workers of which two die, one is slow and one link is cut."""
     # The simulated hosts are charged as if the text were thousands of times as long;
     # the real ones get it many times over.

@@ -7,6 +7,8 @@ from pathlib import Path
 import pytest
 
 from sim import run
+from sim.scenario.discover import find
+from sim.scenario.errors import InvalidInput
 
 SMALL: dict[str, dict[str, object]] = {
     "word-count": {},
@@ -63,3 +65,11 @@ def test_the_same_seed_tells_the_same_story(tmp_path: Path) -> None:
 def test_it_holds_on_real_processes(name: str, tmp_path: Path) -> None:
     summary = run(f"mapreduce/{name}", world="grpc", out=tmp_path / "run")
     assert summary.passed, summary
+
+
+@pytest.mark.parametrize("name", [*SMALL, "swarm", "standard-library"])
+@pytest.mark.parametrize("parameter", ["workers", "reduces", "split_bytes"])
+def test_what_makes_no_job_is_refused_before_anything_runs(name: str, parameter: str) -> None:
+    if parameter in find(f"mapreduce/{name}").parameters:
+        with pytest.raises(InvalidInput, match=f"parameter {parameter}=0: expected"):
+            run(f"mapreduce/{name}", {parameter: 0})
