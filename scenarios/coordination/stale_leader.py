@@ -12,6 +12,9 @@ network heals a moment after the leader wakes up here, so that there is such a m
 on finds at once that it has heard nothing for too long, and gives up: `--set frozen=false`.)
 
     dsim run coordination/stale-leader --set sync=leader        a synced read that is stale
+
+On real processes the leader hears as soon as it wakes that its followers have hung up (the partition is
+made above TCP), and gives up at once; there the cheaper sync has no such moment.
 """
 
 from __future__ import annotations
