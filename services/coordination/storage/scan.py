@@ -112,7 +112,7 @@ class Scan:
             await file.truncate(end)
             repaired.append(
                 f"{segment.path} had a torn end: {size - end} bytes after zxid {segment.last:x}, "
-                "of a write that was never acknowledged, are cut off"
+                "of a write that nobody was told of (unless the disk lost its end), are cut off"
             )
         # What a failed sync left in the cache is not on the disk: the end is written again before it counts.
         await file.write(await file.read(HEADER_SIZE, 0), 0)
