@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from sim import World
 
 MACHINES = 35
-CONNECT_S = 2.0  # seconds that a server may take to answer a hello
+CONNECT_S = 20.0  # seconds that a server may take to answer a hello: a saturated one takes long
 AGAIN_S = 0.1  # seconds of rest after a server that cannot be reached
 LAST_XID = 0x7FFFFFFF
 
