@@ -207,6 +207,11 @@ def die_unless_detached(cluster: ClusterFolder, owner: Process) -> None:
     watch(owner.alive, end)
 
 
+def die_with_folder(cluster: ClusterFolder) -> None:
+    """Has this process and its group killed when the folder is removed: nobody could take it down then."""
+    watch(cluster.cluster.exists, lambda: os.killpg(0, signal.SIGKILL))
+
+
 async def serve_control(
     host: RealHost, cluster: ClusterFolder, stop: asyncio.Event, listen: str
 ) -> tuple[grpc.aio.Server, str]:
@@ -255,6 +260,7 @@ def begin(request: bytes, descriptors: list[int], parent: int) -> None:
     forks = Forks.forked("child", f"{title} (child)")  # now: later there are threads, and gRPC
     if what.watch is not None:
         die_unless_detached(cluster, Process(*what.watch))
+    die_with_folder(cluster)
     status = 1
     with contextlib.suppress(KeyboardInterrupt):
         signal.signal(signal.SIGINT, signal.default_int_handler)

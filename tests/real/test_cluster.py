@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import re
+import shutil
 import signal
 import socket
 import stat
@@ -357,6 +358,14 @@ asyncio.run(bring_up(Path({str(folder)!r}), find_system("echo"), 2))
     assert asyncio.run(take_down(folder)) == []
 
 
+def test_a_detached_cluster_ends_when_its_folder_is_removed(tmp_path: Path) -> None:
+    folder = tmp_path / "c"
+    asyncio.run(bring_up(folder, find_system("echo"), 2))
+    assert len(left_over(folder)) >= 2
+    shutil.rmtree(folder, ignore_errors=True)  # a node may write there meanwhile
+    assert soon(lambda: not left_over(folder))
+
+
 def test_a_starter_killed_while_it_detaches_leaves_nothing(tmp_path: Path) -> None:
     then = """async with cluster._control("a") as control:
             from protos.control_pb2 import DisownRequest
@@ -472,7 +481,7 @@ def test_what_is_no_cluster_and_no_node_is_named(tmp_path: Path) -> None:
     with pytest.raises(ClusterError, match="cannot make a cluster in"):
         Cluster.create(tmp_path / "mine.txt" / "c")
     with pytest.raises(
-        ClusterError, match=re.escape('there is no system "ech" (there are: echo, mapreduce)')
+        ClusterError, match=re.escape(f'there is no system "ech" (there are: {", ".join(SYSTEMS)})')
     ):
         find_system("ech")
     with pytest.raises(ClusterError, match=r'cannot listen on "1\.2\.3\.4": '):
