@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 LIMIT = 20_000_000
 """Records after which a host stops recording, and says so in its log: a cluster may live for weeks."""
 
-_FLUSH_EVERY = 0.4  # seconds: what a SIGKILL may cost of the trace
+FLUSH_EVERY = 0.4  # seconds: what a SIGKILL may cost of the trace
 
 
 class Sent(Struct, tag_field="kind", tag="sent", omit_defaults=True, gc=False):
@@ -83,7 +83,7 @@ class HostTrace:
         if self.on and self._flusher is None:
             self._loop = asyncio.get_running_loop()
             self._thread = threading.get_ident()
-            self._flusher = self._loop.call_later(_FLUSH_EVERY, self._tick)
+            self._flusher = self._loop.call_later(FLUSH_EVERY, self._tick)
 
     def write_from_anywhere(self, record: Any) -> None:
         """Writes a record from any thread."""
@@ -145,7 +145,7 @@ class HostTrace:
         self.flush()
         if self._events.count + self._halves.count > LIMIT:
             self._stop(f"it holds {LIMIT:,} records")
-        self._flusher = asyncio.get_running_loop().call_later(_FLUSH_EVERY, self._tick) if self.on else None
+        self._flusher = asyncio.get_running_loop().call_later(FLUSH_EVERY, self._tick) if self.on else None
 
     def _stop(self, why: str) -> None:
         self.on = False

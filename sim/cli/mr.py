@@ -278,7 +278,7 @@ def _run(spec: Spec, engine: str, options: dict[str, Any], show: Any) -> Result 
     finally:
         if folder is not None:
             if "cluster" in wanted:
-                keep_trace(wanted["cluster"], folder)
+                keep_trace(wanted["cluster"], folder, live=True)
             if plot:
                 draw_trace(folder)
 

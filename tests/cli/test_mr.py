@@ -353,9 +353,13 @@ def test_a_running_cluster_can_be_used(dsim: Dsim, folder: Path) -> None:
     assert dsim("up", "mapreduce", "--nodes", "1", "--dir", "cluster").status == 0
     try:
         for output in ("one", "two"):
-            result = dsim("mr", "words.py", "--input", "texts", "--output", output, "--cluster", "cluster")
+            result = dsim(
+                "mr", "words.py", "--input", "texts", "--output", output, "--cluster", "cluster", "--trace",
+                f"run-{output}",
+            )  # fmt: skip
             assert (result.status, result.err) == (0, "")
             assert Path(output, "_SUCCESS").exists()
+        assert Path("run-two/trace.jsonl").read_text().count('"job finished"') == 2  # the last one's end too
     finally:
         assert dsim("down").status == 0
 
