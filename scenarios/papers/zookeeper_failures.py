@@ -77,7 +77,7 @@ async def zookeeper_failures(
     world: World,
     *,
     sessions: Annotated[int, Meta(ge=5, le=1000)] = 50,
-    outstanding: Annotated[int, Meta(ge=1, le=100)] = 3,
+    outstanding: Annotated[int, Meta(ge=1, le=100)] = 12,
     tick: Annotated[float, Meta(gt=0, le=10)] = TICK,
     until: Annotated[float, Meta(ge=10, le=LAST_S)] = LAST_S,
 ) -> None:

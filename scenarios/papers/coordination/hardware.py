@@ -13,10 +13,6 @@ REQUEST = 1024
 OUTSTANDING = 2_000
 """Requests in process at which a server takes no more (ZooKeeper, 5.1)."""
 
-CLIENTS = 250
-CLIENT_MACHINES = 35
-CLIENT_OUTSTANDING = 100
-
 CORES = 2  # of ZooKeeper's machines
 
 LATENCY_S = 50e-6
