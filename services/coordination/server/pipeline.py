@@ -83,7 +83,10 @@ class Throttle:
         """Tells that requests were answered, or given up."""
         self.outstanding -= count
         assert self.outstanding >= 0, "more requests were answered than taken"
-        for _ in range(count):
+        # One for each answer: more would only find it full again. But who had a turn may bring nothing, so
+        # when it is half empty nobody waits any more: else some would until others are answered.
+        turns = len(self._line) if self.outstanding <= self._limit // 2 else count
+        for _ in range(turns):
             if not self._line or self.full:
                 break
             self._next()

@@ -6,6 +6,7 @@ import asyncio
 
 from services.coordination import api
 from services.coordination.api import Code, Create, Exists, GetData, SetData
+from services.coordination.server.pipeline import Throttle
 from tests.coordination.server.ensemble import run
 
 
@@ -268,3 +269,23 @@ class Noting:
 async def each(pieces):
     for piece in pieces:
         yield piece
+
+
+def test_nobody_waits_in_line_while_there_is_room():
+    """Who had a turn may bring nothing: a client that has no more to ask, whose door waits for it."""
+
+    async def main():
+        throttle = Throttle(limit=4)
+        throttle.outstanding = 4
+        waiting = [asyncio.create_task(throttle.wait()) for _ in range(10)]
+        await asyncio.sleep(0)
+        throttle.release()
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        assert sum(task.done() for task in waiting) == 1
+        throttle.release(3)
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        assert all(task.done() for task in waiting)
+
+    asyncio.run(main())
