@@ -41,5 +41,4 @@ def top(inputs: list[str], folder: str, many: int = 10, **options: Any) -> list[
 
 
 if __name__ == "__main__":
-    for word, times in top(sys.argv[2:], sys.argv[1]):
-        print(f"{times:8,}  {word}")
+    print("\n".join(f"{times:8,}  {word}" for word, times in top(sys.argv[2:], sys.argv[1])))
