@@ -238,13 +238,13 @@ def _wrong_password(scene: Scene) -> Any:
 
 
 def _chroot(scene: Scene) -> Any:
-    scene.zk.ensure_path("/root/of")
-    inner = scene.client(hosts=f"{scene.hosts}/root/of")
+    scene.zk.ensure_path("/base/of")
+    inner = scene.client(hosts=f"{scene.hosts}/base/of")
     try:
         return [
             inner.create("/x", b"1"),
             inner.get_children("/"),
-            scene.zk.get("/root/of/x")[0],
+            scene.zk.get("/base/of/x")[0],
             inner.transaction().commit(),
             inner.create("/seq-", sequence=True),
         ]
