@@ -1,0 +1,1 @@
+"""Spanner: externally consistent transactions over Paxos and TrueTime; README.md has the design."""

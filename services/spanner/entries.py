@@ -1,0 +1,136 @@
+"""What stands in the log of a group, as MessagePack: the seam between who writes it and who applies it.
+
+Paxos gives each entry a timestamp (4.1.2: strictly increasing). It is the commit timestamp of a transaction
+of one group, and the prepare timestamp of a `Prepare`. The other times are in the entries.
+`transactions/` and `placement/` make them, `tablet/` applies them, at every replica alike.
+"""
+
+from __future__ import annotations
+
+from typing import TypeAlias
+
+import msgspec
+from msgspec import Struct
+
+from services.spanner.keys import KeyRange
+
+Row: TypeAlias = bytes
+"""The columns of a row besides its key, as `schema/` writes them. A tablet does not look inside."""
+
+
+class Version(Struct, frozen=True, array_like=True):
+    """A row as of a timestamp; None: there is none from then on."""
+
+    key: bytes
+    timestamp: int
+    row: Row | None
+
+
+class Effects(Struct, frozen=True, array_like=True):
+    """What a transaction does to one group, all of it resolved: applying it asks no question.
+
+    Attributes:
+        writes: rows, and None for those that are deleted.
+        acquired: ranges that the group owns from the commit timestamp on, with what `Import` staged for them.
+        released: ranges that it owns no more from then on.
+        schema: the schema that holds from then on, encoded; b"" where it stays.
+    """
+
+    writes: tuple[tuple[bytes, Row | None], ...] = ()
+    acquired: tuple[KeyRange, ...] = ()
+    released: tuple[KeyRange, ...] = ()
+    schema: bytes = b""
+
+
+class Prepare(Struct, frozen=True, array_like=True, tag="prepare"):
+    """A participant's vote (4.2.1), with all that a later leader needs to hold the same locks.
+
+    Attributes:
+        transaction, age: which, and its place in wound-wait.
+        timestamp: the prepare timestamp; that of the log entry, or a future one (4.2.3).
+        effects: what happens if it commits.
+        reads: ranges under shared lock. (Written keys and the ranges of `effects` are under exclusive locks.)
+        coordinator: the group that decides.
+        locked: ranges under exclusive lock beside those of `effects` (deleted, or checked to be empty).
+    """
+
+    transaction: str
+    age: int
+    timestamp: int
+    effects: Effects
+    reads: tuple[KeyRange, ...]
+    coordinator: int
+    locked: tuple[KeyRange, ...] = ()
+
+
+class Commit(Struct, frozen=True, array_like=True, tag="commit"):
+    """The coordinator's decision, and the whole of a transaction of one group.
+
+    Attributes:
+        timestamp: s.
+        participants: the other groups; they may ask for the outcome until they have logged it.
+    """
+
+    transaction: str
+    timestamp: int
+    effects: Effects
+    participants: tuple[int, ...] = ()
+
+
+class Abort(Struct, frozen=True, array_like=True, tag="abort"):
+    """The coordinator's other decision: a commit of this transaction that comes later is refused."""
+
+    transaction: str
+
+
+class Outcome(Struct, frozen=True, array_like=True, tag="outcome"):
+    """What a participant was told of a transaction that it has prepared: s, or None for aborted."""
+
+    transaction: str
+    commit: int | None
+
+
+class Import(Struct, frozen=True, array_like=True, tag="import"):
+    """A piece of a range that is being moved here (2.2), with old versions; unseen until it is acquired.
+
+    Attributes:
+        move: which move; another name starts again from nothing.
+        range: what is moved.
+        versions: rows and their timestamps.
+    """
+
+    move: str
+    range: KeyRange
+    versions: tuple[Version, ...]
+
+
+class Discard(Struct, frozen=True, array_like=True, tag="discard"):
+    """A move that will not happen: what was staged for it goes."""
+
+    move: str
+
+
+class Collect(Struct, frozen=True, array_like=True, tag="collect"):
+    """Versions that only reads before `horizon` could see are dropped; such reads are refused from now on."""
+
+    horizon: int
+
+
+Entry: TypeAlias = Prepare | Commit | Abort | Outcome | Import | Discard | Collect
+
+_encoder = msgspec.msgpack.Encoder()
+_decoder = msgspec.msgpack.Decoder(Entry)
+
+
+def encode(entry: Entry) -> bytes:
+    """Returns an entry as it stands in the log."""
+    return _encoder.encode(entry)
+
+
+def decode(data: bytes) -> Entry:
+    """Returns the entry that `encode` wrote.
+
+    Raises:
+        msgspec.DecodeError, msgspec.ValidationError: it is no entry.
+    """
+    return _decoder.decode(data)
