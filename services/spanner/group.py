@@ -54,7 +54,7 @@ class NotLeader(Exception):
 
 
 class Deposed(NotLeader):
-    """It led as the entry was proposed, and no longer: whether the entry is, or will be, chosen is not known."""
+    """It led as the entry was proposed, and no longer: nobody here knows what becomes of the entry."""
 
 
 class Group(Protocol):
@@ -89,7 +89,7 @@ class Group(Protocol):
         ...
 
     async def lead(self) -> int:
-        """Returns `term` once this replica leads with a lease that holds now; takes votes again if it was idle.
+        """Returns `term` once this replica leads with a lease that holds now; votes are taken again if need be.
 
         Every read under locks begins with it.
 
@@ -101,8 +101,8 @@ class Group(Protocol):
     async def write(self, entry: Callable[[int], bytes], at_least: int = 0, term: int = 0) -> int:
         """Replicates an entry, and returns its timestamp once it is chosen and applied here.
 
-        Waits until the lease covers a timestamp that may be assigned, then assigns it, calls `entry` with it, and in
-        the same step puts what that returns into the log: what is checked inside `entry` holds at that place.
+        Waits until the lease covers a timestamp that may be assigned, then assigns it, calls `entry` with it, and
+        in the same step puts what that returns into the log: what is checked inside `entry` holds at that place.
 
         Args:
             entry: makes the entry for its timestamp; what it raises is raised here, and nothing is written.
@@ -122,8 +122,8 @@ class Group(Protocol):
     async def paxos_safe(self, t: int) -> None:
         """Waits until t_Paxos_safe ≥ t here: no entry that is still to be applied here has a timestamp ≤ t.
 
-        A leader promises it to itself once all that it has assigned up to t is applied; others wait for entries,
-        or ask the leader for MinNextTS (4.2.4). Waits as long as it takes: callers set the deadline.
+        A leader promises it to itself once all that it has assigned up to t is applied; others wait for
+        entries, or ask the leader for MinNextTS (4.2.4). Waits as long as it takes: callers set the deadline.
         """
         ...
 
@@ -141,7 +141,7 @@ class StateMachine(Protocol):
         ...
 
     def leads(self, term: int) -> None:
-        """Tells that this replica leads now: all that was chosen before is applied here, its lease has begun."""
+        """Tells that this replica leads now: all that was chosen before is applied, its lease has begun."""
         ...
 
     def follows(self) -> None:
