@@ -119,7 +119,7 @@ class Collect(Struct, frozen=True, array_like=True, tag="collect"):
 Entry: TypeAlias = Prepare | Commit | Abort | Outcome | Import | Discard | Collect
 
 _encoder = msgspec.msgpack.Encoder()
-_decoder = msgspec.msgpack.Decoder(Entry)
+_decoder: msgspec.msgpack.Decoder[Entry] = msgspec.msgpack.Decoder(Entry)
 
 
 def encode(entry: Entry) -> bytes:

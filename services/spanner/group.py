@@ -89,7 +89,7 @@ class Group(Protocol):
         ...
 
     async def lead(self) -> int:
-        """Returns `term` once this replica leads with a lease that holds now; votes are taken again if need be.
+        """Returns `term` once this replica leads and its lease holds; takes votes again if need be.
 
         Every read under locks begins with it.
 
@@ -101,8 +101,9 @@ class Group(Protocol):
     async def write(self, entry: Callable[[int], bytes], at_least: int = 0, term: int = 0) -> int:
         """Replicates an entry, and returns its timestamp once it is chosen and applied here.
 
-        Waits until the lease covers a timestamp that may be assigned, then assigns it, calls `entry` with it, and
-        in the same step puts what that returns into the log: what is checked inside `entry` holds at that place.
+        Waits until the lease covers a timestamp that may be assigned, then assigns it, calls `entry`
+        with it, and in the same step puts what that returns into the log: what is checked inside
+        `entry` holds at that place.
 
         Args:
             entry: makes the entry for its timestamp; what it raises is raised here, and nothing is written.
