@@ -178,7 +178,12 @@ class Connection(asyncio.Protocol):
     def finish(self) -> None:
         """Sends no more."""
         if not self.lost and not self._transport.is_closing():
-            self._transport.write_eof()
+            try:
+                self._transport.write_eof()
+            except (
+                OSError
+            ) as exc:  # ENOTCONN: the other side has reset it, and the loop has not seen that yet
+                self.abort(str(exc))
 
     def close(self) -> None:
         """Ends it when all is sent, which must not take long."""

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import socket
+import struct
 
 import grpc
 import pytest
@@ -189,3 +191,20 @@ def test_who_says_nothing_is_hung_up_on(monkeypatch):
         assert await reader.read() == b""
 
     told(story)
+
+
+def test_finishing_what_the_other_side_has_just_reset_ends_the_call_and_nothing_else():
+    """A reset that the loop has not seen yet: the end of the stream is refused (ENOTCONN)."""
+
+    async def main():
+        with socket.create_server(("127.0.0.1", 0)) as listening:
+            ours = socket.create_connection(listening.getsockname())
+            theirs, _ = listening.accept()
+        theirs.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        connection = plain.Connection()
+        await asyncio.get_running_loop().create_connection(lambda: connection, sock=ours)
+        theirs.close()
+        connection.finish()
+        return connection.lost
+
+    assert "not connected" in asyncio.run(main())

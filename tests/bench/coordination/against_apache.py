@@ -106,6 +106,8 @@ def _failover(servers: Servers) -> float:
             client.set_async("/failover", b"x").get(timeout=5)
             break
         except (KazooException, KazooTimeoutError):
+            if time.monotonic() - began > 60:
+                raise
             time.sleep(0.005)
     taken = time.monotonic() - began
     client.stop()
