@@ -238,8 +238,14 @@ class Call(_message.Message):
     PREPARE_FIELD_NUMBER: _builtins.int
     ROLLBACK_FIELD_NUMBER: _builtins.int
     KEEP_ALIVE_FIELD_NUMBER: _builtins.int
+    CANCEL_FIELD_NUMBER: _builtins.int
+    TIMEOUT_FIELD_NUMBER: _builtins.int
     number: _builtins.int
     """of the caller's; the reply has it"""
+    cancel: _builtins.bool
+    """nobody waits for the call of that number any more"""
+    timeout: _builtins.int
+    """ns that the caller waits for it; 0: as long as the server lets it"""
     @_builtins.property
     def read(self) -> Global___ReadRequest: ...
     @_builtins.property
@@ -259,12 +265,14 @@ class Call(_message.Message):
         prepare: Global___PrepareRequest | None = ...,
         rollback: Global___TransactionRequest | None = ...,
         keep_alive: Global___TransactionRequest | None = ...,
+        cancel: _builtins.bool = ...,
+        timeout: _builtins.int = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["commit", b"commit", "keep_alive", b"keep_alive", "prepare", b"prepare", "read", b"read", "request", b"request", "rollback", b"rollback"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["cancel", b"cancel", "commit", b"commit", "keep_alive", b"keep_alive", "prepare", b"prepare", "read", b"read", "request", b"request", "rollback", b"rollback"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["commit", b"commit", "keep_alive", b"keep_alive", "number", b"number", "prepare", b"prepare", "read", b"read", "request", b"request", "rollback", b"rollback"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["cancel", b"cancel", "commit", b"commit", "keep_alive", b"keep_alive", "number", b"number", "prepare", b"prepare", "read", b"read", "request", b"request", "rollback", b"rollback", "timeout", b"timeout"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_request: _TypeAlias = _typing.Literal["read", "commit", "prepare", "rollback", "keep_alive"]  # noqa: Y015
+    _WhichOneofReturnType_request: _TypeAlias = _typing.Literal["read", "commit", "prepare", "rollback", "keep_alive", "cancel"]  # noqa: Y015
     _WhichOneofArgType_request: _TypeAlias = _typing.Literal["request", b"request"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_request) -> _WhichOneofReturnType_request | None: ...
 
