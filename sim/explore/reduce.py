@@ -109,13 +109,19 @@ def simpler_faults(fault: AnyFault) -> Iterator[AnyFault]:
 
 
 def rounder(value: float) -> Iterator[float]:
-    """Yields numbers near `value` that take fewer digits to write, the roundest first."""
-    for digits in range(1, 6):
+    """Yields numbers near `value` of fewer significant digits, the fewest first, each once.
+
+    Significant digits are what counts, not the length in print: 100 is rounder than 95.
+    """
+    last = value
+    for digits in range(1, min(significant(value), 6)):
         candidate = float(f"{value:.{digits}g}")
-        if _digits(candidate) < _digits(value):
+        if candidate != last:
             yield candidate
+        last = candidate
 
 
-def _digits(value: float) -> int:
-    mantissa = f"{value:.6e}".partition("e")[0]
-    return len(mantissa.strip("-").replace(".", "").rstrip("0"))
+def significant(value: float) -> int:
+    """Returns how many digits of a number say something: neither zeros at its ends nor its magnitude."""
+    mantissa = repr(value).partition("e")[0]
+    return len(mantissa.lstrip("-").replace(".", "").strip("0"))

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import random
 
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from sim.explore.reduce import ddmin, rounder, simplify
+from sim.explore.reduce import ddmin, rounder, significant, simplify
 from sim.explore.swarm import swarm
 from sim.faults import Action, Crash, Delay, Partition
 
@@ -89,7 +89,23 @@ def test_groups_become_small_and_jitter_goes():
 
 
 @given(value=st.floats(-1e6, 1e6).filter(lambda value: abs(value) > 1e-6))
-def test_rounder_numbers_take_fewer_digits(value):
+@example(95.0)
+@example(999999.5)
+def test_each_rounder_number_is_near_and_takes_fewer_digits(value):
+    digits = [significant(simpler) for simpler in rounder(value)]
+    assert digits == sorted(digits)
+    assert all(fewer < significant(value) for fewer in digits)
     for simpler in rounder(value):
-        assert len(f"{simpler:g}") <= len(f"{value:.17g}")
+        assert abs(simpler - value) <= abs(value) / 2
         assert simpler * value > 0
+
+
+def test_rounder_numbers_come_once_and_roundest_first():
+    assert list(rounder(95.0)) == [100.0]
+    assert list(rounder(999999.5)) == [1000000.0]
+    assert list(rounder(-123.45)) == [-100.0, -120.0, -123.0, -123.5]
+    assert list(rounder(20.0)) == []
+
+
+def test_zeros_at_the_ends_are_not_significant():
+    assert [significant(value) for value in (100.0, -95.0, 0.05, 10.5, 1e-7, 0.0)] == [1, 2, 1, 3, 1, 0]
