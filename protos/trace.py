@@ -108,6 +108,7 @@ class ClockSample(Struct, tag_field="kind", tag="clock", omit_defaults=True, gc=
     host: str
     offset: int
     bound: int = -1  # the uncertainty the host claims, where it claims one
+    middle: int = 0  # of what it claims: how far that is from true time
 
 
 TraceEvent: TypeAlias = Message | Lost | Span | Note | Log | HostEvent | FaultEvent | ClockSample

@@ -133,6 +133,29 @@ class Clock(Protocol):
         """Returns seconds since some fixed moment; never goes back."""
         ...
 
+    def monotonic_ns(self) -> int:
+        """Returns nanoseconds since that moment."""
+        ...
+
+    @property
+    def lie(self) -> float:
+        """Seconds by which a time master on this host is to misstate the time; 0 but for a fault."""
+        ...
+
+    def claim(self, earliest_ns: int, latest_ns: int, *, traced: bool = False) -> None:
+        """Says between which moments this host believes absolute time to be.
+
+        The simulated world knows absolute time, the real one takes the machine's clock for it. Where the
+        claim does not hold, a `Note` "truetime-violated" says by how much, and one "truetime-contained" when
+        it holds again.
+
+        Args:
+            earliest_ns, latest_ns: nanoseconds since the Unix epoch; absolute time as this host last read
+                one of its clocks lay between them, both included.
+            traced: write it to the trace too, as a `ClockSample`.
+        """
+        ...
+
 
 class Host(Protocol):
     """What a service may touch of the world around it."""

@@ -72,6 +72,7 @@ class HostTrace:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._thread = 0
         self._sampled = 0
+        clock.note, clock.sample = self.note, self.sample_claim
         self.on = folder is not None
         self._events = Recorder(folder / f"trace-{incarnation}.jsonl" if folder is not None else None)
         self._halves = Recorder(folder / f"sent-{incarnation}.jsonl" if folder is not None else None)
@@ -122,6 +123,10 @@ class HostTrace:
         if offset or self._sampled:
             self.write(ClockSample(time.time_ns(), self._name, offset))
         self._sampled = offset
+
+    def sample_claim(self, bound: int, middle: int) -> None:
+        """Writes what the host claims to know of absolute time."""
+        self.write(ClockSample(time.time_ns(), self._name, self._clock.offset_ns, bound, middle))
 
     def flush(self) -> None:
         """Hands everything to the files."""

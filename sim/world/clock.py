@@ -11,9 +11,9 @@ timeouts that follow `clock.monotonic()` do see it.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from protos.trace import ClockSample
+from protos.trace import ClockSample, Note
 from sim.world.loop import SECOND
 
 if TYPE_CHECKING:
@@ -36,6 +36,7 @@ class HostClock:
         rate: how much too fast it runs now, in seconds a second.
         lie: seconds by which a time master on this host misstates the time, and is sure of it
             (set by the fault `lying-master`; a time service consults it).
+        claims, violations: how often the host said what it believes, and how often that did not hold.
     """
 
     def __init__(self, env: VirtualTime, name: str, recorder: Recorder | None = None) -> None:
@@ -46,6 +47,9 @@ class HostClock:
         self._drifted = 0  # what drift had added up to at `_since`
         self._since = 0
         self._touched = False
+        self._outside = 0  # how far the claims of this stretch were off at most; 0 while they hold
+        self.claims = 0
+        self.violations = 0
         self.rate = 0.0
         self.lie = 0.0
 
@@ -91,17 +95,42 @@ class HostClock:
         self._since = self._env._now
         self.rate = rate
 
-    def sample(self, bound: int = -1, *, always: bool = False) -> None:
+    def claim(self, earliest_ns: int, latest_ns: int, *, traced: bool = False) -> None:
+        """Checks what the host believes; see `services.host.Clock.claim`."""
+        self.claims += 1
+        now = EPOCH + self._env._now
+        if not earliest_ns <= now <= latest_ns:
+            self._violated(max(earliest_ns - now, now - latest_ns), earliest_ns, latest_ns)
+        elif self._outside:
+            self._note("truetime-contained", {"worst_ns": self._outside})
+            self._outside = 0
+        if traced:
+            middle = (earliest_ns + latest_ns) // 2
+            self.sample((latest_ns - earliest_ns) // 2, middle - now)
+
+    def sample(self, bound: int = -1, middle: int = 0, *, always: bool = False) -> None:
         """Writes a `ClockSample`. The world does so at every change and at the end of the run.
 
         That is enough to draw the offsets exactly, since they are linear in between.
 
         Args:
             bound: the uncertainty in nanoseconds that the host claims, where it claims one.
+            middle: of what it claims: how far that is from true time.
             always: also when this clock has always been right.
         """
         if self._recorder is not None and (self._touched or always or bound >= 0):
-            self._recorder.write(ClockSample(self._env._now, self._name, self.offset_ns, bound))
+            self._recorder.write(ClockSample(self._env._now, self._name, self.offset_ns, bound, middle))
+
+    def _violated(self, by: int, earliest: int, latest: int) -> None:
+        self.violations += 1
+        if not self._outside:
+            side = "earliest" if earliest > EPOCH + self._env._now else "latest"
+            self._note("truetime-violated", {"by_ns": by, "side": side, "width_ns": latest - earliest})
+        self._outside = max(self._outside, by)
+
+    def _note(self, name: str, fields: dict[str, Any]) -> None:
+        if self._recorder is not None:
+            self._recorder.write(Note(self._env._now, self._name, name, "", fields))
 
     def _drift(self) -> int:
         if not self.rate:
