@@ -10,7 +10,7 @@ they want in the order in which they want it:
 | what they want | who does it |
 | --- | --- |
 | votes | `votes.py`: a stream to each member, kept open |
-| messages, histories, snapshots | `streams.py`, `iteration.py`: a stream each, batched by `outbox.py` |
+| messages, histories, snapshots | `streams.py`, `iteration.py`: a stream each, batched by an `Outbox` |
 | appends, truncations, epochs | `storage/`, which confirms |
 | deliveries, and what else the state machine is told | `delivery.py`, in one order |
 

@@ -9,7 +9,7 @@ import asyncio
 import sys
 from typing import TYPE_CHECKING, Any
 
-from services.coordination.peer.outbox import MESSAGE, Outbox
+from services.outbox import MESSAGE, Outbox
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable

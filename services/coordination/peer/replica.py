@@ -11,13 +11,13 @@ from services.coordination.configuration import Configuration
 from services.coordination.peer.delivery import Delivery
 from services.coordination.peer.drive import Drive
 from services.coordination.peer.encoding import encode, messages
-from services.coordination.peer.outbox import MESSAGE
 from services.coordination.peer.sources import history, state
 from services.coordination.peer.streams import Handlers, Streams
 from services.coordination.peer.votes import Votes
 from services.coordination.storage import Storage
 from services.coordination.zab import outputs as out
 from services.coordination.zab.peer import Peer, Recovered
+from services.outbox import MESSAGE
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator

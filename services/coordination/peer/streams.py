@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 from protos.coordination_pb2 import CEpoch, FromLeader, FromLearner, Notification
 from services.coordination.peer.encoding import messages
 from services.coordination.peer.iteration import Iteration, broken
-from services.coordination.peer.outbox import MESSAGE
 from services.coordination.peer.votes import CHANNEL_OPTIONS, CONNECT, ELECT
 from services.coordination.storage import StorageRefused
+from services.outbox import MESSAGE
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable

@@ -29,8 +29,8 @@ wrong: a server that starts on less than it has promised and acknowledged breaks
 newer snapshots make them unnecessary.
 """
 
-from services.coordination.storage.errors import StorageFailed, StorageRefused
 from services.coordination.storage.format import Record
 from services.coordination.storage.storage import Storage
+from services.durable.errors import StorageFailed, StorageRefused
 
 __all__ = ["Record", "Storage", "StorageFailed", "StorageRefused"]

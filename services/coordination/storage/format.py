@@ -1,39 +1,20 @@
-"""Bytes of the log and of snapshots: headers, batches of transactions, pieces of state.
-
-A file begins with a header of fixed size (its own sector), durable before anything follows it: so a file that
-is longer and has no whole header is damaged, and one that is not longer is the remains of its creation.
-
-A batch is what one write appended to the log and one sync made durable. Its frame starts with the *mark* of
-its segment, four bytes drawn by chance: a batch found by its mark and checksum behind a damaged one was
-really written there, and is no image of one in a client's data.
-"""
+"""What stands in headers, batches and the ends of snapshots; `services/durable/` has their framing."""
 
 from __future__ import annotations
 
-import zlib
-from struct import Struct as Layout
-from typing import TYPE_CHECKING, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, ClassVar, TypeAlias
 
 import msgspec
 from msgspec import Struct
 
-from services.coordination.storage.errors import StorageRefused
+from services.durable.batches import Framing
+from services.durable.errors import StorageRefused
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
-
-FORMAT = 1
-"""Of the files written here. Older ones are read, newer ones refused."""
-
-HEADER_SIZE = 512
+    from collections.abc import Sequence
 
 Record: TypeAlias = tuple[int, bytes, str]
 """A transaction in the log: zxid, the transaction, the configuration that it makes ("" for most)."""
-
-_HEADER = Layout("<8sHII")  # magic, format, length and CRC-32 of what follows
-_BATCH = Layout("<4sIIQQI")  # mark, length of the payload, CRC-32, first and last zxid, reconfigurations
-_REST = Layout("<4sIQQI")  # what the checksum covers besides the payload
-BATCH_OVERHEAD = _BATCH.size
 
 _encode = msgspec.msgpack.Encoder().encode
 _records = msgspec.msgpack.Decoder(list[Record])
@@ -49,7 +30,7 @@ class SegmentHeader(Struct, frozen=True):
         mark: at the start of each of its batches.
     """
 
-    MAGIC = b"dsim log"
+    MAGIC: ClassVar[bytes] = b"dsim log"
 
     ensemble: str
     server: int
@@ -67,7 +48,7 @@ class SnapshotHeader(Struct, frozen=True):
         zxid: the log after it, applied to the snapshot, gives the state.
     """
 
-    MAGIC = b"dsim snp"
+    MAGIC: ClassVar[bytes] = b"dsim snp"
 
     ensemble: str
     server: int
@@ -87,44 +68,6 @@ class SnapshotEnd(Struct, frozen=True):
     pieces: int
     upto: int
     members: str
-
-
-Header = TypeVar("Header", SegmentHeader, SnapshotHeader)
-
-
-def write_header(header: SegmentHeader | SnapshotHeader) -> bytes:
-    """Returns a header as it stands in the file.
-
-    Raises:
-        ValueError: it is too long.
-    """
-    content = _encode(header)
-    data = _HEADER.pack(header.MAGIC, FORMAT, len(content), zlib.crc32(content)) + content
-    if len(data) > HEADER_SIZE:
-        raise ValueError(f"the ensemble's name is too long: {header.ensemble!r}")
-    return data.ljust(HEADER_SIZE, b"\0")
-
-
-def read_header(data: bytes, kind: type[Header], path: str) -> Header | None:
-    """Returns the header at the start of a file, or None when it is not whole.
-
-    Raises:
-        StorageRefused: the file has a format that is not known here.
-    """
-    if len(data) < HEADER_SIZE:
-        return None
-    magic, version, length, checksum = _HEADER.unpack_from(data)
-    content = data[_HEADER.size : _HEADER.size + length]
-    if magic == kind.MAGIC and version > FORMAT and version < 1 << 10:
-        raise StorageRefused(
-            f"{path} has format {version}, this program knows formats up to {FORMAT}: start the newer program"
-        )
-    if magic != kind.MAGIC or version != FORMAT or len(content) != length or zlib.crc32(content) != checksum:
-        return None
-    try:
-        return msgspec.msgpack.decode(content, type=kind)
-    except msgspec.DecodeError:
-        return None
 
 
 class Batch(Struct, frozen=True):
@@ -152,49 +95,10 @@ class Batch(Struct, frozen=True):
             raise StorageRefused(f"transactions from {self.first:x} on are not readable: {exc}") from None
 
 
+BATCHES = Framing("QQI", Batch)
+
+
 def write_batch(mark: bytes, records: Sequence[Record]) -> bytes:
     """Returns a batch, of transactions of one epoch, as it stands in the file."""
-    payload = _encode(records)
-    first, last, length = records[0][0], records[-1][0], len(payload)
     changes = sum(members != "" for _, _, members in records)
-    checksum = zlib.crc32(payload, zlib.crc32(_REST.pack(mark, length, first, last, changes)))
-    return _BATCH.pack(mark, length, checksum, first, last, changes) + payload
-
-
-def read_batches(mark: bytes, data: bytes, base: int = 0) -> Iterator[Batch]:
-    """Yields the batches at the start of `data`, up to the first that is not whole.
-
-    Args:
-        mark: of the segment.
-        data: from the file.
-        base: where in the file.
-    """
-    at, size, view = 0, len(data), memoryview(data)
-    while at + BATCH_OVERHEAD <= size:
-        found, length, checksum, first, last, changes = _BATCH.unpack_from(data, at)
-        end = at + BATCH_OVERHEAD + length
-        if found != mark or end > size:
-            return
-        payload = view[at + BATCH_OVERHEAD : end]
-        if zlib.crc32(payload, zlib.crc32(_REST.pack(mark, length, first, last, changes))) != checksum:
-            return
-        yield Batch(base + at, base + end, first, last, changes, payload)
-        at = end
-
-
-def batch_size(mark: bytes, data: bytes) -> int | None:
-    """Returns how long the batch at the start of `data` says it is, or None when there is none."""
-    if len(data) < BATCH_OVERHEAD or data[:4] != mark:
-        return None
-    return BATCH_OVERHEAD + int(_BATCH.unpack_from(data)[1])
-
-
-def find_batch(mark: bytes, data: bytes) -> int:
-    """Returns where in `data` a whole batch starts, -1 when there is none."""
-    at = data.find(mark)
-    while at >= 0:
-        size = batch_size(mark, data[at : at + BATCH_OVERHEAD])
-        if size is not None and next(read_batches(mark, data[at : at + size]), None) is not None:
-            return at
-        at = data.find(mark, at + 1)
-    return -1
+    return BATCHES.write(mark, _encode(records), records[0][0], records[-1][0], changes)

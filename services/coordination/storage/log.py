@@ -11,17 +11,9 @@ from typing import TYPE_CHECKING
 
 from msgspec import Struct
 
-from services.coordination.storage.errors import StorageRefused
-from services.coordination.storage.format import (
-    BATCH_OVERHEAD,
-    HEADER_SIZE,
-    Record,
-    SegmentHeader,
-    batch_size,
-    read_batches,
-    write_batch,
-    write_header,
-)
+from services.coordination.storage.format import BATCHES, Record, SegmentHeader, write_batch
+from services.durable.errors import StorageRefused
+from services.durable.headers import HEADER_SIZE, write_header
 
 if TYPE_CHECKING:
     import random
@@ -31,7 +23,6 @@ if TYPE_CHECKING:
     from services.host import Disk, File
 
 FOLDER = "log"
-CHUNK = 1 << 20  # bytes read at once
 STRIDE = 1 << 16  # bytes between two entries of a segment's index
 FOREVER = (1 << 64) - 1
 
@@ -225,7 +216,7 @@ class Log:
             raise StorageRefused(f"{segment.path} is gone") from None
         try:
             end = segment.end if segment.end is not None else await file.size()
-            async for batch in batches(file, segment.mark, start, end):
+            async for batch in BATCHES.scan(file, segment.mark, start, end):
                 start = batch.end
                 yield batch
             if start < end:
@@ -254,21 +245,3 @@ class Log:
     async def close(self) -> None:
         """Closes the file that is written."""
         await self.roll()
-
-
-async def batches(file: File, mark: bytes, start: int, end: int) -> AsyncIterator[Batch]:
-    """Yields the batches of an open segment from `start`, up to the first that is not whole."""
-    size = CHUNK
-    while start < end:
-        data = await file.read(min(size, end - start), start)
-        begun = start
-        for batch in read_batches(mark, data, start):
-            start = batch.end
-            yield batch
-        if start == begun:
-            wanted = batch_size(mark, data[:BATCH_OVERHEAD])
-            if wanted is None or wanted <= len(data) or start + wanted > end:
-                return
-            size = wanted
-        else:
-            size = CHUNK

@@ -13,20 +13,16 @@ from typing import TYPE_CHECKING
 
 from msgspec import Struct
 
-from services.coordination.storage import durable
-from services.coordination.storage.errors import CURE, StorageRefused
-from services.coordination.storage.format import (
-    FORMAT,
-    HEADER_SIZE,
-    SegmentHeader,
-    SnapshotEnd,
-    read_header,
-)
+from services.coordination.storage.errors import CURE
+from services.coordination.storage.format import SegmentHeader, SnapshotEnd
 from services.coordination.storage.log import FOLDER as LOG
 from services.coordination.storage.log import Log, segment_path
 from services.coordination.storage.scan import Scan
 from services.coordination.storage.snapshots import FOLDER as DATA
 from services.coordination.storage.snapshots import Snapshot, snapshots, verify
+from services.durable import values
+from services.durable.errors import StorageRefused
+from services.durable.headers import FORMAT, begun
 
 if TYPE_CHECKING:
     import random
@@ -37,6 +33,7 @@ IDENTITY = "identity"
 ACCEPTED_EPOCH = f"{DATA}/acceptedEpoch"
 CURRENT_EPOCH = f"{DATA}/currentEpoch"
 CONFIGURATION = f"{DATA}/configuration"
+_RESTORE = "restore it from a copy, or remove this server from the ensemble"
 _SEGMENT = re.compile(r"segment-(\d{8,})")
 
 log = logging.getLogger(__name__)
@@ -85,7 +82,7 @@ async def recover(disk: Disk, rng: random.Random, ensemble: str, server: int) ->
     current = await _epoch(disk, CURRENT_EPOCH)
     if current > accepted:
         raise StorageRefused(f"{CURRENT_EPOCH} is {current}, above {ACCEPTED_EPOCH} with {accepted}")
-    configuration = await durable.load(disk, CONFIGURATION) or ""
+    configuration = await values.load(disk, CONFIGURATION, _RESTORE) or ""
     found = snapshots(await disk.list(DATA))
     since = found[-1].since if found else 0
     whose = (ensemble, server)
@@ -117,7 +114,7 @@ async def _tidy(disk: Disk, repaired: list[str]) -> None:
     """Removes what was being written."""
     for folder in (DATA, LOG):
         for name in await disk.list(folder):
-            if name.endswith(durable.PART):
+            if name.endswith(values.PART):
                 await disk.remove(f"{folder}/{name}")
                 repaired.append(f"{folder}/{name} was not finished: removed")
 
@@ -128,7 +125,7 @@ async def _identify(disk: Disk, ensemble: str, server: int) -> None:
     The identity of `data` is written last: with it everything else must be there.
     """
     mine = json.dumps({"format": FORMAT, "ensemble": ensemble, "server": server})
-    known = {folder: await durable.load(disk, f"{folder}/{IDENTITY}") for folder in (LOG, DATA)}
+    known = {folder: await values.load(disk, f"{folder}/{IDENTITY}", _RESTORE) for folder in (LOG, DATA)}
     for folder, text in known.items():
         if text is not None and text != mine:
             raise StorageRefused(_stranger(folder, text, ensemble, server))
@@ -142,10 +139,10 @@ async def _identify(disk: Disk, ensemble: str, server: int) -> None:
         raise StorageRefused(
             f"{DATA}/{IDENTITY} is missing, yet there is {used[0]}: is the disk of {DATA} there?"
         )
-    await durable.save(disk, f"{LOG}/{IDENTITY}", mine)
-    await durable.save(disk, ACCEPTED_EPOCH, "0")
-    await durable.save(disk, CURRENT_EPOCH, "0")
-    await durable.save(disk, f"{DATA}/{IDENTITY}", mine)
+    await values.save(disk, f"{LOG}/{IDENTITY}", mine)
+    await values.save(disk, ACCEPTED_EPOCH, "0")
+    await values.save(disk, CURRENT_EPOCH, "0")
+    await values.save(disk, f"{DATA}/{IDENTITY}", mine)
 
 
 def _stranger(folder: str, text: str, ensemble: str, server: int) -> str:
@@ -163,7 +160,7 @@ def _stranger(folder: str, text: str, ensemble: str, server: int) -> str:
 
 
 async def _epoch(disk: Disk, path: str) -> int:
-    text = await durable.load(disk, path)
+    text = await values.load(disk, path, _RESTORE)
     if text is None:
         raise StorageRefused(
             f"{path} is missing: what this server promised is not known, and it must not vote"
@@ -190,12 +187,11 @@ async def _headers(
             break  # what is before the gap has been purged, or is missed by `_choose`
         file = await disk.open(path)
         try:
-            header, size = read_header(await file.read(HEADER_SIZE), SegmentHeader, path), await file.size()
-            blank = header is None and size <= HEADER_SIZE and not any(await file.read(HEADER_SIZE))
+            header, unfinished = await begun(file, SegmentHeader, path)
         finally:
             await file.close()
         if header is None:
-            if number == numbers[-1] and (size < HEADER_SIZE or blank):
+            if number == numbers[-1] and unfinished:
                 await disk.remove(path)
                 repaired.append(f"{path} was only being begun: removed")
                 continue

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from services.coordination.storage.errors import CURE, StorageRefused
-from services.coordination.storage.format import HEADER_SIZE, SegmentHeader, find_batch
-from services.coordination.storage.log import Segment, batches
+from services.coordination.storage.errors import CURE
+from services.coordination.storage.format import BATCHES, SegmentHeader
+from services.coordination.storage.log import Segment
+from services.durable.errors import StorageRefused
+from services.durable.headers import HEADER_SIZE
 
 if TYPE_CHECKING:
     from services.coordination.storage.format import Batch
@@ -84,7 +86,7 @@ class Scan:
 
     async def _read(self, file: File, segment: Segment) -> None:
         segment.end = HEADER_SIZE
-        async for batch in batches(file, segment.mark, HEADER_SIZE, await file.size()):
+        async for batch in BATCHES.scan(file, segment.mark, HEADER_SIZE, await file.size()):
             if batch.first <= segment.last or batch.last < batch.first:
                 raise StorageRefused(f"{segment.path} is out of order at byte {batch.start}; {CURE}")
             segment.note(batch.start, batch.end, batch.last)
@@ -100,24 +102,19 @@ class Scan:
 
     async def _end(self, file: File, segment: Segment, upto: int, repaired: list[str]) -> None:
         """Makes sure of the last segment's end."""
-        size, end = await file.size(), segment.end
-        assert end is not None
+        assert segment.end is not None
         if segment.last < upto:
             raise StorageRefused(
                 f"the log ends at {segment.last:x}, but a snapshot shows {upto:x}: a part is missing; {CURE}"
             )
-        if end < size:
-            if find_batch(segment.mark, (await file.read(size - end, end))[1:]) >= 0:
-                raise _damaged(segment)
-            await file.truncate(end)
+        torn = await BATCHES.mend(file, segment.mark, segment.final, segment.end)
+        if torn < 0:
+            raise _damaged(segment)
+        if torn:
             repaired.append(
-                f"{segment.path} had a torn end: {size - end} bytes after zxid {segment.last:x}, "
+                f"{segment.path} had a torn end: {torn} bytes after zxid {segment.last:x}, "
                 "of a write that nobody was told of (unless the disk lost its end), are cut off"
             )
-        # What a failed sync left in the cache is not on the disk: the end is written again before it counts.
-        await file.write(await file.read(HEADER_SIZE, 0), 0)
-        await file.write(await file.read(end - segment.final, segment.final), segment.final)
-        await file.sync()
 
 
 def _damaged(segment: Segment) -> StorageRefused:

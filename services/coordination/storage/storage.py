@@ -12,10 +12,10 @@ from collections import deque
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, TypeAlias
 
-from services.coordination.storage import durable
-from services.coordination.storage.errors import StorageFailed
 from services.coordination.storage.recovery import ACCEPTED_EPOCH, CONFIGURATION, CURRENT_EPOCH, recover
 from services.coordination.storage.snapshots import FOLDER, Snapshot, SnapshotWriter, read_pieces, snapshots
+from services.durable import values
+from services.durable.errors import StorageFailed
 
 if TYPE_CHECKING:
     import random
@@ -151,7 +151,7 @@ class Storage:
         """Queues a new f.p."""
 
         async def step() -> None:
-            await durable.save(self._disk, ACCEPTED_EPOCH, str(epoch))
+            await values.save(self._disk, ACCEPTED_EPOCH, str(epoch))
             self.accepted_epoch = epoch
             done()
 
@@ -161,7 +161,7 @@ class Storage:
         """Queues a new f.a."""
 
         async def step() -> None:
-            await durable.save(self._disk, CURRENT_EPOCH, str(epoch))
+            await values.save(self._disk, CURRENT_EPOCH, str(epoch))
             self.current_epoch = epoch
             done()
 
@@ -171,7 +171,7 @@ class Storage:
         """Queues the configuration that holds from now on."""
 
         async def step() -> None:
-            await durable.save(self._disk, CONFIGURATION, members)
+            await values.save(self._disk, CONFIGURATION, members)
             self.configuration = members
 
         self._step(step)

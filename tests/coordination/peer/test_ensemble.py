@@ -224,7 +224,7 @@ def test_a_server_whose_disk_fails_steps_down_and_says_why(fault: Any, who: str)
 
 
 def test_a_follower_that_does_not_take_what_it_is_sent_is_cut_off(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("services.coordination.peer.outbox.LIMIT", 1 << 20)
+    monkeypatch.setattr("services.outbox.LIMIT", 1 << 20)
 
     async def story(world: World) -> None:
         leader = await world.leading()

@@ -9,7 +9,7 @@ import random
 import pytest
 
 from services.coordination.storage import Storage, StorageFailed, StorageRefused
-from services.coordination.storage.format import HEADER_SIZE
+from services.durable.headers import HEADER_SIZE
 from tests.coordination.storage.disk import Files, MemoryDisk, finish
 from tests.coordination.storage.rig import ENSEMBLE, Rig, State, history, matches, record, recovered
 

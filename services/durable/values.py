@@ -5,7 +5,7 @@ from __future__ import annotations
 import zlib
 from typing import TYPE_CHECKING
 
-from services.coordination.storage.errors import StorageRefused
+from services.durable.errors import StorageRefused
 
 if TYPE_CHECKING:
     from services.host import Disk
@@ -30,8 +30,13 @@ async def save(disk: Disk, path: str, value: str) -> None:
     await disk.sync(path.rpartition("/")[0])
 
 
-async def load(disk: Disk, path: str) -> str | None:
+async def load(disk: Disk, path: str, cure: str) -> str | None:
     """Returns what `save` wrote, None if there is no such file.
+
+    Args:
+        disk: where it is.
+        path: the file.
+        cure: what a person can do when it is damaged.
 
     Raises:
         StorageRefused: it is damaged.
@@ -46,7 +51,5 @@ async def load(disk: Disk, path: str) -> str | None:
         await file.close()
     value, _, checksum = data.decode(errors="replace").removesuffix("\n").rpartition("\n")
     if f"{zlib.crc32(value.encode()):08x}" != checksum or not data.endswith(b"\n"):
-        raise StorageRefused(
-            f"{path} is damaged: restore it from a copy, or remove this server from the ensemble"
-        )
+        raise StorageRefused(f"{path} is damaged: {cure}")
     return value
