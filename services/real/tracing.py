@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 LIMIT = 20_000_000
 """Records after which a host stops recording, and says so in its log: a cluster may live for weeks."""
 
-FLUSH_EVERY = 0.4  # seconds: what a SIGKILL may cost of the trace
+FLUSH_EVERY = 0.4  # seconds: what a SIGKILL may cost of the trace, besides notes: those are flushed at once
 
 
 class Sent(Struct, tag_field="kind", tag="sent", omit_defaults=True, gc=False):
@@ -69,6 +69,7 @@ class HostTrace:
         self._name = name
         self._clock = clock
         self._flusher: asyncio.TimerHandle | None = None
+        self._noted = False  # there are notes to flush before the loop goes on waiting
         self._loop: asyncio.AbstractEventLoop | None = None
         self._thread = 0
         self._sampled = 0
@@ -94,13 +95,19 @@ class HostTrace:
             self._loop.call_soon_threadsafe(self.write, record)
 
     def note(self, name: str, fields: dict[str, Any]) -> None:
-        """Writes a `Note`.
+        """Writes a `Note`, and has it in the file by the end of this turn of the loop.
+
+        What a service says of itself is what checks rest on: a SIGKILL must not take a decision out of it
+        of which the others have heard already.
 
         Raises:
             TypeError: a field is no JSON value.
         """
         _check(fields)
         self.write(Note(time.time_ns(), self._name, name, task_name(), fields))
+        if self._loop is not None and not self._noted:
+            self._noted = True
+            self._loop.call_soon(self._flush_notes)
 
     def event(self, name: str, incarnation: int, **fields: Any) -> None:
         """Writes a `HostEvent`."""
@@ -137,6 +144,10 @@ class HostTrace:
             self._halves.flush()
         except OSError as exc:
             self._stop(str(exc))
+
+    def _flush_notes(self) -> None:
+        self._noted = False
+        self.flush()
 
     def close(self) -> None:
         """Flushes and closes the files."""

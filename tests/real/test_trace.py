@@ -9,6 +9,8 @@ from protos import echo_pb2_grpc
 from protos.echo_pb2 import Words
 from protos.trace import ClockSample, HostEvent, Lost, Message, Note
 from services.cluster import Cluster
+from services.real.clock import SkewedClock
+from services.real.tracing import HostTrace
 from sim import faults
 from sim.scenario.cluster_faults import ClusterFaults
 from sim.trace.join import joined
@@ -63,3 +65,17 @@ def test_a_call_is_four_times_in_order_and_a_dead_one_is_lost(tmp_path: Path) ->
     assert [e.name for e in events if isinstance(e, HostEvent)] == ["boot", "pause", "crash"]
     assert any(isinstance(event, Note) and event.name == "ready" for event in events)
     assert any(isinstance(e, ClockSample) and e.host == "a" and abs(e.offset - 2e9) < 1e7 for e in events)
+
+
+def test_a_note_is_in_the_file_before_anyone_can_hear_of_what_it_says(tmp_path: Path) -> None:
+    """A master that was killed had given out a task, and the trace did not say so."""
+
+    async def main() -> None:
+        trace = HostTrace("a", tmp_path, 0, SkewedClock())
+        trace.start()
+        trace.note("assigned", {"task": 21})
+        await asyncio.sleep(0)
+        assert b'"task":21' in (tmp_path / "trace-0.jsonl").read_bytes()
+        trace.close()
+
+    asyncio.run(main())
