@@ -90,6 +90,12 @@ class Outcome(Struct, frozen=True, array_like=True, tag="outcome"):
     commit: int | None
 
 
+class Finished(Struct, frozen=True, array_like=True, tag="finished"):
+    """All participants have logged the outcome of these commits: it may be forgotten."""
+
+    transactions: tuple[str, ...]
+
+
 class Import(Struct, frozen=True, array_like=True, tag="import"):
     """A piece of a range that is being moved here (2.2), with old versions; unseen until it is acquired.
 
@@ -97,11 +103,14 @@ class Import(Struct, frozen=True, array_like=True, tag="import"):
         move: which move; another name starts again from nothing.
         range: what is moved.
         versions: rows and their timestamps.
+        horizon: reads below it are refused where it comes from (the greatest counts); None where that is
+            not said: then it is not read here below the timestamp at which it was acquired.
     """
 
     move: str
     range: KeyRange
     versions: tuple[Version, ...]
+    horizon: int | None = None
 
 
 class Discard(Struct, frozen=True, array_like=True, tag="discard"):
@@ -116,7 +125,7 @@ class Collect(Struct, frozen=True, array_like=True, tag="collect"):
     horizon: int
 
 
-Entry: TypeAlias = Prepare | Commit | Abort | Outcome | Import | Discard | Collect
+Entry: TypeAlias = Prepare | Commit | Abort | Outcome | Finished | Import | Discard | Collect
 
 _encoder = msgspec.msgpack.Encoder()
 _decoder: msgspec.msgpack.Decoder[Entry] = msgspec.msgpack.Decoder(Entry)
