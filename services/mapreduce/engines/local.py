@@ -21,8 +21,9 @@ from services.mapreduce.code import pack, program_of
 from services.mapreduce.commit import commit
 from services.mapreduce.engines.prepare import prepare
 from services.mapreduce.job import JobFailed, Result, SpecError, parts_of, reader_of
+from services.mapreduce.tasks.intermediate import pairs_of
 from services.mapreduce.tasks.map import run_map
-from services.mapreduce.tasks.order import Done, InputError, Order, Progress, Skipped, UserError
+from services.mapreduce.tasks.order import STREAMING, Done, InputError, Order, Progress, Skipped, UserError
 from services.mapreduce.tasks.reduce import run_reduce
 from services.real.shared_folder import SharedFolder
 
@@ -50,8 +51,7 @@ async def run(
     Args:
         spec: what to run, on this machine's files. workers: are not needed. progress: called about twice a
         second. only: run this task alone (before a reduce, all maps). Nothing is written to the output
-        folder, which may
-            be there; the result holds the pairs of the task.
+        folder, which may be there; the result holds the pairs of the task, and its counters.
 
     Raises:
         SpecError: it cannot be run.
@@ -169,28 +169,26 @@ class _Local:
         tasks = len(self.splits) if kind == "map" else self.reduces
         if kind not in ("map", "reduce") or not 0 <= number < tasks:
             raise SpecError(f"only: there is no {kind} task {number}; there are {tasks} of them")
-        pairs: list[tuple[Any, Any]]
         read = reader_of(self.spec, self.view)
+        maps = [self.map(n) for n in (range(len(self.splits)) if kind == "reduce" else [number])]
+        self.sums.input_bytes = sum(done.input_bytes for done in maps)
+        self.sums.map_phase_s = time.monotonic() - self.began
         if kind == "map":
-            done = self.map(number)
-            pairs = list(read(done.path)) if not self.reduces else self._pairs(done.path)
+            done = maps[0]
         else:
-            done = self.reduce(number, [self.map(n) for n in range(len(self.splits))])
-            pairs = list(read(done.path))
+            done = self.reduce(number, maps)
+            self.sums.output_bytes = done.output_bytes
+        if kind == "map" and self.reduces:
+            streaming = self.code[0].startswith(STREAMING)
+            pairs = _all(pairs_of(done.path, self.disk, program_of(self.spec), streaming))
+            self.sums.intermediate_bytes = self.disk.size(done.path)
+        else:
+            pairs = _all(read(done.path))
         self._count(done)
         result = self.result(output, [f"{kind} {number}"], began)
-        result.reader = lambda _: iter(pairs)
+        result.maps, result.reduces = len(maps), int(kind == "reduce")
+        result.reader = lambda _: pairs()
         return result
-
-    def _pairs(self, path: str) -> list[tuple[Any, Any]]:
-        from services.mapreduce.hints import Codec
-        from services.mapreduce.tasks.segment import read, runs_of
-
-        codec = Codec(program_of(self.spec).types)
-        with self.disk.open(path) as file:
-            return [
-                pair for run in runs_of(path, self.disk) for block in read(file, run, codec) for pair in block
-            ]
 
     def map(self, number: int) -> Done:
         """Runs a map task."""
@@ -296,6 +294,20 @@ class _Local:
             reduces=self.reduces,
             reader=reader_of(self.spec, self.view),
         )
+
+
+def _all(source: Iterator[tuple[Any, Any]]) -> Callable[[], Iterator[tuple[Any, Any]]]:
+    """Reads what will soon be gone; an output type that cannot be read says so when somebody wants to."""
+    try:
+        pairs = list(source)
+    except TypeError as exc:
+        unreadable = exc
+
+        def refuse() -> Iterator[tuple[Any, Any]]:
+            raise unreadable
+
+        return refuse
+    return lambda: iter(pairs)
 
 
 __all__ = ["Skipped", "run"]
