@@ -180,10 +180,10 @@ class _Local:
             self.sums.output_bytes = done.output_bytes
         if kind == "map" and self.reduces:
             streaming = self.code[0].startswith(STREAMING)
-            pairs = _all(pairs_of(done.path, self.disk, program_of(self.spec), streaming))
+            pairs = _all(lambda: pairs_of(done.path, self.disk, program_of(self.spec), streaming))
             self.sums.intermediate_bytes = self.disk.size(done.path)
         else:
-            pairs = _all(read(done.path))
+            pairs = _all(lambda: read(done.path))
         self._count(done)
         result = self.result(output, [f"{kind} {number}"], began)
         result.maps, result.reduces = len(maps), int(kind == "reduce")
@@ -296,10 +296,10 @@ class _Local:
         )
 
 
-def _all(source: Iterator[tuple[Any, Any]]) -> Callable[[], Iterator[tuple[Any, Any]]]:
+def _all(source: Callable[[], Iterator[tuple[Any, Any]]]) -> Callable[[], Iterator[tuple[Any, Any]]]:
     """Reads what will soon be gone; an output type that cannot be read says so when somebody wants to."""
     try:
-        pairs = list(source)
+        pairs = list(source())
     except TypeError as exc:
         unreadable = exc
 

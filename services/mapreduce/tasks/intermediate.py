@@ -1,4 +1,4 @@
-"""The pairs in the file that a map task leaves, for a person to look at; each kind of job has its own format."""
+"""The pairs in the file that a map task leaves, for a person to look at; each kind of job has its format."""
 
 from __future__ import annotations
 
