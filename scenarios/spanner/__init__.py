@@ -1,0 +1,1 @@
+"""Spanner under attack: stories about its clocks, its groups and its transactions."""

@@ -1,0 +1,1 @@
+"""Checks of Spanner's invariants over histories and traces."""
