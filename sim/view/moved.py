@@ -1,7 +1,7 @@
 """Data moved between hosts: a matrix, from whom (rows) to whom (columns), darker for more bytes.
 
 All messages count by their size. When there are many hosts, those whose names differ only in their number are
-one row and one column.
+one row and one column. Hosts that neither sent nor received anything are left out.
 """
 
 from __future__ import annotations
@@ -37,6 +37,10 @@ def moved(run: Run) -> Figure:
     for event in run.events:
         if isinstance(event, Message) and event.time >= run.start and event.sent <= run.end:
             sums[order[names[event.source]], order[names[event.host]]] += event.size
+    spoke = sums.any(axis=0) | sums.any(axis=1)
+    if spoke.any():
+        order = {name: number for name, number in order.items() if spoke[number]}
+        sums = sums[np.ix_(spoke, spoke)]
     says = [f"{amount(float(sums.sum()))} in all; rows send, columns receive."]
     if grouped:
         says.append(f"{len(run.hosts):,} hosts: those whose names differ only in numbers (#) are one node.")
