@@ -16,7 +16,8 @@ from urllib.parse import parse_qs, unquote, urlsplit
 from msgspec import Struct
 
 _LIMIT = 16 << 10  # bytes of a request
-_TIMEOUT = 10.0  # seconds for it to come
+_TIMEOUT = 10.0  # seconds for it to come, and for a reader to take what was written
+_CONNECTIONS = 64  # at a time: beyond, whoever comes is told so at once
 _HEADERS = (
     "Cache-Control: no-store\r\n"
     "Connection: close\r\n"
@@ -57,8 +58,15 @@ async def serve(respond: Respond, address: str, port: int) -> asyncio.Server:
         OSError: it cannot listen there.
     """
 
+    connections = 0
+
     async def connected(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonlocal connections
+        connections += 1
         try:
+            if connections > _CONNECTIONS:
+                _answer(writer, plain("too many connections\n", HTTPStatus.SERVICE_UNAVAILABLE))
+                return
             await _serve(respond, reader, writer)
         except (ConnectionError, TimeoutError, asyncio.IncompleteReadError, asyncio.LimitOverrunError):
             pass  # whoever it was does not wait for an answer
@@ -66,6 +74,7 @@ async def serve(respond: Respond, address: str, port: int) -> asyncio.Server:
             log.exception("a page could not be made")
             _answer(writer, plain("the log says why\n", HTTPStatus.INTERNAL_SERVER_ERROR))
         finally:
+            connections -= 1
             writer.close()
 
     return await asyncio.start_server(connected, address, port, limit=_LIMIT)
@@ -98,8 +107,14 @@ async def _serve(respond: Respond, reader: asyncio.StreamReader, writer: asyncio
         writer.write(_head(page))
         async for piece in page.body:
             writer.write(piece)
-            await writer.drain()
-    await writer.drain()
+            await _drained(writer)
+    await _drained(writer)
+
+
+async def _drained(writer: asyncio.StreamWriter) -> None:
+    """Waits for a reader, who must not be too slow."""
+    async with asyncio.timeout(_TIMEOUT):
+        await writer.drain()
 
 
 def _head(page: Page, more: str = "") -> bytes:

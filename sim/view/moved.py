@@ -37,7 +37,7 @@ def moved(run: Run) -> Figure:
     for event in run.events:
         if isinstance(event, Message) and event.time >= run.start and event.sent <= run.end:
             sums[order[names[event.source]], order[names[event.host]]] += event.size
-    spoke = sums.any(axis=0) | sums.any(axis=1)
+    spoke = np.logical_or(sums.any(axis=0), sums.any(axis=1))
     if spoke.any():
         order = {name: number for name, number in order.items() if spoke[number]}
         sums = sums[np.ix_(spoke, spoke)]
