@@ -267,8 +267,13 @@ def test_containment_whatever_happens_within_the_bounds(seed: int) -> None:
 
 
 def test_what_makes_no_sense_is_refused() -> None:
-    host = Rig(hosts=0).simulation.boot("h")
-    with pytest.raises(ValueError, match="h: no time masters to ask"):
-        Timeslave(host, [])
-    with pytest.raises(ValueError, match="h: 1 of 1 time masters may lie: must be fewer"):
-        Timeslave(host, [Master("m")], Settings(liars=1))
+    rig = Rig(hosts=0)
+
+    async def main() -> None:
+        host = rig.simulation.boot("h")
+        with pytest.raises(ValueError, match="h: no time masters to ask"):
+            Timeslave(host, [])
+        with pytest.raises(ValueError, match="h: 1 of 1 time masters may lie: must be fewer"):
+            Timeslave(host, [Master("m")], Settings(liars=1))
+
+    rig.run(main())
