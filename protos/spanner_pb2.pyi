@@ -590,6 +590,7 @@ class Mutation(_message.Message):
     COLUMNS_FIELD_NUMBER: _builtins.int
     ROWS_FIELD_NUMBER: _builtins.int
     KEY_SET_FIELD_NUMBER: _builtins.int
+    WITHIN_FIELD_NUMBER: _builtins.int
     kind: Global___Mutation.Kind.ValueType
     table: _builtins.str
     rows: _builtins.bytes
@@ -598,6 +599,10 @@ class Mutation(_message.Message):
     """for the last three kinds"""
     @_builtins.property
     def columns(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
+    @_builtins.property
+    def within(self) -> _containers.RepeatedCompositeFieldContainer[Global___KeyRange]:
+        """where it was cut for several groups: the keys that this part is about; none: all"""
+
     def __init__(
         self,
         *,
@@ -606,10 +611,11 @@ class Mutation(_message.Message):
         columns: _abc.Iterable[_builtins.str] | None = ...,
         rows: _builtins.bytes = ...,
         key_set: _builtins.bytes = ...,
+        within: _abc.Iterable[Global___KeyRange] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["columns", b"columns", "key_set", b"key_set", "kind", b"kind", "rows", b"rows", "table", b"table"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["columns", b"columns", "key_set", b"key_set", "kind", b"kind", "rows", b"rows", "table", b"table", "within", b"within"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -43,5 +43,6 @@ def only(key: bytes) -> KeyRange:
 
 
 def prefix(start: bytes) -> KeyRange:
-    """Returns the range of all keys that begin with `start` (which has no 0xff at its end)."""
-    return KeyRange(start, start[:-1] + bytes((start[-1] + 1,)) if start else END)
+    """Returns the range of all keys that begin with `start`."""
+    carried = start.rstrip(b"\xff")
+    return KeyRange(start, carried[:-1] + bytes((carried[-1] + 1,)) if carried else END)
