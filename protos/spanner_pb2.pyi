@@ -823,11 +823,14 @@ class DecideRequest(_message.Message):
     PARTICIPANT_FIELD_NUMBER: _builtins.int
     TRANSACTION_FIELD_NUMBER: _builtins.int
     PREPARE_TIMESTAMP_FIELD_NUMBER: _builtins.int
+    FINISHED_FIELD_NUMBER: _builtins.int
     coordinator: _builtins.int
     participant: _builtins.int
     transaction: _builtins.str
     prepare_timestamp: _builtins.int
     """0: it could not prepare: abort"""
+    finished: _builtins.bool
+    """it has logged the outcome, and will not ask again; answered at once"""
     def __init__(
         self,
         *,
@@ -835,10 +838,11 @@ class DecideRequest(_message.Message):
         participant: _builtins.int = ...,
         transaction: _builtins.str = ...,
         prepare_timestamp: _builtins.int = ...,
+        finished: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["coordinator", b"coordinator", "participant", b"participant", "prepare_timestamp", b"prepare_timestamp", "transaction", b"transaction"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["coordinator", b"coordinator", "finished", b"finished", "participant", b"participant", "prepare_timestamp", b"prepare_timestamp", "transaction", b"transaction"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -28,6 +28,14 @@ class Coordinators(Protocol):
         """
         ...
 
+    async def finished(self, coordinator: int, participant: int, transaction: str) -> None:
+        """Says that a participant has logged a commit, and will not ask for it again (`Decide`, `finished`).
+
+        Raises:
+            SpannerError: it was perhaps not heard.
+        """
+        ...
+
     async def wound(self, coordinator: int, transaction: str) -> None:
         """Says that an older transaction waits for this one, which is prepared (`Spanserver.Wound`).
 
