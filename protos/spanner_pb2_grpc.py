@@ -111,10 +111,10 @@ class ReplicasStub:
         Args:
             channel: A grpc.Channel.
         """
-        self.Deliver = channel.stream_unary(
+        self.Deliver = channel.stream_stream(
                 '/dsim.spanner.Replicas/Deliver',
                 request_serializer=protos_dot_spanner__pb2.Letters.SerializeToString,
-                response_deserializer=protos_dot_spanner__pb2.Poll.FromString,
+                response_deserializer=protos_dot_spanner__pb2.Received.FromString,
                 _registered_method=True)
         self.Checkpoint = channel.unary_stream(
                 '/dsim.spanner.Replicas/Checkpoint',
@@ -144,10 +144,10 @@ class ReplicasServicer:
 
 def add_ReplicasServicer_to_server(servicer, server):
     rpc_method_handlers = {
-            'Deliver': grpc.stream_unary_rpc_method_handler(
+            'Deliver': grpc.stream_stream_rpc_method_handler(
                     servicer.Deliver,
                     request_deserializer=protos_dot_spanner__pb2.Letters.FromString,
-                    response_serializer=protos_dot_spanner__pb2.Poll.SerializeToString,
+                    response_serializer=protos_dot_spanner__pb2.Received.SerializeToString,
             ),
             'Checkpoint': grpc.unary_stream_rpc_method_handler(
                     servicer.Checkpoint,
@@ -178,12 +178,12 @@ class Replicas:
             wait_for_ready=None,
             timeout=None,
             metadata=None):
-        return grpc.experimental.stream_unary(
+        return grpc.experimental.stream_stream(
             request_iterator,
             target,
             '/dsim.spanner.Replicas/Deliver',
             protos_dot_spanner__pb2.Letters.SerializeToString,
-            protos_dot_spanner__pb2.Poll.FromString,
+            protos_dot_spanner__pb2.Received.FromString,
             options,
             channel_credentials,
             insecure,

@@ -71,7 +71,7 @@ class ReplicasStub:
     def __new__(cls, channel: _grpc.Channel) -> _Self: ...
     @_typing.overload
     def __new__(cls, channel: _aio.Channel) -> ReplicasAsyncStub: ...
-    Deliver: _grpc.StreamUnaryMultiCallable[_spanner_pb2.Letters, _spanner_pb2.Poll]
+    Deliver: _grpc.StreamStreamMultiCallable[_spanner_pb2.Letters, _spanner_pb2.Received]
     Checkpoint: _grpc.UnaryStreamMultiCallable[_spanner_pb2.CheckpointRequest, _spanner_pb2.CheckpointPiece]
     """A group's state for a replica that is too far behind for the log (or new): in pieces."""
 
@@ -82,7 +82,7 @@ class ReplicasAsyncStub(ReplicasStub):
     """
 
     def __init__(self, channel: _aio.Channel) -> None: ...
-    Deliver: _aio.StreamUnaryMultiCallable[_spanner_pb2.Letters, _spanner_pb2.Poll]  # type: ignore[assignment]
+    Deliver: _aio.StreamStreamMultiCallable[_spanner_pb2.Letters, _spanner_pb2.Received]  # type: ignore[assignment]
     Checkpoint: _aio.UnaryStreamMultiCallable[_spanner_pb2.CheckpointRequest, _spanner_pb2.CheckpointPiece]  # type: ignore[assignment]
     """A group's state for a replica that is too far behind for the log (or new): in pieces."""
 
@@ -96,7 +96,7 @@ class ReplicasServicer(metaclass=_abc_1.ABCMeta):
         self,
         request_iterator: _MaybeAsyncIterator[_spanner_pb2.Letters],
         context: _ServicerContext,
-    ) -> _typing.Union[_spanner_pb2.Poll, _abc.Awaitable[_spanner_pb2.Poll]]: ...
+    ) -> _typing.Union[_abc.Iterator[_spanner_pb2.Received], _abc.AsyncIterator[_spanner_pb2.Received]]: ...
 
     @_abc_1.abstractmethod
     def Checkpoint(
