@@ -1020,16 +1020,20 @@ class Versions(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     VERSIONS_FIELD_NUMBER: _builtins.int
+    HORIZON_FIELD_NUMBER: _builtins.int
     versions: _builtins.bytes
-    """MessagePack: entries.Version"""
+    """MessagePack: a list of entries.Version"""
+    horizon: _builtins.int
+    """versions before it are collected where this comes from"""
     def __init__(
         self,
         *,
         versions: _builtins.bytes = ...,
+        horizon: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["versions", b"versions"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["horizon", b"horizon", "versions", b"versions"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1044,10 +1048,14 @@ class ImportRequest(_message.Message):
     RANGE_FIELD_NUMBER: _builtins.int
     VERSIONS_FIELD_NUMBER: _builtins.int
     DISCARD_FIELD_NUMBER: _builtins.int
+    HORIZON_FIELD_NUMBER: _builtins.int
     group: _builtins.int
     move: _builtins.str
     versions: _builtins.bytes
+    """MessagePack: a list of entries.Version"""
     discard: _builtins.bool
+    horizon: _builtins.int
+    """as `Versions` tells it"""
     @_builtins.property
     def range(self) -> Global___KeyRange: ...
     def __init__(
@@ -1058,10 +1066,11 @@ class ImportRequest(_message.Message):
         range: Global___KeyRange | None = ...,
         versions: _builtins.bytes = ...,
         discard: _builtins.bool = ...,
+        horizon: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["range", b"range"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["discard", b"discard", "group", b"group", "move", b"move", "range", b"range", "versions", b"versions"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["discard", b"discard", "group", b"group", "horizon", b"horizon", "move", b"move", "range", b"range", "versions", b"versions"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
