@@ -152,7 +152,7 @@ class Cluster:
         for _ in range(workers):
             await cluster.join()
         await world.serving("files", "master", *cluster.workers, within=30.0)
-        await cluster._settled(min(replicas, workers))
+        await cluster._settled(min(replicas, workers + archive))
         return cluster
 
     async def _settled(self, replicas: int) -> None:
