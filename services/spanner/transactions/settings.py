@@ -13,8 +13,8 @@ class TransactionSettings(Struct, frozen=True):
             (4.2.1: clients send keepalives).
         prepare_s: so long a coordinator waits for the votes of the participants, and a commit or a prepare
             for its locks, before the transaction is aborted (4.2.1: "or abort on time-out").
-        undecided_s: so long a coordinator that a participant asks waits for the client's commit before it logs
-            `Abort`: the vote may have been faster than the commit.
+        undecided_s: so long a coordinator that a participant asks waits for the client's commit before it
+            logs `Abort`: the vote may have been faster than the commit.
         ask_again_s: so long a participant waits for the outcome before it asks again, and the pause between
             two attempts to reach the coordinator at the most.
         remembered_s: so long a leader remembers that it has ended a transaction whose outcome is in no log.

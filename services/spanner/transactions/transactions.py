@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
+from contextlib import aclosing
 from typing import TYPE_CHECKING
+
+from protos import spanner_pb2 as pb
+from services.spanner.entries import decode
+from services.spanner.group import NotLeader
+from services.spanner.transactions import read_only, reading, staging
+from services.spanner.transactions.coordinator import Coordinator
+from services.spanner.transactions.leading import Reign, no_time, unavailable
+from services.spanner.transactions.participant import Participant
+from services.spanner.truetime.interval import Unsynchronized
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
 
-    from protos import spanner_pb2 as pb
     from services.host import Host
     from services.spanner.group import Group
     from services.spanner.tablet import Tablet
@@ -18,11 +27,12 @@ if TYPE_CHECKING:
 class Transactions:
     """A replica's tablet with its transactions; implements `group.StateMachine`.
 
-    It is made before its group (`Replica(..., machine=transactions, ...)`), and attached to it before anything is
-    asked. Requests are those of `protos/spanner.proto`; nothing here knows gRPC. All methods that serve
-    raise `SpannerError` only: UNAVAILABLE "not-leader" where another replica leads, "no-time" where TrueTime is
-    not synchronized; ABORTED ("wounded", "lost-locks", "schema", or for a time-out) with `retry_s`; ABORTED "moved"
-    where the group does not own a key that is asked for.
+    It is made before its group (`Replica(..., machine=transactions, ...)`), and attached to it before
+    anything is asked. Requests are those of `protos/spanner.proto`; nothing here knows gRPC. All methods
+    that serve
+    raise `SpannerError` only: UNAVAILABLE "not-leader" where another replica leads, "no-time" where
+    TrueTime is not synchronized; ABORTED ("wounded", "lost-locks", "schema", or for a time-out) with
+    `retry_s`; ABORTED "moved" where the group does not own a key that is asked for.
 
     Args:
         tablet: the state of the group at this replica.
@@ -34,70 +44,99 @@ class Transactions:
     def __init__(
         self, tablet: Tablet, host: Host, coordinators: Coordinators, settings: TransactionSettings
     ) -> None:
-        raise NotImplementedError
+        self._tablet = tablet
+        self._host = host
+        self._coordinators = coordinators
+        self._settings = settings
+        self._reign: Reign | None = None
 
     def attach(self, group: Group) -> None:
         """Tells which Paxos group it is on; once, before anything else is called."""
-        raise NotImplementedError
+        self._group = group
 
     # The state machine of the group.
 
     def apply(self, index: int, timestamp: int, entry: bytes) -> None:
         """Applies an entry; see `StateMachine`."""
-        raise NotImplementedError
+        self._tablet.apply(index, timestamp, decode(entry))
 
     def leads(self, term: int) -> None:
         """Begins a reign: prepared transactions get their locks again, and their coordinators are asked."""
-        raise NotImplementedError
+        self.follows()
+        self._reign = Reign(term, self._group, self._tablet, self._host, self._coordinators, self._settings)
+        self._coordinator = Coordinator(self._reign)
+        self._participant = Participant(self._reign)
+        self._participant.restore()
 
     def follows(self) -> None:
         """Ends the reign: locks are gone, and whoever waits for one is refused."""
-        raise NotImplementedError
+        if self._reign is not None:
+            self._reign.finish()
+            self._reign = None
 
     def save(self) -> Iterator[bytes]:
         """Yields the state; see `StateMachine`."""
-        raise NotImplementedError
+        return self._tablet.save()
 
     async def load(self, pieces: AsyncIterator[bytes]) -> None:
         """Takes over a state; see `StateMachine`."""
-        raise NotImplementedError
+        await self._tablet.load(pieces)
 
     # What clients ask.
 
-    def read(self, request: pb.ReadRequest) -> AsyncIterator[pb.PartialResultSet]:
-        """Reads: under shared locks at the leader (a read-write transaction), or without locks (`read_only.py`).
+    async def read(self, request: pb.ReadRequest) -> AsyncIterator[pb.PartialResultSet]:
+        """Reads: under shared locks at the leader (a read-write transaction), or without locks
+        (`read_only.py`).
 
-        A read under locks returns the latest committed rows, which the transaction itself has not changed: its
-        writes are buffered at the client. Every part tells the leader's term. All answers of one group to a
-        transaction must tell the same one; where they do not, its locks are lost, and the client gives it up.
+        A read under locks returns the latest committed rows, which the transaction itself has not
+            changed: its writes are buffered at the client. Every part tells the leader's term. All
+            answers of one group to a transaction must tell the same one; where they do not, its locks are
+            lost, and the client gives it up.
 
         Raises:
             SpannerError: see the class; OUT_OF_RANGE for versions that were collected.
         """
-        raise NotImplementedError
+        if request.transaction.HasField("read_write"):
+            async with aclosing(reading.read(await self._lead(), request)) as parts:
+                async for part in parts:
+                    yield part
+        else:
+            waits = self._settings.commit_wait
+            async with aclosing(
+                read_only.read(self._group, self._tablet, request, commit_wait=waits)
+            ) as parts:
+                async for part in parts:
+                    yield part
 
     async def commit(self, request: pb.CommitRequest) -> pb.CommitReply:
         """Commits, as the coordinator: of one group at once, of several when all participants have prepared.
 
         The answer comes after the commit wait. What was begun is not called off when the caller is cancelled.
-        The same commit again gets the same outcome, also from a later leader, and while the first is under way.
+        The same commit again gets the same outcome, also from a later leader, and while the first is
+        under way.
 
         Raises:
             SpannerError: see the class; ABORTED: it did not and will not commit; UNAVAILABLE: it may have,
                 or may yet: ask again, the same group. ALREADY_EXISTS, NOT_FOUND, FAILED_PRECONDITION,
                 INVALID_ARGUMENT: a mutation cannot be; nothing was committed.
         """
-        raise NotImplementedError
+        arrived = self._now()
+        await self._lead()
+        commit, waited, count = await self._coordinator.commit(request, arrived)
+        return pb.CommitReply(commit_timestamp=commit, waited=waited, mutation_count=count)
 
     async def prepare(self, request: pb.PrepareRequest) -> pb.PrepareReply:
         """Prepares, as a participant. The same again gets the same answer.
 
-        Groups that were only read are participants too, without mutations: their locks must hold at the commit.
+        Groups that were only read are participants too, without mutations: their locks must hold at the
+            commit.
 
         Raises:
             SpannerError: as `commit`; with a refusal that is final the coordinator has been told to abort.
         """
-        raise NotImplementedError
+        arrived = self._now()
+        await self._lead()
+        return pb.PrepareReply(prepare_timestamp=await self._participant.prepare(request, arrived))
 
     async def rollback(self, request: pb.TransactionRequest) -> None:
         """Gives a transaction up: its locks are freed. What is decided, or prepared, is left as it is.
@@ -105,7 +144,7 @@ class Transactions:
         Raises:
             SpannerError: see the class.
         """
-        raise NotImplementedError
+        (await self._lead()).give_up(request.transaction)
 
     async def keep_alive(self, request: pb.TransactionRequest) -> None:
         """Says that the client is there (4.2.1).
@@ -113,7 +152,7 @@ class Transactions:
         Raises:
             SpannerError: ABORTED: the transaction has lost its locks.
         """
-        raise NotImplementedError
+        (await self._lead()).enter(request.transaction)
 
     # What the leaders of other groups ask.
 
@@ -125,7 +164,8 @@ class Transactions:
         Raises:
             SpannerError: see the class: ask again.
         """
-        raise NotImplementedError
+        await self._lead()
+        return pb.Decision(commit_timestamp=await self._coordinator.decide(request))
 
     async def wound(self, request: pb.WoundRequest) -> None:
         """Aborts a transaction that this group coordinates, unless it is decided.
@@ -133,4 +173,39 @@ class Transactions:
         Raises:
             SpannerError: see the class: ask again.
         """
-        raise NotImplementedError
+        await self._lead()
+        self._coordinator.wound(request.transaction)
+
+    # What placement asks.
+
+    async def stage(self, request: pb.ImportRequest) -> None:
+        """Takes in a piece of a range that is being moved here, or drops what was staged for a move (2.2).
+
+        Raises:
+            SpannerError: see the class; FAILED_PRECONDITION: the range is being acquired, or is owned
+                already; INVALID_ARGUMENT: the piece cannot be read.
+        """
+        await staging.stage(await self._lead(), request)
+
+    async def _lead(self) -> Reign:
+        """Returns the present reign, once this replica leads and its lease holds.
+
+        Nothing may be awaited between this and the use of what belongs to the reign.
+        """
+        try:
+            term = await self._group.lead()
+        except NotLeader as error:
+            raise unavailable(error) from None
+        except Unsynchronized:
+            raise no_time(self._host) from None
+        reign = self._reign
+        if reign is None or reign.term != term:
+            raise unavailable(NotLeader(self._group.leader))
+        return reign
+
+    def _now(self) -> int:
+        """Returns TT.now().latest."""
+        try:
+            return self._group.truetime.now().latest
+        except Unsynchronized:
+            raise no_time(self._host) from None
