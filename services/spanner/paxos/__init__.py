@@ -37,7 +37,8 @@ The driver's side of the bargain:
 
 from services.spanner.paxos.invariants import InvariantBroken
 from services.spanner.paxos.outputs import Output, Position, State
-from services.spanner.paxos.paxos import Paxos, Recovered
+from services.spanner.paxos.paxos import Paxos
+from services.spanner.paxos.recovered import Recovered
 from services.spanner.paxos.settings import Settings
 
 __all__ = ["InvariantBroken", "Output", "Paxos", "Position", "Recovered", "Settings", "State"]

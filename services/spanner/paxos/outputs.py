@@ -34,12 +34,14 @@ class State(Struct, frozen=True, array_like=True):
         promised: nothing below this ballot is accepted.
         vote, until: to which ballot the lease vote is given, and its t_end (Appendix A). 0, 0: to none.
         committed: all up to this index is chosen: a help after a restart, it may be old.
+        round: rounds up to this one may have been used in ballots of this replica.
     """
 
     promised: Ballot = 0
     vote: Ballot = 0
     until: int = 0
     committed: int = 0
+    round: int = 0
 
 
 class Write(Struct, frozen=True):
