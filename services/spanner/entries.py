@@ -100,7 +100,8 @@ class Import(Struct, frozen=True, array_like=True, tag="import"):
     """A piece of a range that is being moved here (2.2), with old versions; unseen until it is acquired.
 
     Attributes:
-        move: which move; another name starts again from nothing.
+        move: which move. Names are used once: one that another move of some of the same keys has ended, or
+            `Discard`, stays ended, and its pieces change nothing.
         range: what is moved.
         versions: rows and their timestamps.
         horizon: reads below it are refused where it comes from (the greatest counts); None where that is
@@ -114,7 +115,7 @@ class Import(Struct, frozen=True, array_like=True, tag="import"):
 
 
 class Discard(Struct, frozen=True, array_like=True, tag="discard"):
-    """A move that will not happen: what was staged for it goes."""
+    """A move that will not happen: what was staged for it goes, and what still comes of it is ignored."""
 
     move: str
 

@@ -101,22 +101,38 @@ class Ownership:
         """Returns when some of a range was last acquired or released; 0 where nothing of it was ever here."""
         return max((tenure.until or tenure.since for tenure in self._meeting(within)), default=0)
 
-    def acquire(self, within: KeyRange, timestamp: int, floor: int) -> None:
+    def acquire(self, within: KeyRange, timestamp: int, floor: int | None) -> None:
         """Makes it own a range from a timestamp on; what is left of an earlier tenure goes.
+
+        Args:
+            within: which.
+            timestamp: from when on.
+            floor: down to which versions came with it; None: none came. Then it is new, and was empty before,
+                unless it was here once.
 
         Raises:
             Contradiction: it owns some of it, or did at that timestamp.
         """
-        for tenure in self._meeting(within):
-            demand(
-                tenure.until is not None and tenure.until <= timestamp,
-                f"acquires {within} at {timestamp} while it owns {tenure.range}",
-            )
+        earlier = any(True for _ in self._meeting(within))
+        demand(
+            self.released_before((within,), timestamp),
+            f"acquires {within} at {timestamp}, and has some of it",
+        )
+        if floor is None:
+            floor = timestamp if earlier else 0
         tenures = [Tenure(within, timestamp, min(floor, timestamp))]
         for tenure in self._tenures:
             tenures += _rest(tenure, within) if tenure.range.overlaps(within) else [tenure]
         self._tenures = tenures
         self._refresh()
+
+    def released_before(self, ranges: Iterable[KeyRange], timestamp: int) -> bool:
+        """Says whether all that was here of ranges has been released by then."""
+        return all(
+            tenure.until is not None and tenure.until <= timestamp
+            for within in ranges
+            for tenure in self._meeting(within)
+        )
 
     def release(self, within: KeyRange, timestamp: int) -> None:
         """Makes it own a range no more from a timestamp on.

@@ -34,6 +34,7 @@ class Head(Struct, frozen=True, array_like=True, tag="head"):
         forgotten: see `Outcomes`.
         schemas: from when on each holds, and what it is.
         tenures: see `Ownership`.
+        ended: see `Staging`.
     """
 
     index: int
@@ -42,6 +43,7 @@ class Head(Struct, frozen=True, array_like=True, tag="head"):
     forgotten: int
     schemas: tuple[tuple[int, bytes], ...]
     tenures: tuple[Tenure, ...]
+    ended: tuple[str, ...]
 
 
 class Rows(Struct, frozen=True, array_like=True, tag="rows"):

@@ -1,4 +1,9 @@
-"""What was copied here of ranges that are being moved (2.2): unseen until the group acquires them."""
+"""What was copied here of ranges that are being moved (2.2): unseen until the group acquires them.
+
+A move whose copy has a hole would lose rows. So a move ends for good when another one copies some of the same keys,
+when a piece of it cannot be, or when it is discarded: late pieces of it change nothing, and what is not staged
+is not acquired. Whoever wants the range begins again, under another name.
+"""
 
 from __future__ import annotations
 
@@ -8,8 +13,12 @@ from services.spanner.tablet.errors import demand
 from services.spanner.tablet.versions import Versions
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from services.spanner.entries import Import
     from services.spanner.keys import KeyRange
+
+REMEMBERED = 1024  # moves that have ended
 
 
 class Staged:
@@ -32,34 +41,40 @@ class Staging:
 
     Attributes:
         moves: by name.
+        ended: names of those that have ended, the latest last.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, ended: Iterable[str] = ()) -> None:
         self.moves: dict[str, Staged] = {}
+        self.ended = dict.fromkeys(ended)
 
     def add(self, piece: Import) -> None:
-        """Takes a piece; pieces may come again. Another move of the same keys ends the earlier one."""
-        for version in piece.versions:
-            demand(version.key in piece.range, f"{piece.move} brings {version.key!r}, outside {piece.range}")
+        """Takes a piece; pieces may come again."""
+        if piece.move in self.ended:
+            return
         staged = self.moves.get(piece.move)
-        if staged is None or staged.range != piece.range:
-            self.moves = {
-                name: other
-                for name, other in self.moves.items()
-                if name != piece.move and not other.range.overlaps(piece.range)
-            }
+        if staged is None:
+            for name in [name for name, other in self.moves.items() if other.range.overlaps(piece.range)]:
+                self.end(name)
             staged = self.moves[piece.move] = Staged(piece.range)
-        for version in piece.versions:
-            staged.versions.insert(version)
-        if piece.horizon is not None:
+        fits = staged.range == piece.range and all(
+            version.key in piece.range and staged.versions.insert(version) for version in piece.versions
+        )
+        if not fits:
+            self.end(piece.move)
+        elif piece.horizon is not None:
             staged.floor = max(staged.floor or 0, piece.horizon)
 
-    def discard(self, move: str) -> None:
-        """Drops a move; no effect where it is not known."""
+    def end(self, move: str) -> None:
+        """Ends a move, also one that is not known: what is staged for it goes."""
         self.moves.pop(move, None)
+        self.ended.pop(move, None)
+        self.ended[move] = None
+        if len(self.ended) > REMEMBERED:
+            del self.ended[next(iter(self.ended))]
 
     def take(self, within: KeyRange) -> Staged | None:
-        """Takes the copy of a range out; None where there is none.
+        """Ends the move of a range that is acquired, and returns its copy; None where there is none.
 
         Raises:
             Contradiction: what is moved there is another range.
@@ -67,5 +82,6 @@ class Staging:
         for name, staged in self.moves.items():
             if staged.range.overlaps(within):
                 demand(staged.range == within, f"{name} moves {staged.range}, and {within} is acquired")
-                return self.moves.pop(name)
+                self.end(name)
+                return staged
         return None

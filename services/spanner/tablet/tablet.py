@@ -98,7 +98,7 @@ class Tablet:
         elif isinstance(entry, Import):
             self.staging.add(entry)
         elif isinstance(entry, Discard):
-            self.staging.discard(entry.move)
+            self.staging.end(entry.move)
         else:
             self._collect(entry)
 
@@ -147,11 +147,10 @@ class Tablet:
             self._ownership.release(part, timestamp)
         for part in effects.acquired:
             staged = self.staging.take(part)
-            floor = timestamp
+            floor = None
             if staged is not None:
                 demand(staged.versions.last(part) < timestamp, f"{name} acquires {part} below its versions")
-                if staged.floor is not None:
-                    floor = staged.floor
+                floor = timestamp if staged.floor is None else staged.floor
             self._ownership.acquire(part, timestamp, floor)
             self._versions.replace(part, None if staged is None else staged.versions)
         self._served.check_keys((key for key, _ in effects.writes), timestamp)
@@ -279,6 +278,30 @@ class Tablet:
         """Yields the commits of which some participant may not know yet."""
         return (decision for decision in self._outcomes if decision.participants)
 
+    def impossible(self, effects: Effects, timestamp: int) -> str:
+        """Says why a change of ownership or of the schema cannot be applied at a timestamp; "": it can.
+
+        A leader asks before it writes such an entry: what is in the log and cannot be applied stops the
+            group.
+        """
+        for part in effects.released:
+            if not self.owns(part):
+                return f"not all of {part} is owned"
+        for part in effects.acquired:
+            if any(part.overlaps(owned) for owned in self.owned):
+                return f"some of {part} is owned"
+            for name, staged in self.staging.moves.items():
+                if staged.range.overlaps(part):
+                    if staged.range != part:
+                        return f"the move {name!r} is of {staged.range}, not of {part}"
+                    if staged.versions.last(part) >= timestamp:
+                        return f"the move {name!r} brought versions from {staged.versions.last(part)}"
+        if not self._ownership.released_before(effects.acquired, timestamp):
+            return f"some of {effects.acquired} was released only later than {timestamp}"
+        if effects.schema and self.schemas and self.schemas[-1][0] >= timestamp:
+            return f"a schema holds from {self.schemas[-1][0]} on, later than {timestamp}"
+        return ""
+
     @property
     def owned(self) -> tuple[KeyRange, ...]:
         """What the group owns now, in order, as few ranges as will do."""
@@ -350,6 +373,7 @@ class Tablet:
             self._outcomes.forgotten,
             self.schemas,
             self._ownership.tenures,
+            tuple(self.staging.ended),
         )
         prepares = tuple(self.prepared.values())
         decisions = list(self._outcomes)
@@ -403,6 +427,7 @@ class Tablet:
                 staging.add(piece)
             elif isinstance(piece, snapshot.Head):
                 head = piece
+                staging = Staging(piece.ended)
         if head is None or not reader.ended:
             raise ValueError("a tablet has no end")
         self.index, self.timestamp, self.horizon = head.index, head.timestamp, head.horizon

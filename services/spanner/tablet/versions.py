@@ -129,30 +129,31 @@ class Versions:
         if len(block.keys) > FULL:
             self._halve(place)
 
-    def insert(self, version: Version) -> None:
-        """Adds a version in its place among those its key has; one that is there already stays.
+    def insert(self, version: Version) -> bool:
+        """Adds a version in its place among those its key has, or not where it is there already.
 
-        Raises:
-            Contradiction: there is another with its timestamp.
+        Returns:
+            False: there is another with its timestamp.
         """
         place = bisect_right(self._firsts, version.key) - 1
         block = self._blocks[place]
         at = bisect_left(block.keys, version.key)
         if at == len(block.keys) or block.keys[at] != version.key:
             self.put(version)
-            return
+            return True
         history = block.histories[at]
         where = bisect_left(history, version.timestamp, key=_timestamp)
         if where == len(history):
             self.put(version)
         elif history[where].timestamp == version.timestamp:
-            demand(history[where] == version, f"{version.key!r} at {version.timestamp} is two things")
+            return history[where] == version
         else:
             block = self._writable(place)
             history = block.histories[at]
             history.insert(where, version)
             block.size += size_of(version)
             block.due = min(block.due, _due(history))
+        return True
 
     def history(self, key: bytes) -> History | None:
         """Returns the versions of a key, also when the newest says that it is deleted."""

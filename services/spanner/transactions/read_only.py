@@ -122,8 +122,8 @@ async def choose(
 async def _last(group: Group, tablet: Tablet, ranges: Sequence[KeyRange]) -> int:
     """Returns LastTS() of ranges, or TT.now().latest where that is not the last for sure (4.2.2).
 
-    All that has committed is applied at the leader, or prepared: no later timestamp shows more, as long as this
-    is the leader. So its lease must hold at the moment of the choice.
+    All that has committed is applied at the leader, or prepared: no later timestamp shows more, as long as
+    this is the leader. So its lease must hold at the moment of the choice.
     """
     while True:
         term = await group.lead()
