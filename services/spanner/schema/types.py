@@ -226,10 +226,10 @@ def _numeric(value: Value) -> str:
         isinstance(value, str) and len(value) < 100 and _NUMERIC.fullmatch(value)
     ):
         number = decimal.Decimal(value)
-        if not number.is_finite() or not -60 < number.adjusted() < 60:
-            if number != 0:
-                raise Unfit("NUMERIC, with 29 digits before the point and 9 after it")
+        if number.is_zero():
             return "0"
+        if not number.is_finite() or not -60 < number.adjusted() < 60:
+            raise Unfit("NUMERIC, with 29 digits before the point and 9 after it")
         times = number.scaleb(_SCALE, _CONTEXT)
         if times != times.to_integral_value(context=_CONTEXT):
             raise Unfit("NUMERIC, with at most 9 digits after the point")
