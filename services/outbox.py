@@ -44,6 +44,11 @@ class Outbox:
             self._wake.set()
         return self._size <= LIMIT
 
+    @property
+    def empty(self) -> bool:
+        """Whether nothing waits."""
+        return not self._queue
+
     def put_source(self, source: Source) -> None:
         """Adds what is made as it is sent; what is added later is sent after it."""
         self._queue.append(source)

@@ -129,6 +129,11 @@ class Storage:
         self._queued += size
         self._wake.set()
 
+    @property
+    def full(self) -> bool:
+        """Whether so much waits for the disk that others should wait (`room`)."""
+        return self._queued >= ROOM
+
     async def room(self) -> None:
         """Waits until less than `ROOM` bytes wait for the disk."""
         while self._queued >= ROOM:
@@ -257,17 +262,24 @@ class Storage:
                 await writer.abandon()
                 raise
 
-    def install(self, group: int, base: int, about: Any, keep: bool, done: Done) -> None:
+    def install(
+        self, group: int, base: int, about: Any, keep: bool, done: Done, *, data: bool = True
+    ) -> None:
         """Queues that a checkpoint that was put counts from now on, in the place of the log up to there.
 
         Args:
             group, base, about: as of `put`.
             keep: the log after `base` stays; else it is empty from there on.
             done: called when that is durable, and all that was queued before.
+            data: whether there is a checkpoint; without, the log just begins there (a witness).
         """
 
         async def step() -> None:
-            await self._note(group, base, about, keep=keep)
+            if data:
+                await self._note(group, base, about, keep=keep)
+            elif (image := self._images.get(group)) is not None and image.base < base:
+                image.cut(base, about, checkpoint=False, keep=keep)
+                await self._log.write(self._again(group, image))
             done()
 
         self._step(step)
