@@ -84,9 +84,9 @@ class Timekeepers:
         self.settings = settings or {}
         names = [f"zone{number}" for number in range(1, zones + 1)]
         self.masters = [
-            {"name": f"{kind}{number}.{zone}", "zone": zone}
+            {"name": f"{name}{number}.{zone}", "zone": zone, "kind": kind}
             for zone in names
-            for kind, count in (("gps", gps), ("atomic", armageddon))
+            for name, kind, count in (("gps", "gps", gps), ("atomic", "armageddon", armageddon))
             for number in range(1, count + 1)
         ]
         self.hosts = {zone: [f"host{number}.{zone}" for number in range(1, hosts + 1)] for zone in names}
@@ -96,12 +96,26 @@ class Timekeepers:
         """Returns the names of a zone's masters."""
         return [one["name"] for one in self.masters if one["zone"] == zone]
 
+    def all_hosts(self) -> list[str]:
+        """Returns the names of all hosts that keep time, zone by zone."""
+        return [host for hosts in self.hosts.values() for host in hosts]
+
+    def observer(self, name: str, zone: str) -> Timeslave:
+        """Returns the TrueTime of one more host, for the story to look at; it polls from now on."""
+        settings = msgspec.convert(self.settings, Settings)
+        timeslave = Timeslave(self.world.client(name), masters_of(self.masters), settings, zone=zone)
+        self.world.spawn(timeslave.run(), name=f"timeslave-{name}")
+        return timeslave
+
     async def start(self) -> None:
         """Starts them all, masters first, and returns when the masters serve."""
         for one in self.masters:
-            kind = "gps" if one["name"].startswith("gps") else "armageddon"
             await self.world.start(
-                one["name"], serve, kind=kind, masters=self.masters, settings={"compare_s": self._compare_s}
+                one["name"],
+                serve,
+                kind=one["kind"],
+                masters=self.masters,
+                settings={"compare_s": self._compare_s},
             )
         await self.world.serving(*(one["name"] for one in self.masters))
         for zone, hosts in self.hosts.items():
@@ -113,3 +127,9 @@ class Timekeepers:
         await self.world.start(
             host, keep_time, masters=self.masters, zone=zone, settings={**self.settings, **settings}
         )
+
+
+def check_programs(world: World, name: str) -> None:
+    """Reports whether a program ended by raising, as a check of that name."""
+    broken = [f"{failure.host}: {failure.error}" for failure in world.failures()]
+    world.check(name, not broken, "; ".join(broken) or "no program ended")

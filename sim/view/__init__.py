@@ -91,6 +91,12 @@ KINDS = {
         ),
         Kind("moved", "data moved between hosts", ("messages",), "No message was sent."),
         Kind("clocks", "wall clocks against true time", ("clocks",), "No clock was sampled."),
+        Kind(
+            "epsilon",
+            "uncertainty of TrueTime",
+            ("claims",),
+            "No host said how sure it is of the time: TrueTime's timeslaves do at each poll.",
+        ),
     )
 }
 """Every kind of picture by its name."""

@@ -1,7 +1,7 @@
 """Wall clocks: how far each host's clock is from true time, and how far it claims to be at most.
 
-The shaded band around a line is the uncertainty that the host claims; where zero lies outside it,
-the host was wrong about how wrong it was.
+The shaded band of a line's colour is what the host claims to know of the time; where zero lies outside it,
+the host was wrong about how wrong it may be.
 """
 
 from __future__ import annotations
@@ -31,25 +31,25 @@ BINS = 300
 
 
 class _Bin(Struct):
-    """What a line shows of the samples (order, time, offset, bound) of a host in one bin of time."""
+    """What a line shows of the samples (order, time, offset, bound, middle) of a host in one bin of time."""
 
-    first: tuple[int, int, int, int]
-    lowest: tuple[int, int, int, int]
-    highest: tuple[int, int, int, int]
-    last: tuple[int, int, int, int]
+    first: tuple[int, int, int, int, int]
+    lowest: tuple[int, int, int, int, int]
+    highest: tuple[int, int, int, int, int]
+    last: tuple[int, int, int, int, int]
 
-    def kept(self) -> tuple[tuple[int, int, int, int], ...]:
+    def kept(self) -> tuple[tuple[int, int, int, int, int], ...]:
         return self.first, self.lowest, self.highest, self.last
 
 
 def clocks(run: Run) -> Figure:
     """Draws each host's clock offset over time, with the bound that the host claims."""
-    samples: dict[str, list[tuple[int, int, int]]] = {}
+    samples: dict[str, list[tuple[int, int, int, int]]] = {}
     wide = max(1, (run.end - run.start) // BINS)
     bins: dict[str, dict[int, _Bin]] = {}
     for order, event in enumerate(run.events):
         if isinstance(event, ClockSample) and run.start <= event.time <= run.end:
-            sample = (order, event.time, event.offset, event.bound)
+            sample = (order, event.time, event.offset, event.bound, event.middle)
             number = (event.time - run.start) // wide
             known = bins.setdefault(event.host, {}).get(number)
             if known is None:
@@ -87,7 +87,7 @@ def clocks(run: Run) -> Figure:
     colours = SERIES if few else (BLUE, RED, SERIES[1])
     bounded = False
     for host, colour in zip(shown, colours, strict=False):
-        time, offset, bound = np.array(samples[host], dtype=float).T
+        time, offset, bound, middle = np.array(samples[host], dtype=float).T
         at = np.array([sheet.time.x(one) for one in time])
         panel.plot(
             at, offset, "-" if len(at) > 60 else ".-", color=colour, linewidth=1.2, markersize=4, zorder=3
@@ -95,10 +95,8 @@ def clocks(run: Run) -> Figure:
         known = bound >= 0
         if known.any():
             bounded = True
-            edge = np.where(known, bound, np.nan)
-            panel.fill_between(
-                at, offset - edge, offset + edge, color=colour, alpha=0.13, linewidth=0, zorder=1.2
-            )
+            low, high = (middle - bound)[known], (middle + bound)[known]
+            panel.fill_between(at[known], low, high, color=colour, alpha=0.13, linewidth=0, zorder=1.2)
         handles.append(Line2D([], [], color=colour))
         names.append(host)
     if bounded:
@@ -110,14 +108,14 @@ def clocks(run: Run) -> Figure:
     return sheet.figure
 
 
-def _worst(samples: list[tuple[int, int, int]]) -> int:
-    return max(abs(offset) for _, offset, _ in samples)
+def _worst(samples: list[tuple[int, int, int, int]]) -> int:
+    return max(abs(offset) for _, offset, _, _ in samples)
 
 
-def _range(sheet: Sheet, panel: Axes, samples: dict[str, list[tuple[int, int, int]]], wide: int) -> None:
+def _range(sheet: Sheet, panel: Axes, samples: dict[str, list[tuple[int, int, int, int]]], wide: int) -> None:
     bins: dict[int, list[int]] = {}
     for found in samples.values():
-        for time, offset, _ in found:
+        for time, offset, _, _ in found:
             bins.setdefault((time - sheet.run.start) // wide, []).append(offset)
     order = sorted(bins)
     at = [sheet.time.x(sheet.run.start + (number + 0.5) * wide) for number in order]

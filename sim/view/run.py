@@ -51,6 +51,7 @@ class Run:
         start, end: the window in ns; never empty.
         hosts: in the order in which pictures show them, of the whole trace.
         messages, lost, spans, notes, clocks, operations: how many there are in the window.
+        claims: how often a host's belief of the time was traced, in the window.
         executions, progress: what MapReduce's pictures are made of, of the whole trace.
         overlays: notes with curves for the picture "overlay", of the whole trace.
         faults: those that held in the window, clipped to it.
@@ -74,7 +75,7 @@ class Run:
         self.history = history
         self.name = name
         self.messages = self.lost = self.spans = self.notes = self.clocks = self.operations = 0
-        self.overlays = self.executions = self.progress = 0
+        self.overlays = self.executions = self.progress = self.claims = 0
         hosts: dict[str, None] = {}
         spoke: dict[str, None] = {}
         steps: dict[str, list[HostEvent]] = {}
@@ -117,6 +118,7 @@ class Run:
                 case ClockSample():
                     hosts[event.host] = None
                     self.clocks += low <= time <= high
+                    self.claims += event.bound >= 0 and low <= time <= high
             first = began if first is None else min(first, began)
         for operation in history:
             last = max(last, operation.time)

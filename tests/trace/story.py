@@ -95,9 +95,8 @@ def tell(
     for at in range(0, end, max(1, end // 50)):
         for place, host in enumerate(hosts):
             jump = 100 * MS if faults and host == hosts[-1] and at >= int(end * 0.85) else 0
-            events.append(
-                ClockSample(at, host, place * MS + at // 5000 * (place - 1) + jump, 2 * MS + at // 1000)
-            )
+            offset = place * MS + at // 5000 * (place - 1) + jump
+            events.append(ClockSample(at, host, offset, 2 * MS + at // 1000, middle=offset))
     events.sort(key=lambda event: event.time)
     history.sort(key=lambda operation: operation.time)
     return Story(events, history)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import zlib
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import msgspec
 from msgspec import Meta, Struct
@@ -20,10 +20,11 @@ PARTS = 1_000_000_000_000  # rates are whole numbers of parts in so many
 
 
 class Master(Struct, frozen=True, forbid_unknown_fields=True):
-    """A time master: the host on which it is, and the zone in which that stands."""
+    """A time master: the host on which it is, the zone in which that stands, and its kind."""
 
     name: str
     zone: str = ""
+    kind: Literal["gps", "armageddon"] = "gps"
 
 
 class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -78,7 +79,7 @@ class MasterSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
 
 
 def masters_of(told: object) -> tuple[Master, ...]:
-    """Returns masters from the parameters of a program: names, or mappings with `name` and `zone`.
+    """Returns masters from the parameters of a program: names, or mappings with `name`, `zone` and `kind`.
 
     Raises:
         ValueError: they are something else, or two have the same name.
@@ -100,10 +101,15 @@ def chosen(masters: Sequence[Master], zone: str, far: int, host: str) -> tuple[M
 
     Those of other zones are fewer than those of its own, for a majority is to be near: ε is as good as the
     worst of the best majority. Where its zone has two or less, `far` of the others are asked all the same.
-    Hosts start at different ones of these, by their names.
+    Hosts start at different ones of these, by their names; those with GPS come first.
     """
     near = [one for one in masters if one.zone == zone]
-    others = _in_turn([one for one in masters if one.zone != zone], zlib.crc32(host.encode()))
+    start = zlib.crc32(host.encode())
+    others = [
+        one
+        for kind in ("gps", "armageddon")
+        for one in _in_turn([one for one in masters if one.zone != zone and one.kind == kind], start)
+    ]
     count = min(far, len(near) - 1) if len(near) > 2 else far
     return (*near, *others[:count])
 
