@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from services.spanner.errors import SpannerError
@@ -28,7 +28,7 @@ class Tally:
         loop = asyncio.get_running_loop()
         self.votes: dict[int, int] = {}
         self.refused = False
-        self.decider: asyncio.Task[int] | None = None
+        self.decider: asyncio.Task[Any] | None = None
         self.settled: asyncio.Future[tuple[int, tuple[int, ...]]] = loop.create_future()
         self._changed: asyncio.Future[None] = loop.create_future()
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from contextlib import aclosing
 from typing import TYPE_CHECKING
 
 from protos import spanner_pb2 as pb
@@ -97,16 +96,12 @@ class Transactions:
             SpannerError: see the class; OUT_OF_RANGE for versions that were collected.
         """
         if request.transaction.HasField("read_write"):
-            async with aclosing(reading.read(await self._lead(), request)) as parts:
-                async for part in parts:
-                    yield part
+            parts = reading.read(await self._lead(), request)
         else:
             waits = self._settings.commit_wait
-            async with aclosing(
-                read_only.read(self._group, self._tablet, request, commit_wait=waits)
-            ) as parts:
-                async for part in parts:
-                    yield part
+            parts = read_only.read(self._group, self._tablet, request, commit_wait=waits)
+        async for part in parts:
+            yield part
 
     async def commit(self, request: pb.CommitRequest) -> pb.CommitReply:
         """Commits, as the coordinator: of one group at once, of several when all participants have prepared.
