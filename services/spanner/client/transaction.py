@@ -63,6 +63,7 @@ class Transaction(Mutations):
         self._deadline = deadline
         self._terms: dict[int, int] = {}
         self._touched: dict[int, None] = {}
+        self._changes: dict[int, dict[str, Any]] = {}
         self._state = "open"
         self._doom: SpannerError | None = None
 
@@ -123,6 +124,20 @@ class Transaction(Mutations):
                 "ABORTED", f"group {group} has another leader, and its locks are lost", "lost-locks"
             )
 
+    def change(
+        self, group: int, ownership: pb.Ownership | None = None, schema: bytes = b"", at: int = 0
+    ) -> None:
+        """Has the commit change a group itself; for placement only.
+
+        Args:
+            group: which.
+            ownership: what it acquires and releases (2.2).
+            schema: the schema that holds from then on (4.2.3), encoded.
+            at: with a schema: the timestamp of that; 0: the commit's.
+        """
+        self._usable()
+        self._changes[group] = {"ownership": ownership, "schema": schema, "at": at}
+
     # The end
 
     async def commit(self) -> int | None:
@@ -140,7 +155,7 @@ class Transaction(Mutations):
         try:
             await backed.known(self._deadline)
             parts = await self._by_schema(lambda: split(self.schema, self.mutations, backed))
-            groups = list(dict.fromkeys([*parts, *self._touched]))
+            groups = list(dict.fromkeys([*parts, *self._changes, *self._touched]))
             if not groups:
                 self._state = "committed"
                 return None
@@ -213,6 +228,7 @@ class Transaction(Mutations):
             mutations=[one.to_wire() for one in parts.get(coordinator, ())],
             schema_version=version,
             participants=participants,
+            **self._changes.get(coordinator, {}),
         )
         refusals: list[SpannerError] = []
 
@@ -223,6 +239,7 @@ class Transaction(Mutations):
                 mutations=[one.to_wire() for one in parts.get(group, ())],
                 schema_version=version,
                 coordinator=coordinator,
+                **self._changes.get(group, {}),
             )
             try:
                 await router.lead(group, pb.Call(prepare=request), deadline)

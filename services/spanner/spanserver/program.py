@@ -1,0 +1,76 @@
+"""A spanserver on one host: TrueTime, storage, groups, doors."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Any
+
+from protos import spanner_pb2_grpc as rpc
+from services.spanner.replica import SERVER_OPTIONS
+from services.spanner.spanserver.administration import Administration
+from services.spanner.spanserver.calls import Calls
+from services.spanner.spanserver.door import Door
+from services.spanner.spanserver.server import Spanserver
+from services.spanner.spanserver.settings import founding_of, settings_of
+from services.spanner.storage import Storage
+from services.spanner.truetime.fixed import FixedTrueTime
+from services.spanner.truetime.settings import masters_of
+from services.spanner.truetime.timeslave import Timeslave
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from services.host import Host
+
+
+async def serve(
+    host: Host,
+    *,
+    zone: str = "",
+    masters: Sequence[Any] = (),
+    groups: Sequence[dict[str, Any]] = (),
+    locations: Sequence[str] = (),
+    settings: dict[str, Any] | None = None,
+) -> None:
+    """Is a spanserver: a program.
+
+    Args:
+        host: its door. Everybody is served at its default port.
+        zone: where it is.
+        masters: time masters, as `truetime.settings.masters_of` takes them.
+        groups: those that there are from the beginning, as `Founding` has them; others are created later.
+        locations: names of location proxies, to find the leaders of groups that are not here.
+        settings: as `Settings` has them.
+
+    Raises:
+        ValueError: a parameter makes no sense; in one line.
+        StorageFailed, StorageRefused: the disk fails, or holds what nobody must start on.
+        InvariantBroken: a rule found itself broken.
+    """
+    chosen = settings_of(settings or {})
+    founding = founding_of(groups)
+    background: list[asyncio.Future[Any]] = []
+    if chosen.epsilon_ns:
+        truetime: Any = FixedTrueTime(host.clock, chosen.epsilon_ns)
+    else:
+        truetime = Timeslave(host, masters_of(list(masters)), chosen.truetime, zone=zone)
+        background.append(asyncio.ensure_future(truetime.run()))
+    storage = await Storage.open(host.disk, host.rng, chosen.universe, host.name)
+    for line in storage.repaired:
+        host.trace("storage repaired", what=line)
+    spanserver = Spanserver(host, zone, storage, truetime, locations, chosen)
+    server = host.serve(options=SERVER_OPTIONS)
+    spanserver.replicas.add_to(server)
+    rpc.add_SpanserverServicer_to_server(Door(Calls(spanserver), Administration(spanserver)), server)
+    try:
+        background.append(asyncio.ensure_future(spanserver.run(founding)))
+        await server.start()
+        await asyncio.wait(background, return_when=asyncio.FIRST_COMPLETED)
+        for task in background:
+            if task.done():
+                task.result()
+    finally:
+        for task in background:
+            task.cancel()
+        await asyncio.gather(*background, return_exceptions=True)
+        await server.stop(None)
