@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import heapq
 import logging
 from collections import deque
@@ -52,6 +53,7 @@ class Replica:
         "_do",
         "_held",
         "_leaders",
+        "_lease",
         "_machine",
         "_noted",
         "_position",
@@ -95,7 +97,7 @@ class Replica:
         self._position = position  # the state machine's
         self._replicas = replicas
         self._reign = 0  # since the state machine was told that it leads
-        self._noted = 0  # the end of the lease, as of the last note
+        self._lease = self._noted = (0, 0)  # the lease, now and as of the last note in the trace
         self._proposed: deque[tuple[int, asyncio.Future[None]]] = deque()
         self._leaders: list[asyncio.Future[int]] = []  # who waits in `lead`
         self._again: list[asyncio.Future[None]] = []  # who tries to assign again when something has changed
@@ -352,7 +354,7 @@ class Replica:
     def _leads(self, output: out.Leads) -> None:
         assert self._machine is not None, "a witness leads"
         self._reign = output.term
-        self._noted = 0
+        self._noted = (0, 0)
         self._note_lease()
         self._machine.leads(output.term)
         self._answer()
@@ -415,7 +417,11 @@ class Replica:
 
     def _follow(self, leader: str) -> None:
         """Ends the own reign."""
-        self._replicas.host.trace("lease-end", group=self.number, term=self._reign, end=self._rules.lease[1])
+        start, end = self._lease
+        # It uses the lease no more; others may have theirs from now on, if it has released its votes.
+        with contextlib.suppress(Unsynchronized):
+            end = min(end, self.truetime.now().earliest)
+        self._replicas.host.trace("lease-end", group=self.number, term=self._reign, start=start, end=end)
         self._reign = 0
         proposed, self._proposed = self._proposed, deque()
         for _, future in proposed:
@@ -426,9 +432,9 @@ class Replica:
 
     def _note_lease(self) -> None:
         """Writes to the trace how far the lease goes: when it begins, and now and then as it moves."""
-        start, end = self._rules.lease
-        if end >= self._noted + LEASE_NOTE:
-            self._noted = end
+        start, end = self._lease = self._rules.lease
+        if start != self._noted[0] or end >= self._noted[1] + LEASE_NOTE:
+            self._noted = self._lease
             self._replicas.host.trace("lease", group=self.number, term=self._reign, start=start, end=end)
 
     def _stop_waiting(self, waiter: tuple[int, int, asyncio.Future[None]]) -> None:

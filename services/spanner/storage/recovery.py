@@ -80,7 +80,8 @@ async def recover(disk: Disk, rng: random.Random, universe: str, server: str) ->
     await _match(disk, images)
     if not new:
         await disk.sync(LOG)  # names that a failed sync left in the cache
-        await disk.sync(CHECKPOINTS)
+        if await disk.list(CHECKPOINTS):
+            await disk.sync(CHECKPOINTS)
     for line in repaired:
         log.warning("spanserver %s: %s", server, line)
     found = Log(disk, rng, universe, server, segments, batch)
