@@ -29,6 +29,7 @@ class Candidate:
     Attributes:
         won: a quorum has promised and voted, and the log is the one to go on with.
         lost: it comes to nothing.
+        begun: its ballot was told.
         holder, until: who has the vote of a member that refused, until when.
         votes: v_leader of each vote.
     """
@@ -47,13 +48,13 @@ class Candidate:
         self.until = 0
         self._give_up = now.earliest + own.settings.election
         self._again = 0
-        self._begun = False
+        self.begun = False
         self._begin(now)
 
     def _begin(self, now: Interval) -> None:
         """Asks, as soon as no later attempt can be taken for this one."""
-        if not self._begun and self._own.may_use(round_of(self.ballot)):
-            self._begun = True
+        if not self.begun and self._own.may_use(round_of(self.ballot)):
+            self.begun = True
             self._ask(now)
             self._promise_itself(now)
 
@@ -64,13 +65,13 @@ class Candidate:
 
     def deadline(self) -> int:
         """When `tick` is due."""
-        return min(self._give_up, self._again) if self._begun else self._give_up
+        return min(self._give_up, self._again) if self.begun else self._give_up
 
     def tick(self, now: Interval) -> None:
         """Asks again, or gives up."""
         if now.earliest >= self._give_up:
             self.lost = True
-        elif now.earliest >= self._again and self._begun:
+        elif now.earliest >= self._again and self.begun:
             self._ask(now)
 
     def _ask(self, now: Interval) -> None:
@@ -157,7 +158,9 @@ class Candidate:
         self._proceed()
 
     def give_up(self) -> None:
-        """Frees the votes that it was given: nothing was done with them."""
+        """Frees the votes that it was given: nothing was done with them, and nothing will be."""
         own = self._own
+        if not self.begun:
+            return
         own.release(self.ballot)
         own.send(Release(self.ballot), *(name for name in own.voters if name != own.server))

@@ -39,6 +39,8 @@ class Follower:
         self.asked = False
         self.active = False
         self._stand = 0  # when; 0: not
+        self._rest = 0  # not before that, after an attempt that came to nothing
+        self._blocker, self._blocked = "", 0  # who has somebody's vote, until when
         self._after = self._delay()  # the end of the vote, where the leader falls silent
         self._tries = 0
         self._ask = 0  # when the leader is asked (again) for a promise; 0: not
@@ -68,11 +70,15 @@ class Follower:
             return False
         self._tries = 0
         holder = self.holder(now)
+        if holder is None and now.earliest <= self._blocked:
+            holder = self._blocker
         if holder is not None:
             own.out.append(Elsewhere(holder if holder != own.server else ""))
             self._want(now)
             return False
         self.asked = True
+        if now.earliest < self._rest:
+            return False
         others = dict.fromkeys(name for name in (self._preferred, self.leader) if name)
         others.pop(own.server, None)
         if own.server == self._preferred or not others:
@@ -94,7 +100,8 @@ class Follower:
         if own.server not in own.writers:
             return False
         self._tries = 0
-        if self.holder(now) is None and own.server in (self._preferred, self.leader):
+        at_once = own.server in (self._preferred, self.leader) and now.earliest >= self._rest
+        if at_once and self.holder(now) is None:
             return True
         self._want(now)
         return False
@@ -135,7 +142,7 @@ class Follower:
         if leader != self.leader or not self.active:
             self._after = self._delay()
         self.leader, self.active = leader, True
-        self._stand = self._tries = self._tail_tries = 0
+        self._stand = self._rest = self._blocked = self._tries = self._tail_tries = 0
         self._tail = now.earliest + own.settings.retry if own.log.last > own.committed else 0
         if self.asked:
             self.asked = False
@@ -166,12 +173,13 @@ class Follower:
             name = own.proposer(holder)
             own.out.append(Elsewhere(name if name != own.server else ""))
         self._tries += 1
-        self._stand = 0
+        self._blocker, self._blocked = own.proposer(holder), until
+        wait = min(own.settings.stand << self._tries, own.settings.retry_max)
+        self._rest = max(now.earliest + wait, until + 1) + self._rng.randrange(wait)
+        self._stand = self._rest
         if self._tries >= TRIES:
             self.active = False
-            return
-        wait = min(own.settings.stand << self._tries, own.settings.retry_max)
-        self._stand = max(now.earliest + wait, until + 1) + self._rng.randrange(wait)
+            self._stand = 0
 
     def deposed(self, now: Interval, stand: bool) -> None:
         """This replica has led, and does not any more."""

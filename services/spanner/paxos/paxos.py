@@ -293,7 +293,8 @@ class Paxos:
 
     def _end_attempt(self, role: Candidate) -> None:
         role.give_up()
-        self._released = role.ballot
+        if role.begun:
+            self._released = role.ballot
         self._role = None
 
     def _release(self, ballot: Ballot, successor: str = "") -> None:
