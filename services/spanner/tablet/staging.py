@@ -1,8 +1,8 @@
 """What was copied here of ranges that are being moved (2.2): unseen until the group acquires them.
 
-A move whose copy has a hole would lose rows. So a move ends for good when another one copies some of the same keys,
-when a piece of it cannot be, or when it is discarded: late pieces of it change nothing, and what is not staged
-is not acquired. Whoever wants the range begins again, under another name.
+A move whose copy has a hole would lose rows. So a move ends for good when another one copies some of the
+same keys, when a piece of it cannot be, or when it is discarded: late pieces of it change nothing, and what
+is not staged is not acquired. Whoever wants the range begins again, under another name.
 """
 
 from __future__ import annotations
