@@ -15,7 +15,7 @@ from services.spanner.schema import insert_or_update
 from sim.check.operations import calls
 from sim.check.transactions.check import check
 from sim.check.transactions.timestamps import look
-from tests.spanner.transactions.groups import BASE, SCHEMA, TABLE, WIDTH, World, now_ns
+from tests.spanner.transactions.groups import BASE, SCHEMA, TABLE, WIDTH, World, looked_at, now_ns
 
 
 class Unknown(Exception):
@@ -112,13 +112,13 @@ class Attempt:
             raise
         finally:
             for task in prepares:
-                task.add_done_callback(lambda task: task.cancelled() or task.exception())
+                task.add_done_callback(looked_at)
 
     def give_up(self) -> None:
         for group in self.terms:
             request = pb.TransactionRequest(group=group, transaction=self.who(group))
             task = asyncio.create_task(self.client.ask(group, "rollback", request, 1))
-            task.add_done_callback(lambda task: task.cancelled() or task.exception())
+            task.add_done_callback(looked_at)
 
 
 class Client:

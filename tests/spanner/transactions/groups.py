@@ -357,6 +357,7 @@ class World:
             raise SpannerError("UNAVAILABLE", "no answer")
         replica = next(one for one in self.cores[group].replicas if one.name == server)
         work = asyncio.create_task(_handled(replica, method, request))
+        work.add_done_callback(looked_at)
         try:
             await asyncio.wait({work, replica.died}, return_when=asyncio.FIRST_COMPLETED)
         except asyncio.CancelledError:
@@ -365,11 +366,16 @@ class World:
         if not work.done():
             raise SpannerError("UNAVAILABLE", "connection reset")
         if self._lost(f"{method} from {group}"):
-            work.exception()
             await asyncio.sleep(0.2)
             raise SpannerError("UNAVAILABLE", "no answer")
         await self.pause(0.002)
         return work.result()
+
+
+def looked_at(task: asyncio.Task[Any]) -> None:
+    """For a task whose end perhaps nobody waits for."""
+    if not task.cancelled():
+        task.exception()
 
 
 async def _handled(replica: Replica, method: str, request: Any) -> Any:

@@ -56,6 +56,7 @@ async def settled(world: World, within: float = 15.0) -> list[str]:
         await asyncio.sleep(0.1)
         wrong = _state(world)
     # The world goes on as it is: who comes now finds no lock held.
+    world.lose = lambda number, label: False
     client = Client(world, "z")
     keys = [group * WIDTH + each for group in range(world.groups) for each in range(2)]
     if not wrong and not await client.transaction([], {key: 99_000_000 + key for key in keys}, tries=5):
