@@ -41,13 +41,23 @@ log = logging.getLogger(__name__)
 
 
 class News:
-    """What the master has not heard yet."""
+    """What the master has not heard yet. A chunk is new or gone, never both: nobody could tell in which order."""
 
     def __init__(self) -> None:
         self.chunks: dict[int, None] = {}
         self.gone: dict[int, None] = {}
         self.corrupt: dict[int, None] = {}
         self.wake = asyncio.Event()
+
+    def stored(self, chunk: int) -> None:
+        """A chunk is here."""
+        self.gone.pop(chunk, None)
+        self.chunks[chunk] = None
+
+    def removed(self, chunk: int) -> None:
+        """A chunk is here no more."""
+        self.chunks.pop(chunk, None)
+        self.gone[chunk] = None
 
 
 class Chunkserver(rpc.ChunksServicer):
@@ -87,7 +97,7 @@ class Chunkserver(rpc.ChunksServicer):
                 piece = await anext(pieces, None)
             stored = await keeping.finish()
             if stored:
-                self.news.chunks[first.chunk] = None
+                self.news.stored(first.chunk)
             servers = await onward.finish()
         except BaseException:
             onward.cancel()
@@ -155,10 +165,10 @@ class Chunkserver(rpc.ChunksServicer):
             with contextlib.suppress(OSError):  # a disk that fails keeps it; the master asks again
                 await self.blocks.remove(chunk)
                 self.corrupt.pop(chunk, None)
-                self.news.gone[chunk] = None
+                self.news.removed(chunk)
         for copy in orders.copy:
             if copy.chunk in self.blocks.chunks and copy.chunk not in self.corrupt:
-                self.news.chunks[copy.chunk] = None
+                self.news.stored(copy.chunk)
             elif copy.chunk not in self._copying:
                 self._copying[copy.chunk] = tasks.create_task(self._copy(copy), name=f"copy {copy.chunk:x}")
 
@@ -189,7 +199,7 @@ class Chunkserver(rpc.ChunksServicer):
             await keeping.discard()
             raise
         self.corrupt.pop(copy.chunk, None)
-        self.news.chunks[copy.chunk] = None
+        self.news.stored(copy.chunk)
         self.news.wake.set()
         return True
 
