@@ -41,7 +41,7 @@ log = logging.getLogger(__name__)
 
 
 class News:
-    """What the master has not heard yet. A chunk is new or gone, never both: nobody could tell in which order."""
+    """What the master has not heard yet. A chunk is new or gone, never both: the order could not be told."""
 
     def __init__(self) -> None:
         self.chunks: dict[int, None] = {}
