@@ -22,6 +22,8 @@ from sim.view.paper import Sheet
 from sim.view.text import TEXT
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
@@ -72,43 +74,47 @@ def epsilon(run: Run) -> Figure:
     wrong = sum(len(one.wrong) for one in hosts.values())
     says = [
         f"{polls:,} polls of time masters on {len(hosts):,} hosts; "
-        + (f"{wrong:,} times a host began to be wrong about the time." if wrong else "nobody was ever wrong.")
+        + (f"hosts that began to be wrong about the time: {wrong:,}." if wrong else "nobody was ever wrong.")
     ]
+    if not few:
+        says.append(f"{len(hosts):,} hosts, too many for a colour each.")
     sheet = Sheet(run, "uncertainty of TrueTime", says, [3.2, 1.9], labels=["100,000 ms     "])
     upper, lower = sheet.panels
-    colours = dict(zip(hosts, SERIES, strict=False)) if few else dict.fromkeys(hosts, GREY)
     most = 0
-    for host, known in hosts.items():
+    saws: list[Any] = []
+    places: list[Any] = []
+    colours: list[str] = []
+    for known, colour in zip(hosts.values(), SERIES if few else [GREY] * len(hosts), strict=False):
         lines, shares = _curves(known)
         most = max([most, *(int(line[:, 1].max()) for line in lines)])
-        style: dict[str, Any] = {
-            "colors": colours[host],
-            "linewidths": 1.3 if few else 0.6,
-            "alpha": 1.0 if few else 0.4,
-        }
-        upper.add_collection(LineCollection(_placed(sheet, lines), zorder=3, **style))
-        lower.add_collection(LineCollection(_placed(sheet, shares), zorder=3, **style))
+        saws += _placed(sheet, lines)
+        places += _placed(sheet, shares)
+        colours += [colour] * len(lines)
         if few:
-            upper.plot(*_dots(sheet, known.polls), "o", color=colours[host], markersize=3, zorder=4)
-        upper.plot(*_dots(sheet, known.failed), "x", color=INK, markersize=4, markeredgewidth=0.8, zorder=4)
-        for time, late in known.wrong:
-            lower.plot(
-                [sheet.time.x(time)], [-1.25 if late else 1.25], "X", color=RED, markersize=6, zorder=5
-            )
+            upper.plot(*_dots(sheet, known.polls), "o", color=colour, markersize=3, zorder=4)
+    for panel, curves in ((upper, saws), (lower, places)):
+        width, alpha = (1.3, 1.0) if few else (0.6, 0.4)
+        panel.add_collection(
+            LineCollection(curves, colors=colours, linewidths=width, alpha=alpha, zorder=3), autolim=False
+        )
+    failed = [poll for known in hosts.values() for poll in known.failed]
+    upper.plot(*_dots(sheet, failed), "x", color=INK, markersize=4, markeredgewidth=0.8, zorder=4)
+    outside = [(time, -1.25 if late else 1.25) for known in hosts.values() for time, late in known.wrong]
+    lower.plot(*_dots(sheet, outside), "X", color=RED, markersize=6, zorder=5)
     _axes(upper, lower, most)
     for panel in sheet.panels:
         sheet.shade(panel)
-    handles = [Line2D([], [], color=colours[host]) for host in hosts] if few else [Line2D([], [], color=GREY)]
+    handles = [Line2D([], [], color=colour) for colour in (SERIES[: len(hosts)] if few else [GREY])]
     names = list(hosts) if few else ["a host"]
-    if few and polls:
-        handles.append(Line2D([], [], color=GREY, marker="o", linestyle="", markersize=3))
-        names.append("poll")
-    if any(known.failed for known in hosts.values()):
-        handles.append(Line2D([], [], color=INK, marker="x", linestyle="", markersize=4))
-        names.append("no majority heard")
-    if wrong:
-        handles.append(Line2D([], [], color=RED, marker="X", linestyle="", markersize=6))
-        names.append("wrong")
+    marks: tuple[tuple[Any, dict[str, Any], str], ...] = (
+        (few and polls, {"color": GREY, "marker": "o", "markersize": 3}, "poll"),
+        (failed, {"color": INK, "marker": "x", "markersize": 4}, "no majority heard"),
+        (wrong, {"color": RED, "marker": "X", "markersize": 6}, "wrong"),
+    )
+    for there, style, name in marks:
+        if there:
+            handles.append(Line2D([], [], linestyle="", **style))
+            names.append(name)
     sheet.legend(handles, names)
     return sheet.figure
 
@@ -156,8 +162,8 @@ def _placed(sheet: Sheet, lines: list[Any]) -> list[Any]:
     return [np.column_stack((sheet.time.x(line[:, 0]), line[:, 1])) for line in lines]
 
 
-def _dots(sheet: Sheet, polls: list[tuple[int, int]]) -> tuple[list[float], list[int]]:
-    return [sheet.time.x(time) for time, _ in polls], [bound for _, bound in polls]
+def _dots(sheet: Sheet, dots: Sequence[tuple[int, float]]) -> tuple[list[float], list[float]]:
+    return [sheet.time.x(time) for time, _ in dots], [height for _, height in dots]
 
 
 def _axes(upper: Axes, lower: Axes, most: int) -> None:

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 S = 1_000_000_000
 OF_JOBS = ("overlay", "tasks", "throughput")  # tests/view/test_jobs.py, tests/papers
-TIMED = ("spacetime", "timeline", "rates", "clocks")
+TIMED = ("spacetime", "timeline", "rates", "clocks", "epsilon")
 SIZES = {
     "two hosts": tell(servers=1, calls=10),
     "few": tell(servers=3, calls=40),
@@ -188,6 +188,25 @@ def test_a_skew_is_drawn_as_a_step_there_and_back() -> None:
     shown = KINDS["clocks"].figure(Run([HostEvent(0, "a", "boot"), *steps]))
     line = next(line for axes in shown.axes for line in axes.get_lines() if len(line.get_xdata()) > 2)  # type: ignore[arg-type]
     assert [float(y) / S for y in line.get_ydata()] == [0, 5, 5, 0, 0, 0]  # type: ignore[union-attr]
+
+
+def test_epsilon_is_a_saw_that_breaks_where_a_host_does_not_know_the_time() -> None:
+    def poll(at: int, before: int, after: int) -> list[TraceEvent]:
+        fields = {"agreed": True, "before_ns": before, "epsilon_ns": after, "growth_ppb": 200_000}
+        samples = [ClockSample(at * S, "a", 0, bound) for bound in (before, after) if bound >= 0]
+        return [*samples, Note(at * S, "a", "truetime-poll", fields=fields)]
+
+    told = [HostEvent(0, "a", "boot"), *poll(1, -1, 10), *poll(2, 30, 10), HostEvent(3 * S, "a", "crash")]
+    told += [*poll(4, -1, 20), Note(4 * S, "a", "truetime-violated", fields={"side": "latest"})]
+    told += [HostEvent(5 * S, "a", "pause")]
+    shown = KINDS["epsilon"].figure(Run(told))
+    upper = next(axes for axes in shown.axes if axes.get_ylabel().startswith("ε"))
+    saws = next(one for one in upper.collections if isinstance(one, LineCollection)).get_segments()
+    assert [[tuple(point) for point in saw] for saw in saws] == [
+        [(1, 10), (2, 30), (2, 10)],
+        [(4, 20), (5, 200_020)],
+    ]
+    assert "hosts that began to be wrong about the time: 1." in words(shown)
 
 
 def test_lives_follow_boots_crashes_and_pauses() -> None:

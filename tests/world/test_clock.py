@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from protos.trace import ClockSample
+from protos.trace import ClockSample, Note
 from services.recorder import Recorder
 from sim.world.clock import EPOCH, HostClock
 from sim.world.loop import SECOND, VirtualTime
@@ -123,3 +123,29 @@ def test_a_run_samples_the_clocks_that_were_touched_at_its_end() -> None:
         ClockSample(0, "b", 0, 7),
         ClockSample(2 * SECOND, "b", SECOND),
     ]
+
+
+def test_a_claim_that_does_not_hold_is_noted_once_a_stretch_with_the_worst_of_it() -> None:
+    env, host, records = clock()
+    env.run(until=SECOND)
+    now = EPOCH + SECOND
+    host.claim(now, now)
+    assert not records
+    host.claim(now + 5, now + 10)
+    host.claim(now - 30, now - 20)
+    host.claim(now + 1, now + 10)
+    host.claim(now - 1, now + 1)
+    host.claim(now - 7, now - 6)
+    assert records == [
+        Note(SECOND, "a", "truetime-violated", fields={"by_ns": 5, "side": "earliest", "width_ns": 5}),
+        Note(SECOND, "a", "truetime-contained", fields={"worst_ns": 20}),
+        Note(SECOND, "a", "truetime-violated", fields={"by_ns": 6, "side": "latest", "width_ns": 1}),
+    ]
+    assert (host.claims, host.violations) == (6, 4)
+
+
+def test_a_claim_can_be_drawn_from_the_trace() -> None:
+    env, host, records = clock()
+    env.run(until=SECOND)
+    host.claim(EPOCH + SECOND - 10, EPOCH + SECOND + 30, traced=True)
+    assert records == [ClockSample(SECOND, "a", 0, 20, 10)]
