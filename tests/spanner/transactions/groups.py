@@ -327,6 +327,7 @@ class World:
         self.settings = settings or TransactionSettings(prepare_s=2.0, undecided_s=0.3, ask_again_s=0.3)
         self.spans: list[dict[str, Any]] = []
         self.points: list[str] = []
+        self.asked = (0, 0)  # points and messages until a client had its answer
         self.at_point: Callable[[int, str], None] = lambda number, label: None
         self.messages: list[str] = []
         self.lose: Callable[[int, str], bool] = lambda number, label: self.rng.random() < self.loss
