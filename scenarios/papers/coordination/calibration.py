@@ -39,18 +39,22 @@ class Costs(Struct, frozen=True):
     wait_s: float = 0.0
 
     def slower(self, factor: float) -> Costs:
-        """Returns machines on which all work of processors takes so many times as long."""
+        """Returns the same machines in slow motion: all that a request does takes so many times as long.
+
+        All of it, the disk and the network too: what travels together in an ACK or a COMMIT depends on how
+        long a sync takes beside the work of a processor.
+        """
         return Costs(
             cores=self.cores,
             peer_s=self.peer_s * factor,
             client_s=self.client_s * factor,
             prepare_s=self.prepare_s * factor,
             apply_s=self.apply_s * factor,
-            sync_s=self.sync_s,
-            disk_Bps=self.disk_Bps,
+            sync_s=self.sync_s * factor,
+            disk_Bps=self.disk_Bps / factor,
             nic_Bps=self.nic_Bps / factor,
-            latency_s=self.latency_s,
-            wait_s=self.wait_s,
+            latency_s=self.latency_s * factor,
+            wait_s=self.wait_s * factor,
         )
 
 

@@ -13,6 +13,12 @@ REQUEST = 1024
 OUTSTANDING = 2_000
 """Requests in process at which a server takes no more (ZooKeeper, 5.1)."""
 
+IN_FLIGHT = 25_000
+"""Requests of all clients that are not answered: 250 clients with 100 or more each (ZooKeeper, 5.1)."""
+
+SNAP_COUNT = 100_000
+"""Transactions between two snapshots: Apache's default."""
+
 CORES = 2  # of ZooKeeper's machines
 
 LATENCY_S = 50e-6

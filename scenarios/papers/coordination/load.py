@@ -1,13 +1,19 @@
 """The clients of ZooKeeper's 5.1: sessions that keep so many requests outstanding, reads and writes of 1 KB.
 
 They speak the gRPC door's protocol themselves, a request a message, and count what is answered: the machines
-of clients are no part of the experiment. A session whose connection breaks tries all servers in random order,
-as the Java client does, and asks as much again as was not answered.
+of clients are no part of the experiment. A session whose connection breaks does as Apache's Java client does
+(`ClientCnxn`, `StaticHostProvider`): it goes round the servers in a random order of its own, rests for up to
+a second before each attempt, and gives a server up that takes longer to answer than the session's time-out
+divided by the number of servers. Then it asks as much again as was not answered.
+
+The rests matter: after an election the leader is ready first, its followers a moment later. Clients that try
+again at once all find the leader, and stay there.
 """
 
 from __future__ import annotations
 
 import asyncio
+import itertools
 from typing import TYPE_CHECKING, Any
 
 import grpc
@@ -26,8 +32,7 @@ if TYPE_CHECKING:
     from sim import World
 
 MACHINES = 35
-CONNECT_S = 20.0  # seconds that a server may take to answer a hello: a saturated one takes long
-AGAIN_S = 0.1  # seconds of rest after a server that cannot be reached
+REST_S = 1.0  # before an attempt, at most: `Thread.sleep(r.nextInt(1000))`
 LAST_XID = 0x7FFFFFFF
 
 _encode = msgspec.msgpack.Encoder().encode
@@ -105,20 +110,19 @@ class _Session:
 
     async def run(self, first: str) -> None:
         """Asks until it is cancelled."""
-        targets = [first]
-        while True:
-            if not targets:
-                targets = list(self._load._targets)
-                self._chance.shuffle(targets)
-            if not await self._talk(targets.pop()):
-                await asyncio.sleep(AGAIN_S)
+        await self._talk(first)
+        targets = list(self._load._targets)
+        self._chance.shuffle(targets)
+        for target in itertools.cycle(targets):
+            await asyncio.sleep(self._chance.uniform(0.0, REST_S))
+            await self._talk(target)
 
-    async def _talk(self, target: str) -> bool:
-        """Asks one server until the connection breaks; says whether there was one."""
+    async def _talk(self, target: str) -> None:
+        """Asks one server until the connection breaks."""
         channel = self._host.connect(target, options=(("grpc.use_local_subchannel_pool", 1),))
         opened = False
         try:
-            async with asyncio.timeout(CONNECT_S):
+            async with asyncio.timeout(self._load._timeout_ms / 1000 / len(self._load._targets)):
                 call: Any = rpc.CoordinationStub(channel).Session()
                 await call.write(
                     pb.ClientMessage(
@@ -132,11 +136,11 @@ class _Session:
                 )
                 answer = await call.read()
             if answer is grpc.aio.EOF:
-                return False
+                return
             connected = answer.connected
             new, self._id, self._password = not self._id, connected.session, connected.password
             if not self._id:  # it had expired
-                return False
+                return
             opened = True
             if new:
                 await self._ask(call, self._create)
@@ -148,7 +152,6 @@ class _Session:
             self._load.lost += opened
         finally:
             await channel.close()
-        return opened
 
     async def _go_on(self, call: Any) -> None:
         """Asks another question for each answer."""

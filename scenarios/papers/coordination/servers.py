@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from services.host import Host
 
 ALONE = 1  # a batch of one byte: every request, reply and proposal is a message, as in the papers' server
-NO_SNAPSHOTS = 1 << 40  # they go to the other drive
+NO_SNAPSHOTS = 1 << 40  # they go to the other drive, and matter only to who restarts
 
 
 class Charged(Replica):
@@ -85,13 +85,14 @@ async def serve(
     prepare: float,
     apply: float,
     tick: float,
+    snap_count: int = NO_SNAPSHOTS,
     **settings: Any,
 ) -> None:
     """Is a server of the ensemble, as `services.coordination.server.serve` is, on a machine of the paper's.
 
     Args:
         host: a simulated one.
-        server, members, tick, settings: as there.
+        server, members, tick, snap_count, settings: as there.
         prepare, apply: see `Charged`.
     """
     chosen = Settings(tick=tick, batch=ALONE, **settings)
@@ -102,7 +103,7 @@ async def serve(
         chosen,
         lambda front: program.grpc_door(host, front, chosen),
         timing=Timing(tick=tick),
-        snap_count=NO_SNAPSHOTS,
+        snap_count=snap_count,
         broadcast=partial(Charged, prepare=prepare, apply=apply),
     )
 
