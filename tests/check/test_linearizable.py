@@ -213,6 +213,10 @@ class MaxRegister(Model):
 """
 
 
+class Unfinished(Model):
+    name = "unfinished"
+
+
 def test_a_model_of_ones_own_is_a_class_in_a_file(tmp_path: Path) -> None:
     (tmp_path / "own.py").write_text(OWN)
     model = find(f"{tmp_path}/own.py:MaxRegister")
@@ -231,6 +235,7 @@ def test_a_model_of_ones_own_is_a_class_in_a_file(tmp_path: Path) -> None:
         ),
         ("nowhere.py:X", "there is no file nowhere.py"),
         (f"{__file__}:Nothing", "defines no Model of the name Nothing"),
+        (f"{__file__}:Unfinished", "Unfinished does not say what a step does"),
     ],
 )
 def test_a_model_that_is_not_there_is_refused(name: str, said: str) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from sim.check.coordination import DoubleBarrier, LockExclusion, LockFairness, NoHerd
-from tests.check.test_coordination import SECOND, Story, found, holds
+from tests.check.coordination.story import SECOND, Story, found, holds
 
 LOCK = "/lock"
 

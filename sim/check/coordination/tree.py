@@ -33,6 +33,7 @@ from sim.check.coordination.record import (
 )
 from sim.check.coordination.znode import ANY, UNSEEN, Children, Step, Znode
 from sim.check.coordination.zxids import Zxids
+from sim.check.models.model import Hints
 from sim.check.search import Search
 
 if TYPE_CHECKING:
@@ -96,7 +97,7 @@ def _judged(steps: Sequence[Call], path: str, kind: type[Znode | Children]) -> s
     if outcome.culprit is None:
         return ""
     with contextlib.suppress(GaveUp):  # the hints pass over what came and went and was never seen
-        thorough = Search(steps, kind(hints=False), Budget(steps=STEPS)).run()
+        thorough = Search(steps, kind(Hints(pure=kind.known.pure)), Budget(steps=STEPS)).run()
         if thorough.culprit is None:
             return ""
     return _told(outcome.culprit, path, model, outcome.states)

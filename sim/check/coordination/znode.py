@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, ClassVar, Final, NamedTuple
 
 from sim.check.models.model import EVERYTHING, ILLEGAL, Action, Hints, Mark, Model, State
 from sim.check.operations import Call
@@ -49,8 +49,16 @@ class Step(NamedTuple):
 
 
 class _Model(Model):
-    def __init__(self, *, hints: bool = True) -> None:
-        self._hints = hints
+    """What both have in common.
+
+    Args:
+        hints: what a search may count on; None for as much as is known of the model.
+    """
+
+    known: ClassVar[Hints]
+
+    def __init__(self, hints: Hints | None = None) -> None:
+        self._hints = self.known if hints is None else hints
 
     def action(self, call: Call) -> Action:
         """Returns what was done or seen."""
@@ -63,29 +71,17 @@ class _Model(Model):
         return " ".join([str(first), *known])
 
     def hints(self, calls: Sequence[Call], until: int) -> Hints:
-        """Returns hints: whatever changes a znode is seen by the next that is done to it.
+        """Returns the hints that it was given, whatever the operations."""
+        return self._hints
 
-        But for a znode that went and came again, unseen, to the same version.
-        """
-        if not self._hints:
-            return Hints(pure=self.pure)
-        return Hints(pure=self.pure, gives=self.gives, needs=self.needs, observes=self.observes)
 
-    def pure(self, action: Action) -> bool:
-        """Says whether it only looks."""
-        raise NotImplementedError
-
-    def gives(self, action: Action) -> Hashable:
-        """Returns what it brings about."""
-        raise NotImplementedError
-
-    def needs(self, state: State, action: Action) -> Iterable[Hashable]:
-        """Returns what would have to be brought about."""
-        raise NotImplementedError
-
-    def observes(self, action: Action) -> Iterable[Hashable]:
-        """Returns what it may need."""
-        return (EVERYTHING,)
+def _needed(state: State, action: Action) -> Iterable[Hashable]:
+    """Returns what could have happened to a znode before."""
+    if state is None:
+        return () if action[0] in ("absent", "create") else ("there",)
+    if action[0] in ("absent", "create"):
+        return ("gone",)
+    return ("changed", "gone")
 
 
 class Znode(_Model):
@@ -93,6 +89,11 @@ class Znode(_Model):
 
     name = "znode"
     noun = "znode"
+    known = Hints(
+        pure=lambda action: action[0] not in CHANGES,
+        gives=lambda action: {"create": "there", "set": "changed"}.get(action[0], "gone"),
+        needs=_needed,
+    )
 
     def step(self, state: State, action: Action) -> Any:
         """Does it, or looks whether it agrees."""
@@ -115,22 +116,6 @@ class Znode(_Model):
         if f == "delete":
             return None if args[0] in (-1, version) else ILLEGAL
         return state if _agrees(state, f, args) else ILLEGAL
-
-    def pure(self, action: Action) -> bool:
-        """Says whether it only looks."""
-        return action[0] not in CHANGES
-
-    def gives(self, action: Action) -> Hashable:
-        """Returns whether it is there afterwards, or changed."""
-        return {"create": "there", "set": "changed"}.get(action[0], "gone")
-
-    def needs(self, state: State, action: Action) -> Iterable[Hashable]:
-        """Returns what could have happened before."""
-        if state is None:
-            return () if action[0] in ("absent", "create") else ("there",)
-        if action[0] in ("absent", "create"):
-            return ("gone",)
-        return ("changed", "gone")
 
     def show(self, state: State) -> str:
         """Returns version and data."""
@@ -167,15 +152,47 @@ def _agrees(state: tuple[Any, ...], f: str, args: Sequence[Any]) -> bool:
     return True
 
 
+def _names(children: State) -> frozenset[str]:
+    assert isinstance(children, frozenset)
+    return frozenset(name for name, _ in children)
+
+
+def _only_lists(action: Action) -> bool:
+    return action[0] in ("none", "some", "list")
+
+
+def _moved(action: Action) -> Hashable:
+    """Returns which name comes or goes."""
+    f, *args = action
+    return None if _only_lists(action) else ("add" if f == "create" else "remove", args[0])
+
+
+def _missing(state: State, action: Action) -> Iterable[Hashable]:
+    """Returns the first name that is missing, or else the first that must go."""
+    f, *args = action
+    if f == "create":
+        return (("remove", args[0]),)
+    if f == "delete":
+        return (("add", args[0]),)
+    if f == "some":
+        return (EVERYTHING,)
+    wanted = args[0] if f == "list" else frozenset()
+    names = _names(state)
+    if missing := wanted - names:
+        return (("add", min(missing)),)
+    return (("remove", min(names - wanted)),) if names - wanted else ()
+
+
 class Children(_Model):
     """The children of a znode: a frozenset of (name, owner)."""
 
     name = "children"
     noun = "set of children"
     initial: State = frozenset()
+    known = Hints(pure=_only_lists, gives=_moved, needs=_missing)
 
-    def __init__(self, *, hints: bool = True) -> None:
-        super().__init__(hints=hints)
+    def __init__(self, hints: Hints | None = None) -> None:
+        super().__init__(hints)
         self._owners: dict[str, dict[Hashable, None]] = {}  # by name: whose such a child may be
 
     def action(self, call: Call) -> Action:
@@ -200,34 +217,8 @@ class Children(_Model):
         agrees = {"none": not state, "some": bool(state), "list": not args or args[0] == _names(state)}[f]
         return state if agrees else ILLEGAL
 
-    def pure(self, action: Action) -> bool:
-        """Says whether it only looks."""
-        return action[0] in ("none", "some", "list")
-
-    def gives(self, action: Action) -> Hashable:
-        """Returns which name comes or goes."""
-        f, *args = action
-        return None if self.pure(action) else ("add" if f == "create" else "remove", args[0])
-
-    def needs(self, state: State, action: Action) -> Iterable[Hashable]:
-        """Returns the first name that is missing, or else the first that must go."""
-        assert isinstance(state, frozenset)
-        f, *args = action
-        if f == "create":
-            return (("remove", args[0]),)
-        if f == "delete":
-            return (("add", args[0]),)
-        if f == "some":
-            return (EVERYTHING,)
-        wanted = args[0] if f == "list" else frozenset()
-        names = _names(state)
-        if missing := wanted - names:
-            return (("add", min(missing)),)
-        return (("remove", min(names - wanted)),) if names - wanted else ()
-
     def show(self, state: State) -> str:
         """Returns the names."""
-        assert isinstance(state, frozenset)
         names = sorted(_names(state))
         shown = ", ".join(names[:8]) + (", …" if len(names) > 8 else "")
         return f"with the children {shown}" if names else "without children"
@@ -238,7 +229,3 @@ class Children(_Model):
             return super().tell(call)
         names = sorted(call.result[1])
         return f"children {', '.join(names[:8])}{', …' if len(names) > 8 else ''}" if names else "no children"
-
-
-def _names(children: frozenset[Any]) -> frozenset[str]:
-    return frozenset(name for name, _ in children)

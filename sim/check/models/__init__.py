@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import importlib.util
+import inspect
 from pathlib import Path
 
 from sim.check.models.counter import Counter
@@ -53,4 +54,8 @@ def find(name: str) -> type[Model]:
     found = getattr(module, attribute, None)
     if not (isinstance(found, type) and issubclass(found, Model)):
         raise ModelError(f"model {name}: {path} defines no Model of the name {attribute}")
+    if inspect.isabstract(found):
+        raise ModelError(
+            f"model {name}: {attribute} does not say what a step does: define step(state, action)"
+        )
     return found

@@ -24,6 +24,7 @@ Save it in a file and check with `dsim check HISTORY --model that_file.py:MaxReg
 from __future__ import annotations
 
 import json
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Hashable, Iterable, Sequence
 from typing import Any, ClassVar, Final, TypeAlias
 
@@ -84,7 +85,7 @@ class Hints(Struct):
     by_rank: bool = False
 
 
-class Model:
+class Model(ABC):
     """A sequential object. Made anew for each check.
 
     Attributes:
@@ -99,9 +100,9 @@ class Model:
     initial: State = None
     noun = "object"
 
+    @abstractmethod
     def step(self, state: State, action: Action) -> Any:
         """Returns the state after an action, or `ILLEGAL` if it cannot happen in `state` with that result."""
-        raise NotImplementedError
 
     def action(self, call: Call) -> Action:
         """Returns what a call does and observes.
