@@ -190,7 +190,7 @@ def _judge(
         "failures and recoveries, over Figure 8",
         [
             table.finish(),
-            f"5 servers, 30 % writes; machines in slow motion, {SLOWER} times; operations multiplied by that.",
+            f"5 servers, 30 % writes; machines in slow motion, {SLOWER} times; rates multiplied by that.",
             "Grey: a server is down. 1, 2: a follower; 3, 5: the leader; 4a, 4b: two followers.",
         ],
         [panel],

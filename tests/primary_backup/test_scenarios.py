@@ -16,9 +16,17 @@ def in_a_folder_of_its_own(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
 
 
-def test_a_sweep_finds_the_lost_write_and_shrinking_leaves_what_matters():
-    result = sweep("basics/lost-write", range(200), fail_fast=True)
-    (failure,) = result.failures
+@pytest.fixture(scope="module")
+def failure(tmp_path_factory):
+    """The first failure that a sweep finds."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(tmp_path_factory.mktemp("swept"))
+        (failure,) = sweep("basics/lost-write", range(200), fail_fast=True).failures
+        failure.folder = str(Path(failure.folder).absolute())
+    return failure
+
+
+def test_a_sweep_finds_the_lost_write_and_shrinking_leaves_what_matters(failure):
     assert "nothing lost" in failure.failed
     assert "was acknowledged at position" in failure.failed["nothing lost"]
     small = shrink(Path(failure.folder), runs=150)
@@ -29,12 +37,11 @@ def test_a_sweep_finds_the_lost_write_and_shrinking_leaves_what_matters():
 
 @pytest.mark.parametrize("interleave", [False, True])
 def test_the_honest_twin_survives_its_swarms(interleave):
-    result = sweep("basics/primary-backup", range(20), interleave=interleave)
+    result = sweep("basics/primary-backup", range(8), interleave=interleave)
     assert result.exit_status == 0, result.failures
     assert result.programs == {}
 
 
-def test_without_the_mistake_the_same_faults_lose_nothing():
-    found = sweep("basics/lost-write", range(200), fail_fast=True).failures[0]
-    summary = run("basics/lost-write", {"early": False}, seed=found.seed)
+def test_without_the_mistake_the_same_faults_lose_nothing(failure):
+    summary = run("basics/lost-write", {"early": False}, seed=failure.seed)
     assert summary.verdict == "pass", summary

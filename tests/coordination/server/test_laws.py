@@ -35,7 +35,7 @@ STEPS = st.one_of(
 )
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(st.lists(STEPS, min_size=5, max_size=60))
 def test_fifo_prefix_reads_and_watches_first(steps):
     async def test(ensemble):

@@ -288,7 +288,7 @@ _hostile = st.one_of(
 )
 
 
-@settings(max_examples=500, deadline=None)
+@settings(max_examples=200, deadline=None)
 @given(st.lists(_hostile | st.builds(Multi, st.lists(_hostile, max_size=3).map(tuple)), max_size=5))
 def test_no_request_brings_the_leader_down(asked: list[Any]) -> None:
     service = Service()

@@ -31,7 +31,7 @@ def opened() -> tuple[Service, Model]:
     return service, model
 
 
-@settings(max_examples=500, deadline=None)
+@settings(max_examples=200, deadline=None)
 @given(requests.seeds, st.integers(0, 60))
 def test_answers_events_and_state_are_the_models(seed: int, length: int) -> None:
     random = Random(seed)
