@@ -23,7 +23,7 @@ TOTAL = "the total stays the same"
 """Every audit of all accounts adds up to what was there at first."""
 
 INVARIANTS = "invariants"
-"""Rules of Paxos, leases and two-phase commit are asserted as it runs: a server that finds one broken ends."""
+"""Rules of Paxos, leases and two-phase commit are asserted: a server that finds one broken ends."""
 
 
 def check_total(world: World, total: int | None, accounts: int) -> None:

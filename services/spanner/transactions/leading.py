@@ -271,6 +271,7 @@ class Reign:
                     raise self.aborted(f"transaction {one.id} waited too long for a lock") from None
                 finally:
                     self.table.withdraw(request)
+                self.check(one)  # it may have ended since it was granted, and must take no more then
         self.check(one)
         if waited:
             await self.confirm()

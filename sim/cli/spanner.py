@@ -1,0 +1,498 @@
+"""`dsim spanner`: the database that `dsim up spanner` has started, as one types it in a shell.
+
+Which cluster is meant: `--dir`, or the one that was started last. Exit status 2: what was asked cannot be
+done.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path  # noqa: TC003 (typer reads it)
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
+
+import typer
+
+from sim.cli.cluster import DirOption, cluster_of, running
+from sim.cli.runs import JsonOption  # noqa: TC001 (typer reads it)
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Sequence
+
+    from protos import spanner_pb2 as pb
+    from protos import spanner_pb2_grpc as rpc
+    from services.cluster import Cluster
+    from services.spanner.client import Database, Snapshot
+    from services.spanner.schema import Table
+
+T = TypeVar("T")
+
+TIMEOUT = 15.0  # seconds
+LOCATIONS = ("services.spanner.static:serve", "services.spanner.placement.zonemaster:serve")
+"""Programs that are location proxies."""
+
+app = typer.Typer(no_args_is_help=True, help="The database of a cluster that `dsim up spanner` has started.")
+
+TableArgument = Annotated[str, typer.Argument(metavar="TABLE")]
+KeyArgument = Annotated[list[str], typer.Argument(metavar="KEY...", help="Values of its primary key.")]
+ColumnsOption = Annotated[
+    str, typer.Option("--columns", metavar="A,B", help="Which columns. [default: all of them]")
+]
+AtOption = Annotated[
+    str | None,
+    typer.Option("--at", metavar="TIME", help="As of then: nanoseconds, or RFC 3339. [default: now]"),
+]
+StalenessOption = Annotated[
+    float | None,
+    typer.Option("--max-staleness", metavar="SECONDS", help="At the nearest replica, at most so old."),
+]
+
+
+def register(parent: typer.Typer) -> None:
+    """Adds the commands to the application."""
+    for command, example in (
+        (tables, "dsim spanner tables"),
+        (create, 'dsim spanner create Accounts "Id INT64" "Owner STRING(MAX)" --key Id'),
+        (put, "dsim spanner put Accounts Id=1 Owner=ann"),
+        (get, "dsim spanner get Accounts 1"),
+        (delete, "dsim spanner delete Accounts 1"),
+        (scan, "dsim spanner scan Accounts --limit 10"),
+        (versions, "dsim spanner versions Accounts 1"),
+        (groups, "dsim spanner groups"),
+        (now, "dsim spanner now"),
+        (move, "dsim spanner move Accounts 1 --to 2"),
+    ):
+        app.command(epilog=f"Example: {example}")(command)
+    parent.add_typer(app, name="spanner")
+
+
+def tables(folder: DirOption = None, json: JsonOption = False) -> None:
+    """Says which tables there are."""
+    from sim.cli.spanner_values import word
+
+    async def ask(database: Database) -> Any:
+        return await database.schema()
+
+    schema = _run(folder, ask)
+    found = [_described(one) for one in schema.tables.values()]
+    if json:
+        _print_json({"version": schema.version, "tables": found})
+        return
+    for one in found:
+        print(f"{one['name']}{' in ' + one['parent'] if one['parent'] else ''}")
+        for column in one["columns"]:
+            marks = " NOT NULL" * column["not_null"] + " KEY" * (column["name"] in one["key"])
+            print(f"  {column['name']} {word(column['type'])}{marks}")
+    if not found:
+        print("there are no tables: dsim spanner create")
+
+
+def create(
+    table: Annotated[str | None, typer.Argument(metavar="TABLE")] = None,
+    columns: Annotated[
+        list[str] | None,
+        typer.Argument(metavar='"NAME TYPE [NOT NULL]"...', help="INT64, STRING(MAX), BYTES(n), ..."),
+    ] = None,
+    key: Annotated[
+        str, typer.Option(metavar="A,B", help="The primary key; -A for descending. [default: first column]")
+    ] = "",
+    parent: Annotated[str, typer.Option("--in", metavar="TABLE", help="Interleaved in that table.")] = "",
+    cascade: Annotated[bool, typer.Option("--cascade", help="Rows go with the parent's row.")] = False,
+    file: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="JSON instead: a list of objects with name, columns (name, type, not_null), primary_key, "
+            "parent, on_delete.",
+        ),
+    ] = None,
+    folder: DirOption = None,
+) -> None:
+    """Creates a table, or those of a file."""
+    from protos import spanner_pb2 as pb
+    from services.spanner.schema import encode_changes
+    from sim.cli.spanner_values import table_of, tables_of
+    from sim.scenario.errors import InvalidInput
+
+    if file is not None:
+        if table or columns or key or parent or cascade:
+            raise InvalidInput("--file says all of the tables: name no table, columns or key beside it")
+        changes = tables_of(file)
+    else:
+        if not table or not columns:
+            raise InvalidInput('name a table and its columns: dsim spanner create T "Id INT64", or --file')
+        changes = (table_of(table, columns, key or columns[0].split()[0], parent, cascade=cascade),)
+    request = pb.ChangeSchemaRequest(change=encode_changes(changes))
+    reply = _ask_universe(folder, lambda universe: universe.ChangeSchema(request, timeout=TIMEOUT))
+    print(f"{', '.join(one.name for one in changes)}: schema version {reply.version}")
+
+
+def put(
+    table: TableArgument,
+    values: Annotated[
+        list[str], typer.Argument(metavar="COLUMN=VALUE...", help="NULL is NULL; BYTES are base64.")
+    ],
+    folder: DirOption = None,
+    json: JsonOption = False,
+) -> None:
+    """Writes a row: a new one, or these columns of the one that is there."""
+    from sim.cli.spanner_values import row_of, shown
+
+    async def write(database: Database) -> int | None:
+        found = await _table(database, table)
+        columns, row = row_of(found, values)
+        async with database.batch() as batch:
+            batch.insert_or_update(found.name, columns, [row])
+        return batch.commit_timestamp
+
+    committed = _run(folder, write)
+    if json:
+        _print_json({"commit_timestamp": committed})
+    else:
+        print(f"committed at {shown(committed or 0)}")
+
+
+def get(
+    table: TableArgument,
+    key: KeyArgument,
+    columns: ColumnsOption = "",
+    at: AtOption = None,
+    max_staleness: StalenessOption = None,
+    folder: DirOption = None,
+    json: JsonOption = False,
+) -> None:
+    """Reads a row."""
+    from services.spanner.client import keys
+    from sim.cli.spanner_values import key_of
+    from sim.scenario.errors import InvalidInput
+
+    async def read(database: Database) -> Any:
+        found = await _table(database, table)
+        names = _columns(found, columns)
+        snapshot = _snapshot(database, at, max_staleness)
+        rows = await snapshot.read_stamped(found.name, names, keys(key_of(found, key)))
+        return names, rows, snapshot.timestamp
+
+    names, rows, timestamp = _run(folder, read)
+    if not rows:
+        raise InvalidInput(f"{table} has no row ({', '.join(key)})")
+    _show(names, rows, timestamp, json=json)
+
+
+def delete(table: TableArgument, key: KeyArgument, folder: DirOption = None) -> None:
+    """Deletes a row; none there is no matter."""
+    from services.spanner.client import keys
+    from sim.cli.spanner_values import key_of, shown
+
+    async def write(database: Database) -> int | None:
+        found = await _table(database, table)
+        async with database.batch() as batch:
+            batch.delete(found.name, keys(key_of(found, key)))
+        return batch.commit_timestamp
+
+    print(f"committed at {shown(_run(folder, write) or 0)}")
+
+
+def scan(
+    table: TableArgument,
+    prefix: Annotated[
+        list[str] | None, typer.Argument(metavar="[KEY...]", help="Only rows whose key begins so.")
+    ] = None,
+    columns: ColumnsOption = "",
+    limit: Annotated[int, typer.Option(min=1, metavar="N", help="So many rows at most.")] = 1000,
+    at: AtOption = None,
+    max_staleness: StalenessOption = None,
+    folder: DirOption = None,
+    json: JsonOption = False,
+) -> None:
+    """Reads rows, in the order of their keys."""
+    from services.spanner.client import ALL, beginning
+    from sim.cli.spanner_values import key_of
+
+    async def read(database: Database) -> Any:
+        found = await _table(database, table)
+        names = _columns(found, columns)
+        wanted = beginning(*key_of(found, prefix, whole=False)) if prefix else ALL
+        snapshot = _snapshot(database, at, max_staleness)
+        rows = await snapshot.read_stamped(found.name, names, wanted, limit=limit)
+        return names, rows, snapshot.timestamp
+
+    names, rows, timestamp = _run(folder, read)
+    _show(names, rows, timestamp, json=json)
+
+
+def versions(
+    table: TableArgument,
+    key: KeyArgument,
+    limit: Annotated[int, typer.Option(min=1, metavar="N", help="So many at most.")] = 20,
+    folder: DirOption = None,
+    json: JsonOption = False,
+) -> None:
+    """Says what stood in a row at which time, the newest first, as far as versions are kept."""
+    from services.spanner.client import SpannerError, keys
+    from sim.cli.spanner_values import key_of, plain, shown, word
+
+    async def read(database: Database) -> Any:
+        found = await _table(database, table)
+        names = _columns(found, "")
+        wanted = keys(key_of(found, key))
+        rows: list[Any] = []
+        snapshot = database.snapshot()
+        while len(rows) < limit:
+            try:
+                row = await snapshot.read_stamped(found.name, names, wanted)
+            except SpannerError as exc:
+                if rows and exc.code == "OUT_OF_RANGE":
+                    break
+                raise
+            if not row:
+                break
+            rows += row
+            if row[0][1] <= 1:
+                break
+            snapshot = database.snapshot(read_timestamp=row[0][1] - 1)
+        return names, rows
+
+    names, rows = _run(folder, read)
+    if json:
+        _print_json(
+            [
+                {"timestamp": stamp, "row": dict(zip(names, map(plain, row), strict=True))}
+                for row, stamp in rows
+            ]
+        )
+        return
+    _print_table(["written", *names], [[shown(stamp), *map(word, row)] for row, stamp in rows])
+
+
+def groups(folder: DirOption = None, json: JsonOption = False) -> None:
+    """Says which groups there are, who leads them, and how long their leases go."""
+    from protos import spanner_pb2 as pb
+
+    status = _ask_universe(folder, lambda universe: universe.Status(pb.StatusRequest(), timeout=TIMEOUT))
+    found = _groups(status)
+    if json:
+        _print_json({"groups": found, "unreachable": list(status.unreachable)})
+        return
+    _print_table(
+        ["group", "replicas", "leader", "term", "lease", "rows", "bytes", "prepared"],
+        [
+            [
+                str(one["group"]),
+                " ".join(f"{each['server']}/{each['zone']}" for each in one["members"]),
+                one["leader"] or "-",
+                str(one["term"]) if one["term"] else "-",
+                f"{one['lease_s']:.1f} s" if one["lease_s"] > 0 else "-",
+                str(one["rows"]),
+                str(one["bytes"]),
+                str(one["prepared"]),
+            ]
+            for one in found
+        ],
+    )
+    for server in status.unreachable:
+        print(f"{server} does not answer")
+
+
+def now(folder: DirOption = None, json: JsonOption = False) -> None:
+    """Says what time it is at each server, and how sure that is: TT.now() and ε."""
+    from protos import spanner_pb2 as pb
+    from sim.cli.spanner_values import shown
+
+    nothing = pb.StatusRequest(groups=[0xFFFFFFFF])
+    status = _ask_universe(folder, lambda universe: universe.Status(nothing, timeout=TIMEOUT))
+    found = [
+        {
+            "server": one.server,
+            "zone": one.zone,
+            "earliest": one.earliest,
+            "latest": one.latest,
+            "epsilon_ms": round((one.latest - one.earliest) / 2e6, 6),
+        }
+        for one in status.servers
+    ]
+    if json:
+        _print_json({"servers": found, "unreachable": list(status.unreachable)})
+        return
+    _print_table(
+        ["server", "zone", "earliest", "latest", "epsilon"],
+        [
+            [
+                one["server"],
+                one["zone"],
+                shown(one["earliest"]),
+                shown(one["latest"]),
+                f"{one['epsilon_ms']:.3f} ms",
+            ]
+            if one["latest"]
+            else [one["server"], one["zone"], "not synchronized", "", ""]
+            for one in found
+        ],
+    )
+    for server in status.unreachable:
+        print(f"{server} does not answer")
+
+
+def move(
+    table: TableArgument,
+    key: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="[KEY...]", help="Rows whose key begins so. [default: the whole table]"),
+    ] = None,
+    to: Annotated[int, typer.Option("--to", min=0, metavar="GROUP", help="The group that gets them.")] = ...,  # type: ignore[assignment]
+    folder: DirOption = None,
+) -> None:
+    """Moves rows to another group, while they are used (movedir)."""
+    from protos import spanner_pb2 as pb
+    from services.spanner.client import ALL, beginning
+    from sim.cli.spanner_values import key_of
+
+    async def ranges(database: Database) -> Any:
+        found = await _table(database, table)
+        return found.ranges(beginning(*key_of(found, key, whole=False)) if key else ALL)
+
+    for one in _run(folder, ranges):
+        request = pb.MoveRequest(range=pb.KeyRange(start=one.start, end=one.end), to=to)
+        _ask_universe(folder, lambda universe, asked=request: universe.Move(asked, timeout=600))
+    print(f"{table}{' ' + ' '.join(key) if key else ''} is in group {to}")
+
+
+def _run(folder: Path | None, work: Callable[[Database], Awaitable[T]]) -> T:
+    """Runs something on the database; what it refuses becomes a line for the user."""
+    from services.spanner.client import SpannerError, connect
+    from sim.scenario.errors import InvalidInput
+
+    async def main() -> T:
+        cluster = cluster_of(folder)
+        try:
+            async with connect(cluster.client("dsim"), _locations(cluster), timeout=TIMEOUT) as database:
+                return await work(database)
+        except SpannerError as exc:
+            raise InvalidInput(f"{exc.code}: {exc.detail}") from None
+
+    return running(main())
+
+
+def _ask_universe(folder: Path | None, question: Callable[[rpc.UniverseAsyncStub], Awaitable[T]]) -> T:
+    """Asks the universe master."""
+    import grpc
+
+    from protos import spanner_pb2_grpc as rpc
+    from sim.scenario.errors import InvalidInput
+
+    async def main() -> T:
+        cluster = cluster_of(folder)
+        _locations(cluster)
+        async with cluster.client("dsim").connect("universe") as channel:
+            try:
+                return await question(rpc.UniverseStub(channel))
+            except grpc.aio.AioRpcError as exc:
+                raise InvalidInput(f"{exc.code().name}: {exc.details()}") from None
+
+    return running(main())
+
+
+def _locations(cluster: Cluster) -> list[str]:
+    from services.cluster import ClusterError
+
+    found = [node.name for node in cluster.nodes() if node.program in LOCATIONS]
+    if not found:
+        raise ClusterError("this cluster is no Spanner: dsim up spanner")
+    return found
+
+
+async def _table(database: Database, name: str) -> Table:
+    schema = await database.schema()
+    return schema.table(name)
+
+
+def _columns(table: Table, told: str) -> list[str]:
+    if told:
+        return [table.column(one.strip()).name for one in told.split(",")]
+    return [one.name for one in table.columns]
+
+
+def _snapshot(database: Database, at: str | None, max_staleness: float | None) -> Snapshot:
+    from sim.cli.spanner_values import moment
+    from sim.scenario.errors import InvalidInput
+
+    if at is not None and max_staleness is not None:
+        raise InvalidInput("--at and --max-staleness: only one of them")
+    if max_staleness is not None:
+        return database.snapshot(max_staleness=round(max_staleness * 1e9))
+    if at is None:
+        return database.snapshot()
+    try:
+        return database.snapshot(read_timestamp=moment(at))
+    except ValueError:
+        raise InvalidInput(
+            f'--at {at}: expected nanoseconds, or a time such as "2026-01-31T12:00:00Z"'
+        ) from None
+
+
+def _described(table: Table) -> dict[str, Any]:
+    return {
+        "name": table.name,
+        "parent": table.parent.name if table.parent else "",
+        "key": [one.name for one in table.key_columns],
+        "columns": [
+            {"name": one.name, "type": str(one.type), "not_null": one.not_null} for one in table.columns
+        ],
+    }
+
+
+def _groups(status: pb.UniverseStatus) -> list[dict[str, Any]]:
+    """Returns what servers say of groups, joined: the leader's word counts for what only it knows."""
+    found: dict[int, dict[str, Any]] = {}
+    for server in status.servers:
+        for one in server.groups:
+            known = found.setdefault(
+                one.group,
+                {
+                    "group": one.group,
+                    "members": [
+                        {"server": each.server, "zone": each.zone, "kind": each.kind} for each in one.members
+                    ],
+                    "leader": "",
+                    "term": 0,
+                    "lease_s": 0.0,
+                    "rows": one.rows,
+                    "bytes": one.bytes,
+                    "prepared": one.prepared,
+                },
+            )
+            if one.term > known["term"]:
+                known |= {
+                    "leader": server.server,
+                    "term": one.term,
+                    "lease_s": round((one.lease_end - server.latest) / 1e9, 3),
+                    "rows": one.rows,
+                    "bytes": one.bytes,
+                    "prepared": one.prepared,
+                }
+    return [found[number] for number in sorted(found)]
+
+
+def _show(names: Sequence[str], rows: Sequence[Any], timestamp: int | None, *, json: bool) -> None:
+    from sim.cli.spanner_values import plain, word
+
+    if json:
+        _print_json(
+            {
+                "read_timestamp": timestamp,
+                "rows": [dict(zip(names, map(plain, row), strict=True)) for row, _ in rows],
+            }
+        )
+        return
+    _print_table(names, [list(map(word, row)) for row, _ in rows])
+
+
+def _print_table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    lines = [head, *rows]
+    widths = [max(len(line[column]) for line in lines) for column in range(len(head))]
+    for line in lines:
+        print("  ".join(text.ljust(width) for text, width in zip(line, widths, strict=True)).rstrip())
+
+
+def _print_json(what: Any) -> None:
+    import msgspec
+
+    print(msgspec.json.encode(what).decode())
