@@ -250,15 +250,10 @@ class Acceptor:
         """Makes the log the sender's: from the first entry that differs on (what is chosen is the same)."""
         log = self.log
         index = previous
-        after, promise = self._pending
         for place, entry in enumerate(entries):
             index += 1
             if index > self.committed and log.origin(index) != entry.origin:
                 invariants.chosen_stays(self.committed, index)
-                for later in range(place, len(entries)):
-                    invariants.keeps_its_promise(
-                        previous + later + 1, entries[later].timestamp, after, promise
-                    )
                 self.put(index, entries[place:])
                 return
 
@@ -279,6 +274,10 @@ class Acceptor:
         invariants.chosen_is_here(log.last, index)
         entries = log.between(before, index)
         invariants.is_safe(entries[0].timestamp, self.safe)
+        after, promise = self._pending
+        if index > after and promise:
+            first = max(after, before) + 1
+            invariants.keeps_its_promise(first, log.position(first).timestamp, after, promise)
         self.applied = log.position(index)
         chosen: tuple[Chosen, ...] = ()
         if self.member.holds_data:

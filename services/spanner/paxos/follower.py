@@ -46,6 +46,7 @@ class Follower:
         self._ask = 0  # when the leader is asked (again) for a promise; 0: not
         self._ask_wait = own.settings.retry
         self._asked_of = ""
+        self._sent_on = False  # an answer named somebody else, who was asked then
         self._tail = 0  # when the leader is asked what became of the end of the log
         self._tail_tries = 0
 
@@ -78,6 +79,7 @@ class Follower:
             return False
         self.asked = True
         if now.earliest < self._rest:
+            self._stand = self._stand or self._rest
             return False
         others = dict.fromkeys(name for name in (self._preferred, self.leader) if name)
         others.pop(own.server, None)
@@ -130,8 +132,9 @@ class Follower:
         """Takes a hint who leads."""
         if leader in self._own.names and leader != self._own.server:
             self.leader = leader
-            if self._ask and leader != self._asked_of:
-                self._ask = now.earliest
+            if self._ask and leader != self._asked_of and not self._sent_on:
+                self._sent_on = True  # once: two may each believe that the other leads
+                self._ask_for_promise(now)
 
     # What is heard
 
@@ -202,6 +205,7 @@ class Follower:
         """Asks again what was not answered; returns whether to stand."""
         own, settings = self._own, self._own.settings
         if self._ask and now.earliest >= self._ask:
+            self._sent_on = False
             if own.safe_wanted > own.safe:
                 self._ask_wait = min(2 * self._ask_wait, settings.retry_max)
                 self._ask_for_promise(now)

@@ -203,6 +203,7 @@ class Cluster:
         if isinstance(role, Leader) and role.lease.end:
             witness.leased(server.name, role.ballot, *paxos.lease)
         if term := paxos.term(now):
+            witness.hold(self.now < paxos.lease[1], "it leads after the end of its lease")
             witness.hold(term == server.term, "it leads without having said so")
             others = [s for s in self.up() if s is not server and s.paxos and s.paxos.term(self.tt(s))]
             witness.hold(not others, f"{server.name} and {[s.name for s in others]} lead")
