@@ -65,6 +65,39 @@ def _coordination(count: int) -> list[NodeSpec]:
     ]
 
 
+_ZONES = ("z1", "z2", "z3")
+
+
+def _spanner(count: int) -> list[NodeSpec]:
+    masters = [
+        {"name": "gps1", "zone": "z1"},
+        {"name": "gps2", "zone": "z2"},
+        {"name": "atomic1", "zone": "z3"},
+    ]
+    zones = {f"s{n}": _ZONES[(n - 1) % len(_ZONES)] for n in range(1, count + 1)}
+    members = [{"server": server, "zone": zone} for server, zone in zones.items()][: len(_ZONES)]
+    groups = [{"group": 1, "members": members}]
+    return [
+        *(
+            NodeSpec(
+                one["name"],
+                "services.spanner.truetime.master:serve",
+                {"kind": "armageddon" if one["name"] == "atomic1" else "gps", "masters": masters},
+            )
+            for one in masters
+        ),
+        NodeSpec("universe", "services.spanner.static:serve", {"groups": groups}),
+        *(
+            NodeSpec(
+                server,
+                "services.spanner.spanserver:serve",
+                {"zone": zone, "masters": masters, "groups": groups, "locations": ["universe"]},
+            )
+            for server, zone in zones.items()
+        ),
+    ]
+
+
 SYSTEMS = {
     system.name: system
     for system in (
@@ -73,6 +106,7 @@ SYSTEMS = {
             "mapreduce", "a master, and as many workers as --nodes says, on this machine's files", _mapreduce
         ),
         System("coordination", "ZooKeeper over Zab: an ensemble of that many servers", _coordination),
+        System("spanner", "spanservers in three zones, with time masters and a universe", _spanner, 5, 3),
     )
 }
 """Every system, by name."""

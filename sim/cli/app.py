@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typer
 
-from sim.cli import check, cluster, mr, pictures, runs
+from sim.cli import check, cluster, mr, pictures, runs, spanner
 from sim.explore import commands as exploring
 
 app = typer.Typer(
@@ -31,6 +31,7 @@ exploring.register(app)
 pictures.register(app)
 cluster.register(app)
 mr.register(app)
+spanner.register(app)
 check.register(app)
 
 

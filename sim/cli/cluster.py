@@ -46,7 +46,8 @@ def up(
     system: Annotated[
         str,
         typer.Argument(
-            metavar="SYSTEM", help="echo, mapreduce, coordination, or a program of your own: module:function."
+            metavar="SYSTEM",
+            help="echo, mapreduce, coordination, spanner, or a program of your own: module:function.",
         ),
     ],
     nodes: Annotated[
@@ -64,7 +65,7 @@ def up(
     if nodes is not None and nodes > MOST_NODES:
         raise InvalidInput(f"{nodes} nodes are too many for one machine: at most {MOST_NODES}")
     where = folder if folder is not None else Path("runs/cluster")
-    states = _run(bring_up(where, wanted, nodes))
+    states = running(bring_up(where, wanted, nodes))
     remembered = _remember(where)
     print(_table(states))
     down = "dsim down" if remembered else f"dsim down --dir {shlex.quote(str(where))}"
@@ -78,10 +79,10 @@ def status(folder: DirOption = None, json: JsonOption = False) -> None:
     async def ask() -> tuple[list[NodeStatus], dict[int, AnyFault]]:
         from sim.scenario.cluster_faults import ClusterFaults
 
-        cluster = _open(folder)
+        cluster = cluster_of(folder)
         return await cluster.status(), ClusterFaults(cluster).holding()
 
-    states, faults = _run(ask())
+    states, faults = running(ask())
     if json:
         import msgspec
 
@@ -121,7 +122,7 @@ def fault(
     async def inject() -> None:
         from sim.scenario.cluster_faults import ClusterFaults
 
-        faults = ClusterFaults(_open(folder))
+        faults = ClusterFaults(cluster_of(folder))
         numbers = []
         try:
             for one in wanted:
@@ -141,7 +142,7 @@ def fault(
                             await faults.lift(number)
                 print("over")
 
-    _run(inject())
+    running(inject())
 
 
 def heal(folder: DirOption = None) -> None:
@@ -156,7 +157,7 @@ def heal(folder: DirOption = None) -> None:
     async def end() -> None:
         from sim.scenario.cluster_faults import ClusterFaults
 
-        faults = ClusterFaults(_open(folder))
+        faults = ClusterFaults(cluster_of(folder))
         done = []
 
         def tell(line: str) -> None:
@@ -171,18 +172,18 @@ def heal(folder: DirOption = None) -> None:
         if not done:
             print("nothing to heal")
 
-    _run(end())
+    running(end())
 
 
 def down(folder: DirOption = None) -> None:
     """Takes the cluster down; what it left stays in its folder."""
     from services.systems import take_down
 
-    alive = _run(take_down(_folder(folder)))
+    alive = running(take_down(_folder(folder)))
     print(f"down: {', '.join(alive) or 'nothing was running'}")
 
 
-def _run(work: Coroutine[Any, Any, T]) -> T:
+def running(work: Coroutine[Any, Any, T]) -> T:
     """Runs it; what the file system refuses becomes a line for the user."""
     import asyncio
 
@@ -220,7 +221,8 @@ def _folder(given: Path | None) -> Path:
         raise InvalidInput("no cluster was started: dsim up SYSTEM (or name its folder: --dir)") from None
 
 
-def _open(folder: Path | None) -> Cluster:
+def cluster_of(folder: Path | None) -> Cluster:
+    """Opens the cluster that is meant."""
     from services.cluster import Cluster
 
     return Cluster.open(_folder(folder))

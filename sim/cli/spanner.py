@@ -6,6 +6,7 @@ done.
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path  # noqa: TC003 (typer reads it)
 from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 TIMEOUT = 15.0  # seconds
+MOVING = 600.0  # seconds
 LOCATIONS = ("services.spanner.static:serve", "services.spanner.placement.zonemaster:serve")
 """Programs that are location proxies."""
 
@@ -299,7 +301,7 @@ def now(folder: DirOption = None, json: JsonOption = False) -> None:
 
     nothing = pb.StatusRequest(groups=[0xFFFFFFFF])
     status = _ask_universe(folder, lambda universe: universe.Status(nothing, timeout=TIMEOUT))
-    found = [
+    found: list[dict[str, Any]] = [
         {
             "server": one.server,
             "zone": one.zone,
@@ -351,7 +353,7 @@ def move(
 
     for one in _run(folder, ranges):
         request = pb.MoveRequest(range=pb.KeyRange(start=one.start, end=one.end), to=to)
-        _ask_universe(folder, lambda universe, asked=request: universe.Move(asked, timeout=600))
+        _ask_universe(folder, partial(_move, request))
     print(f"{table}{' ' + ' '.join(key) if key else ''} is in group {to}")
 
 
@@ -390,10 +392,16 @@ def _ask_universe(folder: Path | None, question: Callable[[rpc.UniverseAsyncStub
     return running(main())
 
 
+async def _move(request: pb.MoveRequest, universe: rpc.UniverseAsyncStub) -> None:
+    await universe.Move(request, timeout=MOVING)
+
+
 def _locations(cluster: Cluster) -> list[str]:
     from services.cluster import ClusterError
+    from services.real.folder import NodeFile, read_struct
 
-    found = [node.name for node in cluster.nodes() if node.program in LOCATIONS]
+    nodes = [read_struct(cluster.folder.node(name).node, NodeFile) for name in cluster.folder.hosts()]
+    found = [node.name for node in nodes if node is not None and node.program in LOCATIONS]
     if not found:
         raise ClusterError("this cluster is no Spanner: dsim up spanner")
     return found
