@@ -188,7 +188,9 @@ class Client:
             if len(groups) == 1 and len(keys) == 1:
                 selector = pb.TransactionSelector(read_only=bound)
                 parts = await self.ask(keys[0] // WIDTH, "read", request_of(keys[0], selector), 10)
-                timestamp = None  # LastTS() of the row (4.2.2): what was written elsewhere later is not below it
+                timestamp = (
+                    None  # LastTS() of the row (4.2.2): what was written elsewhere later is not below it
+                )
                 seen = {keys[0]: value_of(parts)}
             else:
                 timestamp = await self._anywhere(keys[0] // WIDTH, bound, keys[0], only_timestamp=True)

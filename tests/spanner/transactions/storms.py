@@ -80,7 +80,9 @@ def _state(world: World) -> list[str]:
         reign = core.leader.transactions._reign
         assert reign is not None
         if reign.transactions or reign.tallies:
-            wrong.append(f"group {core.number} has open transactions: {[*reign.transactions, *reign.tallies]}")
+            wrong.append(
+                f"group {core.number} has open transactions: {[*reign.transactions, *reign.tallies]}"
+            )
         elif list(reign.table.places()):
             wrong.append(f"group {core.number} has locks that nobody holds")
         last = 0
@@ -96,7 +98,11 @@ def _state(world: World) -> list[str]:
             elif isinstance(what, Abort):
                 outcome = None
             else:
-                assert isinstance(what, Prepare) or not hasattr(what, "transaction") or what.transaction == "genesis"
+                assert (
+                    isinstance(what, Prepare)
+                    or not hasattr(what, "transaction")
+                    or what.transaction == "genesis"
+                )
                 continue
             if outcomes.setdefault(what.transaction, outcome) != outcome:
                 wrong.append(f"{what.transaction}: {outcomes[what.transaction]} and {outcome}")

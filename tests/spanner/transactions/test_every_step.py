@@ -109,9 +109,7 @@ def test_whichever_leaders_crash_together_both_groups_agree_and_decide(blind: bo
             core.depose(crash=True)
 
     ends = {
-        one_commit(seed, at(step, both), blind)[0]
-        for step in range(steps(blind)[0])
-        for seed in range(2)
+        one_commit(seed, at(step, both), blind)[0] for step in range(steps(blind)[0]) for seed in range(2)
     }
     assert "ok" in ends
     assert "unknown" not in ends
