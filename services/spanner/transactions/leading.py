@@ -260,6 +260,7 @@ class Reign:
         """
         waited = False
         for range in ranges:
+            self.check(one)  # it may have ended since it was let in, and then nobody would free the lock
             request = self.table.acquire(one, range, exclusive)
             if request is not None:
                 waited = True
@@ -271,7 +272,6 @@ class Reign:
                     raise self.aborted(f"transaction {one.id} waited too long for a lock") from None
                 finally:
                     self.table.withdraw(request)
-                self.check(one)  # it may have ended since it was granted, and must take no more then
         self.check(one)
         if waited:
             await self.confirm()
