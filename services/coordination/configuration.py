@@ -97,11 +97,18 @@ class Configuration(Struct, frozen=True):
         """Returns a configuration, its members in order of their ids.
 
         Raises:
-            ValueError: two members have one id, or nobody may vote.
+            ValueError: two members have one id or one address, or nobody may vote.
         """
         ordered = tuple(sorted(members))
         if len({member.id for member in ordered}) < len(ordered):
             raise ValueError("two members have the same id")
+        at: dict[tuple[str, int], int] = {}
+        for member in ordered:
+            other = at.setdefault((member.host, member.quorum_port), member.id)
+            if other != member.id:
+                raise ValueError(
+                    f"server.{other} and server.{member.id} are both at {member.host}:{member.quorum_port}"
+                )
         if all(member.role == "observer" for member in ordered):
             raise ValueError("an ensemble needs a participant")
         return Configuration(ordered, version)

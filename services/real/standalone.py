@@ -65,7 +65,11 @@ class JoinedDisk:
     async def open(self, path: str, mode: str = "r") -> File:
         """Opens a file; see `services.host.Disk.open`."""
         disk, rest = self._find(path)
-        return await disk.open(rest, mode)
+        try:
+            return await disk.open(rest, mode)
+        except OSError as exc:
+            exc.filename = path  # as it was asked for: each disk knows only the rest
+            raise
 
     async def rename(self, source: str, target: str) -> None:
         """Renames a file within its disk.

@@ -75,6 +75,13 @@ async def recover(disk: Disk, rng: random.Random, ensemble: str, server: int) ->
         StorageRefused: what is there is damaged, or another server's.
         OSError: the disk fails.
     """
+    try:
+        return await _recover(disk, rng, ensemble, server)
+    except IsADirectoryError as exc:
+        raise StorageRefused(f"{exc.filename or 'a file'} is a folder where a file belongs: {CURE}") from None
+
+
+async def _recover(disk: Disk, rng: random.Random, ensemble: str, server: int) -> Recovered:
     repaired: list[str] = []
     await _tidy(disk, repaired)
     await _identify(disk, ensemble, server)

@@ -111,6 +111,28 @@ def test_a_folder_that_is_none_is_refused(tmp_path: Path, capsys: pytest.Capture
     )
 
 
+def test_a_folder_in_the_place_of_a_file_is_refused_in_one_line(tmp_path: Path) -> None:
+    with Servers(tmp_path, 1) as servers:
+        servers.start()
+        client = connected(servers.hosts)
+        client.create("/one", b"")
+        client.stop()
+        client.close()
+        servers.end(1)
+        home = servers.home(1) / "data"
+        segment = next((home / "log").glob("segment-*")).name
+        for name in ("data/identity", "data/acceptedEpoch", f"log/{segment}"):
+            (home / name).rename(tmp_path / "aside")
+            (home / name).mkdir()
+            code, said = run(str(servers.configuration(1)))
+            last = said.splitlines()[-1]
+            assert (
+                code == 3 and f"{name} is a folder where a file belongs" in last and "Traceback" not in said
+            )
+            (home / name).rmdir()
+            (tmp_path / "aside").rename(home / name)
+
+
 def test_damaged_data_is_refused_in_one_line(tmp_path: Path) -> None:
     with Servers(tmp_path, 1) as servers:
         servers.start()

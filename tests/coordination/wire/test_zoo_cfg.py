@@ -51,6 +51,12 @@ def test_an_ensemble_and_who_this_server_is() -> None:
     assert cfg.told()["initLimit"] == 10 and cfg.told()["serverId"] == 2
 
 
+def test_two_servers_at_one_address_are_refused() -> None:
+    with pytest.raises(ConfigurationError, match=r"server\.1 and server\.3 are both at a:2888"):
+        read(THREE.replace("server.3=c:", "server.3=a:"))
+    assert read(THREE.replace("server.3=c:2888", "server.3=a:2889")).ensemble is not None
+
+
 def test_everything_that_can_be_set() -> None:
     cfg = read(
         ALONE + "dataLogDir=/l\nclientPortAddress=127.0.0.1\ntickTime=100\nminSessionTimeout=500\n"
