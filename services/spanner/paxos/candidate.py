@@ -1,12 +1,11 @@
 """An attempt to lead: phase 1, which takes promises and lease votes together.
 
-A candidate promises itself last: one that is cut off changes nothing, and disturbs nobody when it comes back. Its
-ballot may be used again after a crash before that, which is harmless: nothing was proposed in it, and a
-promise says of itself which vote it grants.
+A candidate promises itself last: one that is cut off changes nothing, and disturbs nobody when it comes back.
+Its round is reserved durably before that, so no later attempt is taken for it after a crash.
 
-Of a quorum's logs the one whose last entry has the greatest (origin, index) has all that is chosen: each reign begins
-with an entry of its own, chosen before anything else of it counts, so whoever has accepted anything in
-the latest reign has its leader's log, and the longest such log has most of it.
+Of a quorum's logs the one whose last entry has the greatest (origin, index) has all that is chosen: each
+reign begins with an entry of its own, chosen before anything else of it counts, so whoever has accepted
+anything in the latest reign has its leader's log, and the longest such log has most of it.
 """
 
 from __future__ import annotations

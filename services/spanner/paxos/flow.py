@@ -1,7 +1,8 @@
 """What each member has of the leader's log, and what is sent to it.
 
-Entries are sent as they are proposed, without waiting for answers (2.1: pipelined). Who does not answer for a while is only asked
-what it has, less and less often, until it answers. Who lacks what the log does not have any more gets a checkpoint.
+Entries are sent as they are proposed, without waiting for answers (2.1: pipelined). Who does not answer for a
+while is only asked what it has, less and less often, until it answers. Who lacks what the log does not have
+any more gets a checkpoint.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from services.spanner.paxos.messages import Accept, Behind
 if TYPE_CHECKING:
     from services.spanner.paxos.acceptor import Acceptor
     from services.spanner.paxos.ballots import Ballot
-    from services.spanner.paxos.messages import Accepted
+    from services.spanner.paxos.messages import Accepted, LogEntry
     from services.spanner.truetime.interval import Interval
 
 
@@ -95,7 +96,9 @@ class Flow:
                 peer.sent = sent
                 peer.due = peer.due or now.earliest + peer.wait
 
-    def _accept(self, previous: int, now: Interval, entries: tuple = (), promise: int = 0) -> Accept:  # type: ignore[type-arg]
+    def _accept(
+        self, previous: int, now: Interval, entries: tuple[LogEntry, ...] = (), promise: int = 0
+    ) -> Accept:
         own = self._own
         origin = own.log.position(previous).origin
         return Accept(

@@ -1,7 +1,8 @@
 """A replica that does not lead: whom it believes to, what it asks, and when it stands for election.
 
-It stands when it has reason to (somebody needs a leader, or the leader fell silent while it was in use) and its vote is
-free. The preferred leader does so at once, others after a while, and by chance not all at the same time.
+It stands when it has reason to (somebody needs a leader, or the leader fell silent while it was in use) and
+its vote is free. The preferred leader does so at once, others after a while, and by chance not all at the
+same time.
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
 """Paxos's and the lease's invariants that one replica can see broken, asserted as it runs.
 
 Each costs a comparison or two, and they are always on. What they find is a bug here or in a driver, a disk
-that has forgotten what it confirmed, or a clock outside its interval: going on would lose what was committed, so
-the replica has to stop. What only an observer of all replicas can see (one value a slot, disjoint leases) is
-checked in the tests and in the simulated world.
+that has forgotten what it confirmed, or a clock outside its interval: going on would lose what was committed,
+so the replica has to stop. What only an observer of all replicas can see (one value a slot, disjoint leases)
+is checked in the tests and in the simulated world.
 """
 
 from __future__ import annotations

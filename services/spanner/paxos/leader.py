@@ -1,8 +1,8 @@
 """A reign: the lease, timestamps, and what is proposed.
 
-A reign begins with an entry of its own, which no state machine gets. Once that is chosen, nothing that an earlier leader
-has proposed and that this one has not found can be chosen any more, and so timestamps and promises above the lease's start are
-sound.
+A reign begins with an entry of its own, which no state machine gets. Once that is chosen, nothing that an
+earlier leader has proposed and that this one has not found can be chosen any more, and so timestamps and
+promises above the lease's start are sound.
 """
 
 from __future__ import annotations

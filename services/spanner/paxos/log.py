@@ -51,7 +51,7 @@ class Log:
         return self.position(self.last)
 
     def after(self, index: int, most: int, most_bytes: int) -> tuple[LogEntry, ...]:
-        """Returns entries after an index (not below the base): so many, of so many bytes, but one at least."""
+        """Returns entries after an index (not below the base): so many, so many bytes, but at least one."""
         place = index - self.base.index
         entries = self.entries[place : place + most]
         left = most_bytes

@@ -1,13 +1,14 @@
 """What replicas of a group say to each other. Each stands alone: it may be lost, doubled, late, or overtaken.
 
-On the wire a message is MessagePack (`encode`, `decode`), one of many in a `Letters` of `protos/spanner.proto`.
+On the wire a message is MessagePack (`encode`, `decode`), one of many in a `Letters` of
+`protos/spanner.proto`.
 
 Two things ride along wherever they can:
 
-- `vote`: v_leader of Appendix A: TT.now().earliest at the leader right before it sent a request. Who grants the
-  request's lease vote says it back; 0 asks for none, or grants none. Saying it back makes it unimportant
+- `vote`: v_leader of Appendix A: TT.now().earliest at the leader right before it sent a request. Who grants
+  the request's lease vote says it back; 0 asks for none, or grants none. Saying it back makes it unimportant
   which request an answer belongs to.
-- `promise`: MinNextTS − 1 of 4.2.4: every entry after the one named has a timestamp above it.
+- `promise`: MinNextTS - 1 of 4.2.4: every entry after the one named has a timestamp above it.
 """
 
 from __future__ import annotations
@@ -50,7 +51,8 @@ class Promise(Struct, frozen=True, array_like=True, tag=2):
     """Nothing below the ballot will be accepted here any more; and what was, in all slots.
 
     Attributes:
-        origin, last: of the last entry of the log here. The quorum's log with the greatest is the one to go on with.
+        origin, last: of the last entry of the log here. The quorum's log with the greatest is the one to go
+            on with.
         committed: up to where this replica knows the log to be chosen.
     """
 
@@ -80,7 +82,8 @@ class Accept(Struct, frozen=True, array_like=True, tag=4):
     """Phase 2 of the slots after `previous`; without entries, a request for votes and a sign of life.
 
     Attributes:
-        previous, origin: the entry before the first of these: whoever has it not says from where he lacks entries.
+        previous, origin: the entry before the first of these: whoever has it not says from where he lacks
+            entries.
         committed: up to where the leader knows its log to be chosen.
         everywhere: up to where all read-write members have it on stable storage.
         promise: of the last of these entries (of `previous`, where there are none); 0: no promise.

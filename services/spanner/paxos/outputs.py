@@ -60,14 +60,15 @@ class Write(Struct, frozen=True):
 
 
 class Install(Struct, frozen=True):
-    """Take the checkpoint that was `fetched` in the place of state machine and log; confirmed by `durable(number)`.
+    """Take the checkpoint that was `fetched` in the place of state machine and log; confirmed by
+    `durable(number)`.
 
     Until then, a crash leaves all as it was. What is applied later is applied to it.
 
     Attributes:
         position: the checkpoint's.
-        keep: the log after `position.index` stays; else it is empty from there on. (A crash must not bring back
-            what was dropped.)
+        keep: the log after `position.index` stays; else it is empty from there on. (A crash must not bring
+            back what was dropped.)
     """
 
     number: int
@@ -116,7 +117,8 @@ class FetchCheckpoint(Struct, frozen=True):
 
 
 class Trim(Struct, frozen=True):
-    """A witness needs its log up to here no more (all members with data have it): keep the position as its base.
+    """A witness needs its log up to here no more (all members with data have it): keep the position as its
+    base.
 
     Nothing waits for it.
     """
@@ -142,7 +144,8 @@ class Renewed(Struct, frozen=True):
 
 
 class Follows(Struct, frozen=True):
-    """This replica does not lead any more: what it has proposed and not applied may be chosen or not (Deposed).
+    """This replica does not lead any more: what it has proposed and not applied may be chosen or not
+    (Deposed).
 
     Attributes:
         leader: who leads, as far as it knows; "" where it does not.

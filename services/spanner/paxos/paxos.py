@@ -127,7 +127,7 @@ class Paxos:
         return self._own.promised
 
     def next_deadline(self) -> int | None:
-        """When `tick` is due if nothing happens before: once TT.now().earliest has reached it. None: never."""
+        """When `tick` is due, if nothing happens before: when TT.now().earliest reaches it. None: never."""
         role = self._role
         return (self._follower if role is None else role).deadline()
 
@@ -172,8 +172,9 @@ class Paxos:
     def lead(self, now: Interval) -> None:
         """Notes that somebody needs this replica to lead, and its lease to hold.
 
-        Does nothing where `term` says so already. Else `Leads` (a new reign) or `Renewed` (the lease holds again)
-        tells when it does, or `Elsewhere` that it does not come to that; asking twice before that is harmless.
+        Does nothing where `term` says so already. Else `Leads` (a new reign) or `Renewed` (the lease holds
+        again) tells when it does, or `Elsewhere` that it does not come to that; asking twice before that is
+        harmless.
         """
         self._now = now
         if isinstance(self._role, Leader):
@@ -187,7 +188,8 @@ class Paxos:
     def assign(self, at_least: int, now: Interval) -> int:
         """Returns the timestamp of the next entry: above all assigned and promised, not below `at_least`.
 
-        It lies in the lease (3.C 3). 0: the lease does not reach so far yet; `Renewed` tells when to try again.
+        It lies in the lease (3.C 3). 0: the lease does not reach so far yet; `Renewed` tells when to try
+        again.
 
         Raises:
             NotLeader: this replica does not lead (`services.spanner.group`), or gives leadership away.
@@ -199,7 +201,8 @@ class Paxos:
         return self._role.assign(at_least, now)
 
     def propose(self, timestamp: int, value: bytes) -> int:
-        """Puts an entry with the timestamp that `assign` returned right before into the log; returns its index.
+        """Puts an entry with the timestamp that `assign` returned right before into the log; returns its
+        index.
 
         It was chosen when `Apply` brings that index while this replica still leads the same reign.
         """
@@ -210,8 +213,8 @@ class Paxos:
     def safe(self, t: int, now: Interval) -> None:
         """Notes that somebody waits for t_Paxos_safe ≥ t: `Safe` tells of each step towards it.
 
-        A leader promises it to itself, if its lease reaches so far; others ask the leader (4.2.4). Asked again
-        after longer and longer times until it is reached, or `safe(0)` says that nobody waits any more.
+        A leader promises it to itself, if its lease reaches so far; others ask the leader (4.2.4). Asked
+        again after longer and longer times until it is reached, or `safe(0)` says that nobody waits any more.
         """
         own = self._own
         self._now = now
@@ -311,7 +314,7 @@ class Paxos:
         self._own.out.append(Follows(leader))
 
     def _overruled(self, ballot: Ballot, now: Interval) -> None:
-        """A member has promised a greater ballot: what this leader proposes, it will not accept any more.
+        """A member has promised a greater ballot: it accepts nothing of this leader any more.
 
         Where it was only somebody who had lost sight of this leader, it takes a greater ballot itself.
         """
@@ -326,7 +329,7 @@ class Paxos:
         self._step_down("", now, stand=True)
 
     def _successor(self, role: Leader, wanted: str) -> str:
-        """Returns to whom leadership goes: as wanted, or to the read-write member that has most of the log."""
+        """Returns to whom it goes: as wanted, or to the read-write member that has most of the log."""
         others = [name for name in self._own.writers if name != self._own.server]
         if wanted in others:
             return wanted

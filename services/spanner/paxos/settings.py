@@ -16,8 +16,8 @@ class Settings(Struct, frozen=True):
         renew: votes are asked for when less than this is left of a lease that is in use (4.1.1).
         idle: a leader that was not asked for anything for so long lets its lease run out.
         advance: how often a leader in use tells MinNextTS (4.2.4: 8 s).
-        ahead: a promise (MinNextTS) may be so far above TT.now().latest; what is further has to wait. It costs
-            the next write as much commit wait.
+        ahead: a promise (MinNextTS) may be so far above TT.now().latest; what is further has to wait. It
+            costs the next write as much commit wait.
         retry, retry_max: what is not answered is sent again, after longer and longer times.
         stand: how long others than the preferred leader wait before they stand, and again as much by chance.
         election: an attempt to lead that takes longer is given up.

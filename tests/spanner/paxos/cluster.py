@@ -1,7 +1,7 @@
 """Replicas of pure rules, on a network, disks and clocks that a schedule decides about.
 
-Every step is a choice: which message arrives, whose disk is done, who crashes, how wrong a clock is. A schedule is a
-function that chooses below a number.
+Every step is a choice: which message arrives, whose disk is done, who crashes, how wrong a clock is. A
+schedule is a function that chooses below a number.
 """
 
 from __future__ import annotations
@@ -424,16 +424,17 @@ class Cluster:
             Violation: that takes too long.
         """
         self.heal()
-        until = self.now + 60 * SECOND
+        until = self.now + 120 * SECOND
         wanted = 0
         reached = False
+        again = t = 0
         for _ in range(rounds):
             steps = self.steps()
             if steps:
                 self.take(steps)
                 self.now += self.choose(MS)
             else:
-                self.advance(SECOND)
+                self.advance(50 * MS if not wanted else SECOND)
             if self.now > until:
                 break
             if reached:
@@ -441,6 +442,8 @@ class Cluster:
                     return
                 continue
             leaders = self.leaders()
+            if wanted and all(s.paxos and s.paxos.last < wanted for s in self.up()):
+                wanted = 0  # who proposed it led no more, and nobody has it
             if not wanted and leaders:
                 wanted = self.propose(leaders[0])
                 self.carry(leaders[0])
@@ -449,17 +452,17 @@ class Cluster:
                 server = (
                     self.servers[self.preferred] if self.preferred else self.up()[self.choose(len(self.up()))]
                 )
-                if not server.asked:
+                if not server.asked and self.now >= again:
+                    again = self.now + 50 * MS
                     self.lead(server)
             elif any(s.paxos and s.paxos.applied.index >= wanted for s in self.up()):
                 reached = True
                 for s in self.up():
                     assert s.paxos is not None
-                    if s.member.holds_data and s.paxos.applied.index < wanted or s.paxos.paxos_safe < t:
-                        if s.member.holds_data:
-                            reached = False
-                            if s.paxos._own.safe_wanted < t:
-                                self.input(s, "safe", t)
-        raise Violation(
-            f"liveness: {[(s.name, s.paxos and s.paxos.next_deadline(), s.paxos and s.paxos.applied, s.paxos and s.paxos.last) for s in self.up()]} now {self.now} {wanted} {reached}"
-        )
+                    has = s.paxos.applied.index >= wanted and s.paxos.paxos_safe >= t
+                    if s.member.holds_data and not has:
+                        reached = False
+                        if s.paxos._own.safe_wanted < t:
+                            self.input(s, "safe", t)
+        states = [(s.name, s.paxos.applied.index, s.paxos.last) for s in self.up() if s.paxos]
+        raise Violation(f"liveness: at {self.now}, {wanted} written, reached: {reached}: {states}")

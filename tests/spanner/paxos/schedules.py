@@ -1,7 +1,7 @@
 """Random schedules: `python -m tests.spanner.paxos.schedules FIRST COUNT` runs many, and says which fail.
 
-Each draws its group, how wrong clocks are, and which faults it has, then what happens, step by step; at the end all is
-healed, and all must come to one log, and to rest.
+Each draws its group, how wrong clocks are, and which faults it has, then what happens, step by step; at the
+end all is healed, and all must come to one log, and to rest.
 """
 
 from __future__ import annotations

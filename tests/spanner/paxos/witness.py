@@ -1,4 +1,4 @@
-"""Sees all replicas of a group and absolute time, and what no single replica can: 3.C 2, 3, 4, 11 and 16, and Paxos's own."""
+"""Sees all replicas and absolute time: what no single one can (3.C 2, 3, 4, 11, 16; Paxos's own)."""
 
 from __future__ import annotations
 
