@@ -18,6 +18,8 @@ from services.spanner.errors import SpannerError
 from services.spanner.statuses import of_status
 
 if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
     from services.host import Host
 
 SILENCE = 2.0  # seconds without a word from a server that owes answers: it is taken for gone
@@ -202,8 +204,8 @@ class _Stream:
         self._pinged: tuple[int, float] | None = None
         self._watch: asyncio.TimerHandle | None = None
         self._tasks = [
-            self._loop.create_task(self._guarded(self._write())),
-            self._loop.create_task(self._guarded(self._read())),
+            self._loop.create_task(self._guarded(self._write)),
+            self._loop.create_task(self._guarded(self._read)),
         ]
         self._ping()
 
@@ -263,9 +265,9 @@ class _Stream:
             self._ping()
         self._watch = self._loop.call_later(PING, self._look)
 
-    async def _guarded(self, work: Any) -> None:
+    async def _guarded(self, work: Callable[[], Awaitable[None]]) -> None:
         try:
-            await work
+            await work()
         except grpc.aio.AioRpcError as exc:
             self.end(exc.details() or exc.code().name)
         except (asyncio.InvalidStateError, grpc.aio.UsageError):

@@ -1,7 +1,7 @@
 """A universe for tests of the client: groups without Paxos, in memory, behind the real doors.
 
-All servers share the groups. A group says who leads it, and refuses elsewhere; locks are not kept: transactions take
-place one after the other. What tests want to see (or break) is in its attributes.
+All servers share the groups. A group says who leads it, and refuses elsewhere; locks are not kept:
+transactions take place one after the other. What tests want to see (or break) is in its attributes.
 """
 
 from __future__ import annotations

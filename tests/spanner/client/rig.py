@@ -25,7 +25,7 @@ def cut(number: int) -> bytes:
 
 
 class Rig:
-    """Three servers; group 1 has accounts below 100, group 2 the others. `run` tells a story on host `main`."""
+    """Three servers; group 1 has accounts below 100, group 2 the others. `run` tells a story on `main`."""
 
     def __init__(self, *, seed=0, interleave=False):
         self.simulation = Simulation(seed, interleave=interleave, limit_s=600.0)
@@ -47,8 +47,7 @@ class Rig:
             asyncio.get_running_loop().set_exception_handler(lambda _, what: self.errors.append(what))
             await asyncio.sleep(0.01)
             async with connect(self.main, ["location"], **how) as database:
-                result = await story(self, database)
-            return result
+                return await story(self, database)
 
         result = self.simulation.run(main(), name="main")
         assert self.simulation.failures == []
