@@ -295,7 +295,7 @@ async def test_bounded_staleness_stays_below_what_is_prepared(replica: Replica) 
 
 @story
 async def test_a_read_goes_on_at_another_replica_where_it_stopped(replica: Replica) -> None:
-    """4.1.4: (timestamp, position); of any part, under any bound, and what was written since does not show."""
+    """4.1.4: (timestamp, position); after any part, and what was written since does not show."""
     other = Replica()
     for each in (replica, other):
         each.put(2_000, *range(3_000), value="x" * 90)
