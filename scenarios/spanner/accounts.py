@@ -58,6 +58,7 @@ class Banker:
     Attributes:
         committed, refused, unknown: how its transactions ended.
         latencies: seconds of those that were committed.
+        read_at: the timestamp of its last audit.
     """
 
     def __init__(
@@ -68,6 +69,7 @@ class Banker:
         self.accounts = accounts
         self.committed = self.refused = self.unknown = 0
         self.latencies: list[float] = []
+        self.read_at = 0
         self._database = universe.database(name, zone=zone, timeout=timeout)
         self._chance = self.world.client(name).rng
         self._tags = 0
@@ -121,6 +123,7 @@ class Banker:
                 op.fail(f"{exc.code} {exc.reason}".strip())
                 return None
             op.ok(_seen(rows, numbers), timestamp=snapshot.timestamp)
+            self.read_at = snapshot.timestamp or 0
         total: int = sum(balance for _, balance, _ in rows)
         return total
 

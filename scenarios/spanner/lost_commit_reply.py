@@ -1,0 +1,56 @@
+"""Answers to commits get lost: the client asks again, and nothing is committed twice.
+
+The transaction has an id, and the log its outcome: who commits again finds what became of the first one.
+Money that was moved twice would not change the total; but the tag of a transaction would stand where a later
+one had written.
+
+    dsim run spanner/lost-commit-reply --set count=20
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Annotated
+
+from msgspec import Meta
+
+from scenarios.spanner.accounts import SCHEMA, Banker, cuts
+from scenarios.spanner.cluster import Universe
+from scenarios.spanner.promises import INVARIANTS, PROMISES, TOTAL, check_invariants, check_total
+from sim import World, scenario
+from sim.faults import LoseReply
+
+METHOD = "/dsim.spanner.Spanserver/Pipeline"
+
+
+@scenario(checks=(*PROMISES, TOTAL, INVARIANTS), plots=("spacetime",), limit_s=600)
+async def lost_commit_reply(
+    world: World,
+    *,
+    groups: Annotated[int, Meta(ge=1, le=50)] = 3,
+    accounts: Annotated[int, Meta(ge=2, le=1000)] = 12,
+    clients: Annotated[int, Meta(ge=1, le=50)] = 4,
+    count: Annotated[int, Meta(ge=1, le=1000)] = 10,
+) -> None:
+    """Answers to commits get lost: the client asks again, and nothing is committed twice."""
+    universe = Universe(world, SCHEMA, cuts(accounts, groups))
+    await universe.start()
+    bankers = [Banker(universe, f"c{number}", accounts) for number in range(1, clients + 1)]
+    await bankers[0].open_accounts()
+    over = asyncio.Event()
+    working = [world.spawn(banker.work(over)) for banker in bankers]
+    chance = world.stream("lost replies")
+    for _ in range(count):
+        await asyncio.sleep(0.2)
+        await world.inject(LoseReply(host=chance.choice(universe.names), method=METHOD))
+    await asyncio.sleep(1.0)
+    over.set()
+    await asyncio.gather(*working)
+    auditor = Banker(universe, "auditor", accounts)
+    check_total(world, await auditor.audit(), accounts)
+    await universe.close()
+    check_invariants(world)
+
+
+if __name__ == "__main__":
+    lost_commit_reply.main()
