@@ -1,8 +1,8 @@
-"""Answers to commits get lost: the client asks again, and nothing is committed twice.
+"""Answers about commits get lost: who waits asks again, and nothing is committed twice.
 
-The transaction has an id, and the log its outcome: who commits again finds what became of the first one.
-Money that was moved twice would not change the total; but the tag of a transaction would stand where a later
-one had written.
+The transaction has an id, and the log its outcome: who asks again finds what became of it. Participants lose the
+coordinator's answer; clients lose the whole stream, in the real world: the simulated one loses answers of unary
+calls only. The tag of a transaction that was carried out twice would stand where a later one had written.
 
     dsim run spanner/lost-commit-reply --set count=20
 """
@@ -20,7 +20,7 @@ from scenarios.spanner.promises import INVARIANTS, PROMISES, TOTAL, check_invari
 from sim import World, scenario
 from sim.faults import LoseReply
 
-METHOD = "/dsim.spanner.Spanserver/Pipeline"
+METHODS = ("/dsim.spanner.Spanserver/Pipeline", "/dsim.spanner.Spanserver/Decide")
 
 
 @scenario(checks=(*PROMISES, TOTAL, INVARIANTS), plots=("spacetime",), limit_s=600)
@@ -32,7 +32,7 @@ async def lost_commit_reply(
     clients: Annotated[int, Meta(ge=1, le=50)] = 4,
     count: Annotated[int, Meta(ge=1, le=1000)] = 10,
 ) -> None:
-    """Answers to commits get lost: the client asks again, and nothing is committed twice."""
+    """Answers about commits get lost: who waits asks again, and nothing is committed twice."""
     universe = Universe(world, SCHEMA, cuts(accounts, groups))
     await universe.start()
     bankers = [Banker(universe, f"c{number}", accounts) for number in range(1, clients + 1)]
@@ -42,7 +42,9 @@ async def lost_commit_reply(
     chance = world.stream("lost replies")
     for _ in range(count):
         await asyncio.sleep(0.2)
-        await world.inject(LoseReply(host=chance.choice(universe.names), method=METHOD))
+        server = chance.choice(universe.names)
+        for method in METHODS:
+            await world.inject(LoseReply(host=server, method=method))
     await asyncio.sleep(1.0)
     over.set()
     await asyncio.gather(*working)
