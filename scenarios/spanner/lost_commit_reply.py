@@ -1,8 +1,9 @@
 """Answers about commits get lost: who waits asks again, and nothing is committed twice.
 
-The transaction has an id, and the log its outcome: who asks again finds what became of it. Participants lose the
-coordinator's answer; clients lose the whole stream, in the real world: the simulated one loses answers of unary
-calls only. The tag of a transaction that was carried out twice would stand where a later one had written.
+The transaction has an id, and the log its outcome: who asks again finds what became of it. Participants lose
+the coordinator's answer; clients lose the whole stream, in the real world: the simulated one loses answers of
+unary calls only. The tag of a transaction that was carried out twice would stand where a later one had
+written.
 
     dsim run spanner/lost-commit-reply --set count=20
 """
