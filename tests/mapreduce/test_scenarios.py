@@ -47,7 +47,7 @@ def test_whichever_workers_die(seed: int, interleave: bool) -> None:
 
 
 @pytest.mark.parametrize("interleave", [False, True])
-@pytest.mark.parametrize("seed", range(1000, 1010))
+@pytest.mark.parametrize("seed", range(1000, 1004))
 def test_whatever_happens(seed: int, interleave: bool) -> None:
     summary = run("mapreduce/swarm", seed=seed, interleave=interleave)
     assert summary.passed, summary
