@@ -190,16 +190,21 @@ class LockTable:
                     places[other] = None
         for place in places:
             # Who comes behind one that must wait must wait too: it conflicts with that one, or with what
-            # stands against it. (Unless it holds that itself; but then it is younger, and wounded.)
-            while place.waiting:
-                first = place.waiting[0]
-                if self._against(first.holder, place, first.exclusive) is not None:
+            # stands against it. (Unless it holds that itself; but then it is younger, and wounded.) Only
+            # what the same transaction asks for besides may be had, if it is less.
+            waits: Holder | None = None
+            for request in list(place.waiting):
+                if waits is not None and request.holder is not waits:
                     break
-                del place.waiting[0]
-                first.holder.requests.remove(first)
-                self._grant(first.holder, place, first.exclusive or place.holders.get(first.holder, False))
-                if not first.granted.done():
-                    first.granted.set_result(True)
+                if self._against(request.holder, place, request.exclusive) is not None:
+                    waits = request.holder
+                    continue
+                place.waiting.remove(request)
+                request.holder.requests.remove(request)
+                held = place.holders.get(request.holder, False)
+                self._grant(request.holder, place, request.exclusive or held)
+                if not request.granted.done():
+                    request.granted.set_result(True)
         for place in touched:
             if not place.holders and not place.waiting and self._places.get(place.range) is place:
                 self._places.remove(place.range)

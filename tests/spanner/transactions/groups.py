@@ -1,7 +1,8 @@
 """Paxos groups in memory: what `group.Group` promises, and nothing better.
 
-Entries take time, several are under way at once, and which of them survive a leader is left to chance. A replica
-that has crashed runs on, but whatever it asks of its group or of others is never answered, and nobody hears its
+Entries take time, several are under way at once, and which of them survive a leader is left to chance. A
+replica that has crashed runs on, but whatever it asks of its group or of others is never answered, and
+nobody hears its
 answers: that is a crash for all others.
 """
 
@@ -10,7 +11,7 @@ from __future__ import annotations
 import asyncio
 import random
 from collections.abc import AsyncIterator, Callable
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 from protos import spanner_pb2 as pb
@@ -136,7 +137,7 @@ class Replica:
         core.last = timestamp
         proposal = Proposal(timestamp, data)
         core.flight.append(proposal)
-        asyncio.create_task(core.carry(proposal))
+        core.world.run(core.carry(proposal))
         world.point(f"{core.number}: assigned")
         try:
             await proposal.applied
@@ -157,10 +158,8 @@ class Replica:
                 core.last = max(core.last, t)
             self._changed.clear()
             if self.paxos_safe_now < t:
-                try:
+                with suppress(TimeoutError):
                     await asyncio.wait_for(self._changed.wait(), 0.01)
-                except TimeoutError:
-                    pass
 
     @property
     def paxos_safe_now(self) -> int:
@@ -207,7 +206,7 @@ class Core:
         self.leader = replica
         replica.transactions.leads(self.term)
         for other in self.replicas:
-            asyncio.create_task(self._follow(other))
+            self.world.run(self._follow(other))
 
     async def carry(self, proposal: Proposal) -> None:
         """An entry on its way to a quorum."""
@@ -229,7 +228,7 @@ class Core:
                 first.applied.set_result(None)
             for other in self.replicas:
                 if other is not leader:
-                    asyncio.create_task(self._follow(other))
+                    self.world.run(self._follow(other))
             self.world.point(f"{self.number}: applied")
 
     async def _follow(self, replica: Replica) -> None:
@@ -256,7 +255,7 @@ class Core:
             self.replicas[at] = Replica(self, leader.name, leader.clock.offset_ns)
         else:
             leader.transactions.follows()
-        asyncio.create_task(self._elect())
+        self.world.run(self._elect())
 
     async def _elect(self) -> None:
         await self.world.pause(0.05)
@@ -326,12 +325,19 @@ class World:
         self.groups, self.epsilon_ns, self.loss = groups, epsilon_ns, loss
         self.settings = settings or TransactionSettings(prepare_s=2.0, undecided_s=0.3, ask_again_s=0.3)
         self.spans: list[dict[str, Any]] = []
+        self.tasks: dict[asyncio.Task[Any], None] = {}
         self.points: list[str] = []
         self.asked = (0, 0)  # points and messages until a client had its answer
         self.at_point: Callable[[int, str], None] = lambda number, label: None
         self.messages: list[str] = []
         self.lose: Callable[[int, str], bool] = lambda number, label: self.rng.random() < self.loss
         self.cores = [Core(self, number) for number in range(groups)]
+
+    def run(self, work: Any) -> None:
+        """Runs what the hardware does, whoever is there."""
+        task = asyncio.create_task(work)
+        self.tasks[task] = None
+        task.add_done_callback(self.tasks.pop)
 
     def point(self, label: str) -> None:
         """Something has happened at which something may go wrong."""

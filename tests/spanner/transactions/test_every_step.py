@@ -1,4 +1,5 @@
-"""A commit of two groups, with one thing going wrong at one of its steps: all of them, one after the other."""
+"""A commit of two groups, with one thing going wrong at one of its steps: all of them, one after the
+other."""
 
 from __future__ import annotations
 
@@ -46,7 +47,8 @@ def one_commit(seed: int, harm: Callable[[World], None], blind: bool) -> tuple[s
         world.asked = len(world.points), len(world.messages)
         world.at_point = lambda number, label: None
         world.lose = lambda number, label: False
-        # Undecided ones are decided: nothing but the coordinator's group is needed for it, and that has a leader.
+        # Undecided ones are decided: nothing but the coordinator's group is needed for it, and that has a
+        # leader.
         wrong = await settled(world, within=5.0)
         seen = [await _last(Client(world, f"r{key}"), key) for key in values]
         assert not wrong, (wrong, world.points)

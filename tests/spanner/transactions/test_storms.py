@@ -1,4 +1,5 @@
-"""Random transactions under crashes, depositions and lost messages: strictly serializable, and whole in the end.
+"""Random transactions under crashes, depositions and lost messages: strictly serializable, and whole in
+the end.
 
 And that this is no empty promise: what a careless implementation leaves out is found out by the same storms.
 """
