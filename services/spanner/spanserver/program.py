@@ -18,9 +18,10 @@ from services.spanner.truetime.settings import masters_of
 from services.spanner.truetime.timeslave import Timeslave
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from services.host import Host
+    from services.spanner.spanserver.settings import Founding, Settings
 
 
 async def serve(
@@ -47,8 +48,25 @@ async def serve(
         StorageFailed, StorageRefused: the disk fails, or holds what nobody must start on.
         InvariantBroken: a rule found itself broken.
     """
-    chosen = settings_of(settings or {})
-    founding = founding_of(groups)
+    await run(host, zone, masters, founding_of(groups), locations, settings_of(settings or {}))
+
+
+async def run(
+    host: Host,
+    zone: str,
+    masters: Sequence[Any],
+    founding: Sequence[Founding],
+    locations: Sequence[str],
+    chosen: Settings,
+    calls: Callable[[Spanserver], Calls] = Calls,
+) -> None:
+    """Is a spanserver, as `serve` is.
+
+    Args:
+        host, zone, masters, locations: see there.
+        founding, chosen: its groups and settings.
+        calls: makes what answers clients, of the server; experiments put the cost of work there.
+    """
     background: list[asyncio.Future[Any]] = []
     if chosen.epsilon_ns:
         truetime: Any = FixedTrueTime(host.clock, chosen.epsilon_ns)
@@ -61,7 +79,7 @@ async def serve(
     spanserver = Spanserver(host, zone, storage, truetime, locations, chosen)
     server = host.serve(options=SERVER_OPTIONS)
     spanserver.replicas.add_to(server)
-    rpc.add_SpanserverServicer_to_server(Door(Calls(spanserver), Administration(spanserver)), server)
+    rpc.add_SpanserverServicer_to_server(Door(calls(spanserver), Administration(spanserver)), server)
     try:
         background.append(asyncio.ensure_future(spanserver.run(founding)))
         await server.start()

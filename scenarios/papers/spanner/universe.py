@@ -1,0 +1,175 @@
+"""A universe on the paper's machines: zones of spanservers, groups whose leaders are anywhere, and rows."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from scenarios.papers.coordination.ensemble import Quiet, simulation_of
+from scenarios.papers.spanner import servers
+from scenarios.papers.spanner.calibration import VALUE, Costs
+from scenarios.spanner.cluster import MASTERS, Universe
+from services.spanner import static
+from services.spanner.client import connect
+from services.spanner.group import Member
+from services.spanner.keys import END, FIRST
+from services.spanner.schema import EMPTY, ColumnSpec, CreateTable, apply_change
+from services.spanner.spanserver.settings import Founding
+from sim.world.disk import DiskModel
+from sim.world.network import lan
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from services.spanner.client import Database
+    from sim import World
+    from sim.world.simulation import Simulation
+
+TABLE = "Data"
+COLUMNS = ("Directory", "Row", "Value")
+SCHEMA = apply_change(
+    EMPTY,
+    CreateTable(
+        TABLE,
+        (ColumnSpec("Directory", "INT64"), ColumnSpec("Row", "INT64"), ColumnSpec("Value", "BYTES(MAX)")),
+        primary_key=("Directory", "Row"),
+    ),
+)
+LOADED = 20  # rows in one transaction when data is loaded
+
+
+def hardware(costs: Costs) -> Callable[[Simulation], None]:
+    """Returns what lays out the paper's network, and leaves messages out of the trace."""
+
+    def lay_out(simulation: Simulation) -> None:
+        simulation.network.use(lan(costs.latency_s))
+        simulation.trace = Quiet(simulation)  # type: ignore[assignment]
+
+    return lay_out
+
+
+class PaperUniverse(Universe):
+    """A universe.
+
+    Args:
+        world: a simulated one.
+        costs: its machines.
+        zones: how many; each group has a replica in each of them.
+        servers: of each zone.
+        groups: how many; each has equally many directories.
+        directories: how many.
+        name: before the names of all its hosts: universes that live one after the other need different ones.
+        leaders: the number of the zone (from 0) in which each group's leader is to be; drawn when not given.
+        epsilon_s: of TrueTime; None for what `costs` say, 0.0 for masters that are asked.
+        settings: of all spanservers.
+
+    Attributes:
+        directories: how many.
+    """
+
+    def __init__(
+        self,
+        world: World,
+        costs: Costs,
+        *,
+        zones: int,
+        servers: int,
+        groups: int,
+        directories: int,
+        name: str = "",
+        leaders: Sequence[int] | None = None,
+        **settings: Any,
+    ) -> None:
+        self.world = world
+        self.schema = SCHEMA
+        self.directories = directories
+        self.location = f"{name}universe"
+        self.costs = costs
+        self.settings = {"epsilon_ns": round(costs.epsilon_s * 1e9), **settings}
+        self.zones = {
+            f"{name}z{zone}s{number}": f"z{zone}"
+            for zone in range(1, zones + 1)
+            for number in range(1, servers + 1)
+        }
+        self.names = list(self.zones)
+        self.leaders = self._leaders(zones, groups, leaders)
+        table = SCHEMA.table(TABLE)
+        cuts = [table.key([directories * part // groups, 0]) for part in range(1, groups)]
+        edges = [FIRST, *cuts, END]
+        self.groups = {}
+        for number in range(1, groups + 1):
+            members = tuple(
+                Member(f"{name}z{zone}s{1 + (number - 1) % servers}", f"z{zone}")
+                for zone in range(1, zones + 1)
+            )
+            owned = ((edges[number - 1].hex(), edges[number].hex()),)
+            first = members[self.leaders[number - 1]].server
+            self.groups[number] = Founding(number, members, owned, SCHEMA.encode().hex(), first)
+        self._operator = world.client(f"{name}operator")
+        self._stubs = {}
+        self._clients: list[Database] = []
+        for one in self.names:
+            simulation_of(world).add_host(
+                one,
+                cores=costs.cores,
+                disk=DiskModel(call=0.0, seek=0.0, flush=costs.sync_s, bandwidth=costs.disk_Bps),
+            )
+
+    def _leaders(self, zones: int, groups: int, given: Sequence[int] | None) -> list[int]:
+        if given is not None:
+            return list(given)
+        chance = self.world.stream("leaders")
+        return [chance.randrange(zones) for _ in range(groups)]
+
+    async def start(self) -> None:
+        """Starts it all, and returns when every group has a leader."""
+        groups = msgspec.to_builtins(list(self.groups.values()))
+        await self.world.start(self.location, static.serve, groups=groups)
+        for name in self.names:
+            mine = [one for one in groups if any(member["server"] == name for member in one["members"])]
+            await self.world.start(
+                name,
+                servers.serve,
+                zone=self.zones[name],
+                masters=list(MASTERS),
+                groups=mine,
+                locations=[self.location],
+                settings=self.settings,
+                costs=msgspec.to_builtins(self.costs),
+            )
+        await self.serving()
+
+    def database(self, client: str, *, zone: str = "", timeout: float = 60.0) -> Database:
+        """Returns the database, as a client machine has it."""
+        database = connect(self.world.client(client), [self.location], zone=zone, timeout=timeout)
+        self._clients.append(database)
+        return database
+
+    def directories_of(self, group: int) -> range:
+        """Returns the directories of a group."""
+        count = len(self.groups)
+        return range(self.directories * (group - 1) // count, self.directories * group // count)
+
+    async def load(self, size: int = VALUE) -> int:
+        """Writes a row of so many bytes into each directory; returns a timestamp at which all are there."""
+        database = self.database(f"{self.location}-loader")
+
+        async def fill(group: int) -> int:
+            own = self.directories_of(group)
+            last = 0
+            for start in range(0, len(own), LOADED):
+                rows = [(one, 0, bytes(size)) for one in own[start : start + LOADED]]
+                async with database.batch() as batch:
+                    batch.insert(TABLE, COLUMNS, rows)
+                last = batch.commit_timestamp or 0
+            return last
+
+        return max(await asyncio.gather(*(fill(group) for group in self.groups)))
+
+    async def stop(self) -> None:
+        """Ends clients and servers."""
+        await self.close()
+        for name in [*self.names, self.location]:
+            await self.world.stop(name)
