@@ -82,7 +82,8 @@ class Administration:
         """Yields the versions of a range after one timestamp and up to another.
 
         Raises:
-            SpannerError: INVALID_ARGUMENT; UNAVAILABLE, "moved": the range is not this group's.
+            SpannerError: INVALID_ARGUMENT; UNAVAILABLE, "moved": the range is not this group's. OUT_OF_RANGE:
+                versions that are asked for are collected (what was deleted would be missed): copy all.
         """
         checks.key_range(request.range)
         within = KeyRange(request.range.start, request.range.end)
@@ -91,11 +92,17 @@ class Administration:
         await hosted.replica.paxos_safe(upto)
         await _decided(hosted, within, upto)
         tablet = hosted.tablet
-        tablet.check((within,), upto)
         found: list[Version] = []
         size = 0
         start = within.start
         while True:
+            tablet.check((within,), upto)
+            horizon = max(tablet.horizon, tablet.floor(within))
+            if 0 < request.after < horizon:
+                raise SpannerError(
+                    "OUT_OF_RANGE",
+                    f"of the versions after {request.after}, those up to {horizon} are collected",
+                )
             for history in tablet.histories(KeyRange(start, within.end)):
                 start = history[0].key + b"\x00"
                 for version in history:
@@ -106,9 +113,9 @@ class Administration:
                     break
             else:
                 break
-            yield pb.Versions(versions=msgspec.msgpack.encode(found), horizon=tablet.horizon)
+            yield pb.Versions(versions=msgspec.msgpack.encode(found), horizon=horizon)
             found, size = [], 0
-        yield pb.Versions(versions=msgspec.msgpack.encode(found), horizon=tablet.horizon)
+        yield pb.Versions(versions=msgspec.msgpack.encode(found), horizon=horizon)
 
     async def take_in(self, request: pb.ImportRequest) -> pb.Done:
         """Stages a piece of a copy in a group's log, or has what was staged go.

@@ -101,6 +101,11 @@ class Ownership:
         """Returns when some of a range was last acquired or released; 0 where nothing of it was ever here."""
         return max((tenure.until or tenure.since for tenure in self._meeting(within)), default=0)
 
+    def floor(self, within: KeyRange) -> int:
+        """Returns from when on all of a range can be read, as far as its moves tell; 0: from the
+        beginning."""
+        return max((tenure.floor for tenure in self._meeting(within)), default=0)
+
     def acquire(self, within: KeyRange, timestamp: int, floor: int | None) -> None:
         """Makes it own a range from a timestamp on; what is left of an earlier tenure goes.
 

@@ -302,6 +302,11 @@ class Tablet:
             return f"a schema holds from {self.schemas[-1][0]} on, later than {timestamp}"
         return ""
 
+    def floor(self, within: KeyRange) -> int:
+        """Returns from when on all of a range can be read here, as far as its moves tell; see
+        `Ownership`."""
+        return self._ownership.floor(within)
+
     @property
     def owned(self) -> tuple[KeyRange, ...]:
         """What the group owns now, in order, as few ranges as will do."""

@@ -99,6 +99,7 @@ class Reign:
         transactions: those that are not ended.
         tallies: of transactions of several groups that this one coordinates and has not decided.
         changes: schema changes under way, by transaction.
+        staging: ranges of pieces, and of ends of moves, that are on their way into the log.
     """
 
     def __init__(
@@ -122,6 +123,7 @@ class Reign:
         self.transactions: dict[str, Transaction] = {}
         self.tallies: dict[str, Tally] = {}
         self.changes: dict[str, Change] = {}
+        self.staging: dict[object, KeyRange] = {}
         self._ended: dict[str, tuple[SpannerError, float]] = {}
         self._heard: dict[Transaction, None] = {}  # those whose clients must be heard of, longest ago first
         self._sweep: asyncio.TimerHandle | None = None

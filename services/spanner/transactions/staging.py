@@ -41,12 +41,18 @@ async def stage(reign: Reign, request: pb.ImportRequest) -> None:
                 if exclusive and one.state == "logged" and any(locked.overlaps(each) for each in touched):
                     raise SpannerError("FAILED_PRECONDITION", f"{locked} is being acquired by {one.id}")
         if request.discard:
+            if staged is not None:
+                reign.staging[piece] = staged.range
             return encode(Discard(request.move))
         if any(within.overlaps(owned) for owned in tablet.owned):
             raise SpannerError("FAILED_PRECONDITION", f"group {reign.group.number} owns some of {within}")
-        return encode(Import(request.move, within, versions))
+        reign.staging[piece] = within
+        return encode(Import(request.move, within, versions, request.horizon))
 
+    piece = object()
     try:
         await reign.group.write(entry, 0, reign.term)
     except NotLeader as error:
         raise unavailable(error) from None
+    finally:
+        reign.staging.pop(piece, None)

@@ -37,6 +37,7 @@ class Work(Struct, frozen=True):
         at: it takes place at exactly this timestamp; 0: at that of its entry.
         above: its timestamp must be above this one.
         mutations: how many.
+        move: the one that has staged what is acquired; "" where that is not said.
     """
 
     effects: Effects
@@ -46,6 +47,7 @@ class Work(Struct, frozen=True):
     at: int
     above: int
     mutations: int
+    move: str
 
 
 async def take_on(reign: Reign, one: Transaction, request: Request, arrived: int, until: float) -> Work:
@@ -90,6 +92,9 @@ async def take_on(reign: Reign, one: Transaction, request: Request, arrived: int
     if tablet.schemas and tablet.schemas[-1][0] >= arrived:
         # The only commits ahead of the present are changes of the schema; this may be on rows of theirs.
         above = max(above, tablet.last_write(exclusive))
+    for staged in tablet.staging.moves.values():
+        if staged.range in acquired:
+            above = max(above, staged.versions.last(staged.range))
     written = {key for key, _ in writes}
     return Work(
         Effects(writes, acquired, released, request.schema),
@@ -103,6 +108,7 @@ async def take_on(reign: Reign, one: Transaction, request: Request, arrived: int
         request.at if request.schema else 0,
         above,
         plan.count,
+        ownership.move,
     )
 
 
@@ -135,8 +141,13 @@ async def log(
             raise SpannerError(
                 "FAILED_PRECONDITION", f"a schema change at {at} comes too late: it is {timestamp}"
             )
-        # What was staged may have changed while this waited for its lease or its participants.
-        check_staged(reign, work.effects.acquired, "")
+        # What was staged may have changed while this waited for its lease or its participants, and may yet by
+        # what is on its way into the log.
+        check_staged(reign, work.effects.acquired, work.move)
+        if any(each.overlaps(within) for each in reign.staging.values() for within in work.effects.acquired):
+            raise reign.aborted("pieces of what it acquires are still being staged")
+        if why := reign.tablet.impossible(work.effects, at):
+            raise SpannerError("FAILED_PRECONDITION", f"not at {at}: {why}")
         schema = reign.tablet.schema_at(at)
         if work.bound and schema is not work.schema and schema != work.schema:
             raise reign.aborted("the schema has changed", "schema")
