@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from scenarios.spanner.accounts import OPENING
 from sim.check.spanner.containment import Containment
+from sim.check.spanner.leases import Leases
 from sim.check.transactions import ExternalConsistency, Isolation, TimestampReplay
 
 if TYPE_CHECKING:
@@ -16,8 +17,9 @@ PROMISES: tuple[Any, ...] = (
     TimestampReplay(),
     ExternalConsistency(),
     Containment(),
+    Leases(),
 )
-"""Checked over the history (TrueTime over the trace) of every story about accounts."""
+"""Checked over the history (TrueTime and leases over the trace) of every story about accounts."""
 
 TOTAL = "the total stays the same"
 """Every audit of all accounts adds up to what was there at first."""

@@ -48,6 +48,7 @@ class Coordinator:
         who = request.transaction
         decision = reign.tablet.outcome(who.id)
         if decision is not None:
+            reign.host.trace("commit-again", group=reign.group.number, transaction=who.id)
             return Done(await self._known(decision))
         one = reign.transactions.get(who.id)
         if one is None or one.work is None:

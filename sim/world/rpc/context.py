@@ -223,7 +223,8 @@ class Context(Struct, eq=False, weakref=True):
             raise cygrpc.ExecuteBatchError(words)
         if self._outflow is None:
             self._outflow = Outflow(self._connection.loop)
-        if self._client_closed:
+        server = self._connection.server
+        if self._client_closed or (server.losing and server.loses(self)):
             raise cygrpc.ExecuteBatchError("the client has gone")
         outflow = self._outflow
         if outflow.busy:

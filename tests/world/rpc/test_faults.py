@@ -211,6 +211,27 @@ def test_a_lost_reply_of_another_method_is_not_lost() -> None:
     assert world.run(main) == ["a", BROKEN]
 
 
+def test_a_reply_inside_a_stream_is_lost_and_all_on_the_connection_with_it() -> None:
+    world = TestWorld()
+    world.serve()
+
+    async def main() -> list[Any]:
+        stub = world.stub()
+        first, second = stub.Chat(), stub.Chat()
+        seen: list[Any] = []
+        for call in (first, second):
+            await call.write(Words(text="a"))
+            seen.append((await call.read()).text)
+        lose_replies("server", world.simulation, "Chat", 1)
+        await first.write(Words(text="b"))
+        seen += [await outcome(first.read()), await outcome(second.read())]
+        third = stub.Chat()
+        await third.write(Words(text="c"))
+        return [*seen, (await third.read()).text]
+
+    assert world.run(main) == ["a", "a", BROKEN, BROKEN, "c"]
+
+
 def test_reconnection_backs_off_by_a_factor_of_1_6() -> None:
     world = TestWorld()
 
