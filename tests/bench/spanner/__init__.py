@@ -1,0 +1,1 @@
+"""Spanner: latencies and rates as processes, and what the simulated one costs."""
