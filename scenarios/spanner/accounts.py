@@ -58,6 +58,8 @@ class Banker:
     Attributes:
         committed, refused, unknown: how its transactions ended.
         latencies: seconds of those that were committed.
+        commits: when they were, in seconds of the run.
+        runs: how often transactions were begun: those that were aborted are begun again.
         read_at: the timestamp of its last audit.
     """
 
@@ -69,6 +71,8 @@ class Banker:
         self.accounts = accounts
         self.committed = self.refused = self.unknown = 0
         self.latencies: list[float] = []
+        self.commits: list[float] = []
+        self.runs = 0
         self.read_at = 0
         self._database = universe.database(name, zone=zone, timeout=timeout)
         self._chance = self.world.client(name).rng
@@ -85,15 +89,23 @@ class Banker:
 
         await self._record(work, [], numbers, tag)
 
-    async def work(self, over: asyncio.Event, pause: float = 0.05) -> None:
-        """Transfers until it is `over`, with pauses of so many seconds on average."""
+    async def work(
+        self, over: asyncio.Event, pause: float = 0.05, among: Sequence[int] | None = None
+    ) -> None:
+        """Transfers until it is `over`, with pauses of so many seconds on average.
+
+        Args:
+            over: says that it is.
+            pause: seconds.
+            among: these accounts; None: all.
+        """
         while not over.is_set():
-            await self.transfer()
+            await self.transfer(among)
             await asyncio.sleep(self._chance.expovariate(1 / pause) if pause else 0)
 
-    async def transfer(self) -> None:
-        """Moves some money from one account to another."""
-        source, target = self._chance.sample(range(self.accounts), 2)
+    async def transfer(self, among: Sequence[int] | None = None) -> None:
+        """Moves some money from one account to another, among these."""
+        source, target = self._chance.sample(range(self.accounts) if among is None else among, 2)
         amount = self._chance.randint(1, 10)
         tag = self._tag()
 
@@ -135,6 +147,7 @@ class Banker:
 
         async def noted(transaction: Transaction) -> Any:
             last[:] = [transaction]
+            self.runs += 1
             return await work(transaction)
 
         began = self.world.now()
@@ -153,6 +166,7 @@ class Banker:
     def _committed(self, op: OpenOperation, value: Any, transaction: Transaction, began: float) -> None:
         self.committed += 1
         self.latencies.append(self.world.now() - began)
+        self.commits.append(self.world.now())
         op.ok(value, timestamp=transaction.commit_timestamp)
 
     def _tag(self) -> str:
