@@ -27,6 +27,7 @@ SMALL = {
     },
     "papers/mapreduce-grep": {"machines": 30, "maps": 60},
     "papers/mapreduce-sort": {"machines": 30, "maps": 60, "reduces": 20},
+    "papers/spanner-2pc": {"participants": [1, 2, 50], "transactions": 6, "groups": 60, "servers": 5},
     "papers/spanner-microbenchmarks": {
         "replicas": [1, 3],
         "groups": 3,

@@ -15,6 +15,7 @@ from protos import spanner_pb2 as pb
 from protos import spanner_pb2_grpc as rpc
 from services.spanner.client import Database, connect
 from services.spanner.errors import SpannerError
+from services.spanner.keys import KeyRange
 from services.spanner.schema import EMPTY, Schema, apply_change, decode_changes
 from services.spanner.spanserver.settings import Founding, founding_of
 from services.spanner.statuses import abort
@@ -45,27 +46,27 @@ class Static(rpc.LocationServicer, rpc.UniverseServicer):
         self._changing = asyncio.Lock()
         self._stubs: dict[str, rpc.SpanserverAsyncStub] = {}
         self._channels: list[grpc.aio.Channel] = []
+        self._places = {group.group: _place(group) for group in groups}
+        self._owned = [(part, group.group) for group in groups for part in group.owned]
+        self._everything = pb.Located(
+            fragments=[_fragment(*one) for one in self._owned],
+            groups=self._places.values(),
+        )
 
     async def Locate(self, request: pb.LocateRequest, context: Context) -> pb.Located:
         """Says which group has what, and where it is: always the same."""
-        return pb.Located(
-            timestamp=request.newer_than + 1,
-            fragments=[
-                pb.Fragment(range=pb.KeyRange(start=part.start, end=part.end), group=group.group)
-                for group in self._groups
-                for part in group.owned
-            ],
-            groups=[
-                pb.GroupLocation(
-                    group=group.group,
-                    members=[
-                        pb.Member(server=one.server, zone=one.zone, kind=one.kind) for one in group.members
-                    ],
-                    leader=group.preferred or group.members[0].server,
-                )
-                for group in self._groups
-            ],
-        )
+        located = pb.Located(timestamp=request.newer_than + 1)
+        if not request.ranges:
+            located.MergeFrom(self._everything)
+            return located
+        asked = [KeyRange(one.start, one.end) for one in request.ranges]
+        numbers = dict.fromkeys(request.groups)
+        for part, group in self._owned:
+            if any(part.overlaps(one) for one in asked):
+                located.fragments.append(_fragment(part, group))
+                numbers[group] = None
+        located.groups.extend(self._places[number] for number in numbers if number in self._places)
+        return located
 
     async def Schema(self, request: pb.SchemaRequest, context: Context) -> pb.SchemaReply:
         """Says what the schema is."""
@@ -123,6 +124,18 @@ class Static(rpc.LocationServicer, rpc.UniverseServicer):
             return await self._stubs[server].Status(request, timeout=PATIENCE)
         except grpc.aio.AioRpcError:
             return None
+
+
+def _fragment(part: KeyRange, group: int) -> pb.Fragment:
+    return pb.Fragment(range=pb.KeyRange(start=part.start, end=part.end), group=group)
+
+
+def _place(group: Founding) -> pb.GroupLocation:
+    return pb.GroupLocation(
+        group=group.group,
+        members=[pb.Member(server=one.server, zone=one.zone, kind=one.kind) for one in group.members],
+        leader=group.preferred or group.members[0].server,
+    )
 
 
 async def serve(host: Host, *, groups: list[dict[str, Any]]) -> None:

@@ -25,7 +25,7 @@ class Costs(Struct, frozen=True):
         strong_s: the same for a read-only transaction at the leader.
         write_s: the same for a commit, or a prepare, at the leader of a group: request, log, tablet.
         replicate_s: seconds of a core for `VALUE` bytes of what replicas say to each other, at either end.
-        vote_s: seconds of a core at a coordinator for the vote of a participant.
+        vote_s: seconds of a core at a coordinator for the vote of a participant, one vote after the other.
         sync_s: of the log.
         disk_Bps: bytes a second of the log.
         epsilon_s: of TrueTime, always the same.
@@ -49,7 +49,7 @@ SPANNER = Costs(
     strong_s=CORES / 10.9e3,
     write_s=CORES / 4.1e3,
     replicate_s=0.77e-3,
-    vote_s=2.6e-3,
+    vote_s=0.43e-3,
     sync_s=7.2e-3,
     epsilon_s=6.2e-3,
 )

@@ -71,6 +71,7 @@ class Charged(Calls):
         super().__init__(server)
         self._costs = costs
         self._work = processor.work
+        self._voting = asyncio.Lock()
 
     async def read(self, request: pb.ReadRequest) -> AsyncIterator[pb.PartialResultSet]:
         """Reads."""
@@ -90,9 +91,10 @@ class Charged(Calls):
         return await super().prepare(request)
 
     async def decide(self, request: pb.DecideRequest) -> pb.Decision:
-        """Takes a vote; that a participant has logged the outcome costs no more."""
+        """Takes a vote, one after the other; that a participant has logged the outcome costs no more."""
         if not request.finished:
-            await self._work(self._costs.vote_s)
+            async with self._voting:
+                await self._work(self._costs.vote_s)
         return await super().decide(request)
 
 
