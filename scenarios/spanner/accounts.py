@@ -11,7 +11,8 @@ import asyncio
 from typing import TYPE_CHECKING, Any
 
 from services.spanner.client import ALL, OutcomeUnknown, SpannerError, keys
-from services.spanner.schema import EMPTY, ColumnSpec, CreateTable, apply_change
+from services.spanner.placement.system import SYSTEM
+from services.spanner.schema import ColumnSpec, CreateTable, apply_change
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -25,7 +26,7 @@ TABLE = "Accounts"
 COLUMNS = ("Id", "Balance", "Tag")
 OPENING = 100
 SCHEMA = apply_change(
-    EMPTY,
+    SYSTEM,
     CreateTable(
         TABLE,
         (ColumnSpec("Id", "INT64"), ColumnSpec("Balance", "INT64"), ColumnSpec("Tag", "STRING(64)")),
@@ -54,6 +55,7 @@ class Banker:
         accounts: how many there are.
         zone: in which it is.
         timeout: seconds for a transaction.
+        among: the accounts between which it transfers; None: all.
 
     Attributes:
         committed, refused, unknown: how its transactions ended.
@@ -64,7 +66,14 @@ class Banker:
     """
 
     def __init__(
-        self, universe: Universe, name: str, accounts: int, *, zone: str = "", timeout: float = 30.0
+        self,
+        universe: Universe,
+        name: str,
+        accounts: int,
+        *,
+        zone: str = "",
+        timeout: float = 30.0,
+        among: Sequence[int] | None = None,
     ) -> None:
         self.world: World = universe.world
         self.name = name
@@ -76,6 +85,7 @@ class Banker:
         self.read_at = 0
         self._database = universe.database(name, zone=zone, timeout=timeout)
         self._chance = self.world.client(name).rng
+        self._among = range(accounts) if among is None else among
         self._tags = 0
 
     async def open_accounts(self) -> None:
@@ -89,23 +99,15 @@ class Banker:
 
         await self._record(work, [], numbers, tag)
 
-    async def work(
-        self, over: asyncio.Event, pause: float = 0.05, among: Sequence[int] | None = None
-    ) -> None:
-        """Transfers until it is `over`, with pauses of so many seconds on average.
-
-        Args:
-            over: says that it is.
-            pause: seconds.
-            among: these accounts; None: all.
-        """
+    async def work(self, over: asyncio.Event, pause: float = 0.05) -> None:
+        """Transfers until it is `over`, with pauses of so many seconds on average."""
         while not over.is_set():
-            await self.transfer(among)
+            await self.transfer()
             await asyncio.sleep(self._chance.expovariate(1 / pause) if pause else 0)
 
-    async def transfer(self, among: Sequence[int] | None = None) -> None:
-        """Moves some money from one account to another, among these."""
-        source, target = self._chance.sample(range(self.accounts) if among is None else among, 2)
+    async def transfer(self) -> None:
+        """Moves some money from one account to another."""
+        source, target = self._chance.sample(self._among, 2)
         amount = self._chance.randint(1, 10)
         tag = self._tag()
 

@@ -41,14 +41,14 @@ async def leader_handover(
     accounts = PER_GROUP * groups
     universe = Universe(world, SCHEMA, cuts(accounts, groups), paxos=lease_of(lease))
     await universe.start()
-    bankers = [Banker(universe, f"c{number}", accounts) for number in range(1, clients + 1)]
+    # Half of them keep to the group; the others' transactions are of all groups.
+    bankers = [
+        Banker(universe, f"c{number}", accounts, among=range(PER_GROUP) if number % 2 else None)
+        for number in range(1, clients + 1)
+    ]
     await bankers[0].open_accounts()
     over = asyncio.Event()
-    # Half of them keep to the group; the others' transactions are of all groups.
-    working = [
-        world.spawn(banker.work(over, 0.02, range(PER_GROUP) if number % 2 == 0 else None))
-        for number, banker in enumerate(bankers)
-    ]
+    working = [world.spawn(banker.work(over, pause=0.02)) for banker in bankers]
     await asyncio.sleep(before)
 
     began, old = world.now(), await universe.leader(GROUP)

@@ -1,13 +1,13 @@
-"""Leaders are paused for longer than their lease, and cut off with a crystal that is slow: no two lead at once.
+"""Leaders are paused for longer than their lease, or cut off with a slow crystal: no two lead at once.
 
 A leader's lease is counted from before it asks for votes, a vote from after it is asked for, both in TrueTime
-(Appendix A): so whoever votes for another knows that the former leader knows that its lease is over, whatever
-happened in between. That rests on clocks that keep to their bound, or are evicted where they do not (section 3).
+(Appendix A): so whoever votes for another knows that the former leader knows that its lease is over. That
+rests on clocks that keep to their bound, or are evicted where they do not (section 3).
 
     dsim run spanner/lease-disjoint --set drift=0.6 --set evict=false
 
-has a crystal that is off by far more than is taken for the worst, and nobody looks: the leader that is cut off
-goes on to lead, next to a new one, and its clients read what was overwritten long ago. With `evict` only
+has a crystal that is off by far more than is taken for the worst, and nobody looks: the leader that is cut
+off goes on to lead, next to a new one, and its clients read what was overwritten long ago. With `evict` only
 TrueTime is broken, until the next poll.
 """
 
