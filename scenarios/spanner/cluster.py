@@ -46,21 +46,32 @@ class Universe:
         schema: of the database.
         cuts: keys at which one group ends and the next one begins: one group more than cuts.
         servers: how many spanservers; each group is on one of each zone.
+        masters: time masters, with their zones; armageddon masters are those named atomic*.
         settings: of all spanservers, as `spanserver.settings.Settings` has them.
 
     Attributes:
+        masters: the time masters.
         names: of the spanservers.
+        operator: the host from which questions are asked that are not for clients.
         groups: as they are configured, by number, from 1.
     """
 
     program: Program = staticmethod(spanserver.serve)
 
     def __init__(
-        self, world: World, schema: Schema, cuts: Sequence[bytes] = (), servers: int = 3, **settings: Any
+        self,
+        world: World,
+        schema: Schema,
+        cuts: Sequence[bytes] = (),
+        servers: int = 3,
+        *,
+        masters: Sequence[dict[str, str]] = MASTERS,
+        **settings: Any,
     ) -> None:
         self.world = world
         self.schema = schema
         self.settings = settings
+        self.masters = list(masters)
         self.names = [f"s{number}" for number in range(1, servers + 1)]
         self.zones = {name: ZONES[place % len(ZONES)] for place, name in enumerate(self.names)}
         edges = [FIRST, *cuts, END]
@@ -68,7 +79,7 @@ class Universe:
             number: self._group(number, KeyRange(start, end))
             for number, (start, end) in enumerate(itertools.pairwise(edges), 1)
         }
-        self._operator = world.client("operator")
+        self.operator = world.client("operator")
         self._stubs: dict[str, rpc.SpanserverAsyncStub] = {}
         self._clients: list[Database] = []
 
@@ -84,9 +95,9 @@ class Universe:
 
     async def start(self) -> None:
         """Starts it all, and returns when every group has a leader."""
-        for one in MASTERS:
+        for one in self.masters:
             kind = "armageddon" if one["name"].startswith("atomic") else "gps"
-            await self.world.start(one["name"], master.serve, kind=kind, masters=list(MASTERS))
+            await self.world.start(one["name"], master.serve, kind=kind, masters=self.masters)
         groups = msgspec.json.decode(msgspec.json.encode(list(self.groups.values())))
         await self.world.start(LOCATION, static.serve, groups=groups)
         for name in self.names:
@@ -94,7 +105,7 @@ class Universe:
                 name,
                 self.program,
                 zone=self.zones[name],
-                masters=list(MASTERS),
+                masters=self.masters,
                 groups=groups,
                 locations=[LOCATION],
                 settings=self.settings,
@@ -104,7 +115,7 @@ class Universe:
     async def status(self, server: str) -> pb.SpanserverStatus | None:
         """Asks a server how it is; None when it does not answer."""
         if server not in self._stubs:
-            self._stubs[server] = rpc.SpanserverStub(self._operator.connect(server))
+            self._stubs[server] = rpc.SpanserverStub(self.operator.connect(server))
         try:
             return await self._stubs[server].Status(pb.StatusRequest(), timeout=PATIENCE)
         except grpc.aio.AioRpcError:

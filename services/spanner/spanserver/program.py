@@ -12,7 +12,7 @@ from services.spanner.spanserver.calls import Calls
 from services.spanner.spanserver.door import Door
 from services.spanner.spanserver.server import Spanserver
 from services.spanner.spanserver.settings import founding_of, settings_of
-from services.spanner.storage import Storage
+from services.spanner.storage import Storage, StorageFailed
 from services.spanner.truetime.fixed import FixedTrueTime
 from services.spanner.truetime.settings import masters_of
 from services.spanner.truetime.timeslave import Timeslave
@@ -48,7 +48,15 @@ async def serve(
         StorageFailed, StorageRefused: the disk fails, or holds what nobody must start on.
         InvariantBroken: a rule found itself broken.
     """
-    await run(host, zone, masters, founding_of(groups), locations, settings_of(settings or {}))
+    founding, chosen = founding_of(groups), settings_of(settings or {})
+    while True:
+        try:
+            await run(host, zone, masters, founding, locations, chosen)
+        except StorageFailed as exc:
+            host.trace("the disk fails", why=str(exc))
+            if not chosen.retry_s:
+                raise
+            await asyncio.sleep(chosen.retry_s)
 
 
 async def run(
@@ -73,14 +81,14 @@ async def run(
     else:
         truetime = Timeslave(host, masters_of(list(masters)), chosen.truetime, zone=zone)
         background.append(asyncio.ensure_future(truetime.run()))
-    storage = await Storage.open(host.disk, host.rng, chosen.universe, host.name)
-    for line in storage.repaired:
-        host.trace("storage repaired", what=line)
-    spanserver = Spanserver(host, zone, storage, truetime, locations, chosen)
     server = host.serve(options=SERVER_OPTIONS)
-    spanserver.replicas.add_to(server)
-    rpc.add_SpanserverServicer_to_server(Door(calls(spanserver), Administration(spanserver)), server)
     try:
+        storage = await Storage.open(host.disk, host.rng, chosen.universe, host.name)
+        for line in storage.repaired:
+            host.trace("storage repaired", what=line)
+        spanserver = Spanserver(host, zone, storage, truetime, locations, chosen)
+        spanserver.replicas.add_to(server)
+        rpc.add_SpanserverServicer_to_server(Door(calls(spanserver), Administration(spanserver)), server)
         background.append(asyncio.ensure_future(spanserver.run(founding)))
         await server.start()
         await asyncio.wait(background, return_when=asyncio.FIRST_COMPLETED)

@@ -25,6 +25,8 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         paxos: of groups, the same at all servers.
         transactions: of all groups.
         largest: bytes of a message that is taken.
+        retry_s: seconds after which a server whose disk has failed begins again with what the disk holds; 0
+            leaves that to whoever started it.
     """
 
     universe: str = "universe"
@@ -33,6 +35,7 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     paxos: PaxosSettings = PaxosSettings()
     transactions: TransactionSettings = TransactionSettings()
     largest: int = 128 << 20
+    retry_s: float = 0.0
 
 
 class Founding(Struct, frozen=True, forbid_unknown_fields=True):
