@@ -15,7 +15,7 @@ from services.spanner.placement.system import SYSTEM
 from services.spanner.schema import ColumnSpec, CreateTable, apply_change
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Awaitable, Callable, Sequence
 
     from scenarios.spanner.cluster import Universe
     from services.spanner.client import Row, Transaction
@@ -62,7 +62,7 @@ class Banker:
         latencies: seconds of those that were committed.
         commits: when they were, in seconds of the run.
         runs: how often transactions were begun: those that were aborted are begun again.
-        read_at: the timestamp of its last audit.
+        read_at, written_at: the timestamps of its last audit and commit.
     """
 
     def __init__(
@@ -82,7 +82,7 @@ class Banker:
         self.latencies: list[float] = []
         self.commits: list[float] = []
         self.runs = 0
-        self.read_at = 0
+        self.read_at = self.written_at = 0
         self._database = universe.database(name, zone=zone, timeout=timeout)
         self._chance = self.world.client(name).rng
         self._among = range(accounts) if among is None else among
@@ -105,14 +105,20 @@ class Banker:
             await self.transfer()
             await asyncio.sleep(self._chance.expovariate(1 / pause) if pause else 0)
 
-    async def transfer(self) -> None:
-        """Moves some money from one account to another."""
+    async def transfer(self, meanwhile: Callable[[], Awaitable[object]] | None = None) -> None:
+        """Moves some money from one account to another.
+
+        Args:
+            meanwhile: what happens between the reads and the commit.
+        """
         source, target = self._chance.sample(self._among, 2)
         amount = self._chance.randint(1, 10)
         tag = self._tag()
 
         async def work(transaction: Transaction) -> list[Row]:
             rows = await transaction.read(TABLE, COLUMNS, keys([source], [target]))
+            if meanwhile is not None:
+                await meanwhile()
             balances = {number: balance for number, balance, _ in rows}
             moved = {source: balances[source] - amount, target: balances[target] + amount}
             transaction.update(TABLE, COLUMNS, [(one, moved[one], tag) for one in (source, target)])
@@ -169,6 +175,7 @@ class Banker:
         self.committed += 1
         self.latencies.append(self.world.now() - began)
         self.commits.append(self.world.now())
+        self.written_at = transaction.commit_timestamp or 0
         op.ok(value, timestamp=transaction.commit_timestamp)
 
     def _tag(self) -> str:
