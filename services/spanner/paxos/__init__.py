@@ -57,8 +57,8 @@ Asserted as it runs (`invariants.py`): promises grow; one vote at a time; what i
 increase along the log, and lie in the lease; nothing is applied at or below t_Paxos_safe or a promise; votes
 are released only after s_max.
 
-Read in this order: `ballots.py`, `messages.py`, `outputs.py`, `log.py`, `acceptor.py`, `lease.py`,
-`candidate.py`, `leader.py`, `flow.py`, `follower.py`, `paxos.py`.
+Read in this order: `ballots.py`, `messages.py`, `plausible.py`, `outputs.py`, `log.py`, `acceptor.py`,
+`lease.py`, `candidate.py`, `leader.py`, `flow.py`, `follower.py`, `paxos.py`.
 """
 
 from services.spanner.paxos.invariants import InvariantBroken

@@ -7,9 +7,12 @@ its name among the sorted names of the group's members. 0 is none. A reign is kn
 
 from __future__ import annotations
 
-from typing import TypeAlias
+from typing import Annotated, TypeAlias
 
-Ballot: TypeAlias = int
+from msgspec import Meta
+
+Ballot: TypeAlias = Annotated[int, Meta(ge=0, le=(1 << 53) - 1)]
+"""What is read as one is checked to be in these bounds: more rounds than ever will be."""
 
 NONE: Ballot = 0
 PLACES = 1 << 10

@@ -13,12 +13,16 @@ Two things ride along wherever they can:
 
 from __future__ import annotations
 
-from typing import TypeAlias
+from typing import Annotated, TypeAlias
 
 import msgspec
-from msgspec import Struct
+from msgspec import Meta, Struct
 
 from services.spanner.paxos.ballots import Ballot
+
+Index: TypeAlias = Annotated[int, Meta(ge=0, le=(1 << 62) - 1)]
+Timestamp: TypeAlias = Annotated[int, Meta(ge=0, le=(1 << 63) - 1)]
+"""What is read as one is checked to be in these bounds."""
 
 
 class LogEntry(Struct, frozen=True, array_like=True):
@@ -31,7 +35,7 @@ class LogEntry(Struct, frozen=True, array_like=True):
     """
 
     origin: Ballot
-    timestamp: int
+    timestamp: Timestamp
     value: bytes
 
 
@@ -43,7 +47,7 @@ class Prepare(Struct, frozen=True, array_like=True, tag=1):
     """
 
     ballot: Ballot
-    vote: int
+    vote: Timestamp
     released: Ballot = 0
 
 
@@ -57,10 +61,10 @@ class Promise(Struct, frozen=True, array_like=True, tag=2):
     """
 
     ballot: Ballot
-    vote: int
+    vote: Timestamp
     origin: Ballot
-    last: int
-    committed: int
+    last: Index
+    committed: Index
 
 
 class Refuse(Struct, frozen=True, array_like=True, tag=3):
@@ -75,7 +79,7 @@ class Refuse(Struct, frozen=True, array_like=True, tag=3):
     ballot: Ballot
     promised: Ballot
     holder: Ballot
-    until: int
+    until: Timestamp
 
 
 class Accept(Struct, frozen=True, array_like=True, tag=4):
@@ -90,13 +94,13 @@ class Accept(Struct, frozen=True, array_like=True, tag=4):
     """
 
     ballot: Ballot
-    vote: int
-    previous: int
+    vote: Timestamp
+    previous: Index
     origin: Ballot
     entries: tuple[LogEntry, ...]
-    committed: int
-    everywhere: int
-    promise: int = 0
+    committed: Index
+    everywhere: Index
+    promise: Timestamp = 0
 
 
 class Accepted(Struct, frozen=True, array_like=True, tag=5):
@@ -107,8 +111,8 @@ class Accepted(Struct, frozen=True, array_like=True, tag=5):
     """
 
     ballot: Ballot
-    vote: int
-    upto: int
+    vote: Timestamp
+    upto: Index
     missing: bool = False
 
 
@@ -121,10 +125,10 @@ class Learn(Struct, frozen=True, array_like=True, tag=6):
     """
 
     ballot: Ballot
-    index: int
+    index: Index
     origin: Ballot
-    after: int = 0
-    promise: int = 0
+    after: Index = 0
+    promise: Timestamp = 0
 
 
 class Quiet(Struct, frozen=True, array_like=True, tag=7):
@@ -148,14 +152,14 @@ class Fetch(Struct, frozen=True, array_like=True, tag=9):
     """From a candidate, to whose promise told of the greatest log: send what comes after this index."""
 
     ballot: Ballot
-    after: int
+    after: Index
 
 
 class History(Struct, frozen=True, array_like=True, tag=10):
     """The log after `previous`, or a part of it."""
 
     ballot: Ballot
-    previous: int
+    previous: Index
     entries: tuple[LogEntry, ...]
 
 
@@ -163,8 +167,8 @@ class Behind(Struct, frozen=True, array_like=True, tag=11):
     """What you lack is not in the log any more: the log here begins after this entry, all chosen."""
 
     ballot: Ballot
-    index: int
-    timestamp: int
+    index: Index
+    timestamp: Timestamp
     origin: Ballot
 
 
@@ -176,8 +180,8 @@ class Ask(Struct, frozen=True, array_like=True, tag=12):
         lead: somebody needs a leader: whoever gets this and may, should lead.
     """
 
-    at_least: int
-    last: int
+    at_least: Timestamp
+    last: Index
     lead: bool = False
 
 
@@ -216,6 +220,9 @@ def decode(data: bytes) -> Message:
     """Returns the message that `encode` wrote.
 
     Raises:
-        msgspec.DecodeError, msgspec.ValidationError: it is none.
+        msgspec.DecodeError: it is none.
     """
-    return _decoder.decode(data)
+    try:
+        return _decoder.decode(data)
+    except UnicodeDecodeError as exc:
+        raise msgspec.DecodeError(str(exc)) from None

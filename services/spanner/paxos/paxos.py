@@ -27,6 +27,7 @@ from services.spanner.paxos.messages import (
     Release,
 )
 from services.spanner.paxos.outputs import FetchCheckpoint, Follows, Position
+from services.spanner.paxos.plausible import plausible
 from services.spanner.paxos.recovered import Recovered
 from services.spanner.truetime.interval import Interval
 
@@ -140,9 +141,14 @@ class Paxos:
     # Inputs
 
     def receive(self, sender: str, message: Message, now: Interval) -> None:
-        """Takes a message of another member (others are ignored)."""
+        """Takes a message of another member (others are ignored, and what no member can have said)."""
+        own = self._own
         self._now = now
-        if sender in self._own.names and sender != self._own.server:
+        if (
+            sender in own.names
+            and sender != own.server
+            and plausible(message, now.latest, own.settings.lease)
+        ):
             handler = getattr(self, "_on_" + type(message).__name__.lower())
             handler(sender, message, now)
             self._turn(now)
