@@ -130,7 +130,7 @@ class Worker(Banker):
         async def work(transaction: Transaction) -> list[Row]:
             last[:] = [transaction]
             rows = await transaction.read(LISTS, COLUMNS, which or keys(*([one] for one in numbers)))
-            before = dict(rows)
+            before: dict[int, str] = dict(rows)
             changed = [(one, f"{before[one]},{item}" if one in before else f"{item}") for one in appends]
             if changed:
                 transaction.insert_or_update(LISTS, COLUMNS, changed)

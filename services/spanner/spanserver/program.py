@@ -81,12 +81,13 @@ async def run(
     else:
         truetime = Timeslave(host, masters_of(list(masters)), chosen.truetime, zone=zone)
         background.append(asyncio.ensure_future(truetime.run()))
-    server = host.serve(options=SERVER_OPTIONS)
+    server = None  # one that was never started keeps its port: it is made when it can be
     try:
         storage = await Storage.open(host.disk, host.rng, chosen.universe, host.name)
         for line in storage.repaired:
             host.trace("storage repaired", what=line)
         spanserver = Spanserver(host, zone, storage, truetime, locations, chosen)
+        server = host.serve(options=SERVER_OPTIONS)
         spanserver.replicas.add_to(server)
         rpc.add_SpanserverServicer_to_server(Door(calls(spanserver), Administration(spanserver)), server)
         background.append(asyncio.ensure_future(spanserver.run(founding)))
@@ -99,4 +100,5 @@ async def run(
         for task in background:
             task.cancel()
         await asyncio.gather(*background, return_exceptions=True)
-        await server.stop(None)
+        if server is not None:
+            await server.stop(None)
