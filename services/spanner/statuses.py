@@ -18,6 +18,10 @@ _CODES: dict[str, Code] = {code: code for code in get_args(Code)}
 _REASONS: dict[str, Reason] = {reason: reason for reason in get_args(Reason)}
 
 
+LONGEST = 1000
+"""Characters of a refusal's text: it may name what a client has sent, and travels among gRPC's headers."""
+
+
 async def abort(context: Context, error: SpannerError) -> NoReturn:
     """Ends a call with a refusal."""
     metadata: list[tuple[str, str]] = []
@@ -27,8 +31,19 @@ async def abort(context: Context, error: SpannerError) -> NoReturn:
         metadata.append((HINT, error.hint))
     if error.retry_s:
         metadata.append((RETRY, repr(error.retry_s)))
-    await context.abort(grpc.StatusCode[error.code], error.detail, tuple(metadata))
+    await context.abort(grpc.StatusCode[error.code], line(error.detail), tuple(metadata))
     raise AssertionError("abort returns")  # it does not
+
+
+def line(text: str) -> str:
+    """Returns a text as one line of no more than so many characters, whatever is in it."""
+    if len(text) > LONGEST:
+        text = f"{text[: LONGEST - 3]}..."
+    return text if text.isprintable() else "".join(map(_shown, text))
+
+
+def _shown(character: str) -> str:
+    return character if character.isprintable() else character.encode("unicode_escape").decode()
 
 
 def of_call(error: grpc.aio.AioRpcError) -> SpannerError:
@@ -47,7 +62,7 @@ def to_status(error: SpannerError) -> pb.Status:
     """Returns a refusal as it stands in a pipeline."""
     return pb.Status(
         code=error.code,
-        detail=error.detail,
+        detail=line(error.detail),
         reason=error.reason,
         hint=error.hint,
         retry_s=error.retry_s,

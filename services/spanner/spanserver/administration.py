@@ -25,6 +25,7 @@ EVERY = 0xFFFFFFFF  # group: all that it leads
 PIECE = 256 << 10  # bytes of a copy that travel together
 GIVING = 2.0  # seconds that giving leadership away may take
 LOOK = 0.01  # seconds between two looks whether it has gone
+MOST_MEMBERS = 100
 KINDS = ("read-write", "read-only", "witness")
 
 
@@ -50,6 +51,8 @@ class Administration:
             raise _wrong(f"{self._server.host.name} must be one of the members, and each is named once")
         if wrong := [one.kind for one in members if one.kind not in KINDS]:
             raise _wrong(f'a replica is {", ".join(KINDS)}, not "{wrong[0]}"')
+        if len(members) > MOST_MEMBERS or not all(map(_named, members)):
+            raise _wrong(f"a group has up to {MOST_MEMBERS} members, whose servers and zones have names")
         if not any(one.kind == "read-write" for one in members):
             raise _wrong("a group needs a read-write replica: nobody else may lead")
         if request.group == EVERY:
@@ -86,6 +89,8 @@ class Administration:
                 versions that are asked for are collected (what was deleted would be missed): copy all.
         """
         checks.key_range(request.range)
+        if max(request.after, request.upto) > checks.LARGEST:
+            raise _wrong("versions are asked for between timestamps below 2**63")
         within = KeyRange(request.range.start, request.range.end)
         hosted = self._server.hosted(request.group)
         upto = request.upto or self._server.truetime.now().latest
@@ -144,6 +149,14 @@ class Administration:
             latest=latest,
             groups=[_status(number, server.groups[number]) for number in wanted if number in server.groups],
         )
+
+
+def _named(member: Member) -> bool:
+    """Says whether names are such as hosts and zones have: they travel among the headers of refusals."""
+    names = (member.server, member.zone)
+    return bool(member.server) and all(
+        len(one) <= 256 and f"{one}x".isprintable() and one.isascii() for one in names
+    )
 
 
 def _status(number: int, hosted: Hosted) -> pb.GroupStatus:

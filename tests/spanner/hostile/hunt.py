@@ -82,12 +82,10 @@ class Attacker:
         reply = await rpc.LocationStub(self._channel(LOCATION)).Schema(pb.SchemaRequest())
         self._maker.schema = Schema.decode(reply.schema)
         self._maker.now = self._host.clock.time_ns()
-        self._leaders = {
-            group.group: name
-            for name, status in (await self._universe.statuses()).items()
-            for group in status.groups
-            if group.term
-        }
+        statuses = await self._universe.statuses()
+        found = [(name, group) for name, status in statuses.items() for group in status.groups]
+        self._leaders |= {group.group: group.leader for _, group in found if group.leader}
+        self._leaders |= {group.group: name for name, group in found if group.term}
 
     async def one(self) -> None:
         """Sends one message, and looks at what comes."""
@@ -116,7 +114,7 @@ class Attacker:
             if "DecodeError" in words:
                 return  # gRPC's own answer to bytes that are no message
         if code in UNCLEAR or "\n" in words or (code not in ("OK", "DEADLINE_EXCEEDED") and not words):
-            self.unclear.append(f"{service}{name} at {to}: {code} {words!r} to {data!r}")
+            self.unclear.append(f"{service}{name} at {to}: {code} {words[:400]!r} to {data[:400]!r}")
 
     def _request(self, service: str, name: str) -> tuple[Any, bytes, int]:
         """Returns a request's type, its bytes, and the group that it is for."""
@@ -152,13 +150,14 @@ class Attacker:
         how = channel.stream_stream if many else channel.unary_stream if streams else channel.unary_unary
         call: Any = None
         try:
-            async with asyncio.timeout(4 * PATIENCE):
+            patience = 3.0 if method.endswith("ChangeSchema") else PATIENCE
+            async with asyncio.timeout(4 * patience):
                 if many:
-                    call = how(method)(metadata=metadata, timeout=PATIENCE)
+                    call = how(method)(metadata=metadata, timeout=patience)
                     await call.write(data)
                     await call.done_writing()
                 else:
-                    call = how(method)(data, metadata=metadata, timeout=PATIENCE)
+                    call = how(method)(data, metadata=metadata, timeout=patience)
                 if not streams:
                     await call
                 else:

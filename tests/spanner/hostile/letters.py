@@ -122,6 +122,6 @@ def readable(data: bytes) -> bool:
     """Says whether bytes are a message at all."""
     try:
         messages.decode(data)
-    except (msgspec.DecodeError, UnicodeDecodeError):
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return False
     return True

@@ -94,7 +94,7 @@ def packed(data: bytes, rng: random.Random) -> bytes:
     draw = rng.random()
     try:
         value = msgspec.msgpack.decode(data)
-    except (msgspec.DecodeError, UnicodeDecodeError):
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return _bytes(data, rng)
     if draw < 0.25:
         return _bytes(data, rng)
@@ -102,7 +102,7 @@ def packed(data: bytes, rng: random.Random) -> bytes:
         return rng.choice(BYTES)
     try:
         return msgspec.msgpack.encode(_within(value, rng))
-    except (TypeError, OverflowError):
+    except (TypeError, OverflowError, RecursionError):
         return data
 
 

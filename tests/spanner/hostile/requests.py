@@ -80,13 +80,19 @@ class Maker:
         self.schema = schema
         self.now = now
         self._names = 0
+        self._at = 0
 
     def make(self, name: str) -> Any:
         """Returns a valid request of the call of that name."""
         return getattr(self, "_" + name.lower())()
 
     def _group(self) -> int:
-        return self.rng.choice((*BANK, *OTHERS, *OTHERS, NOBODYS))
+        self._at = self.rng.choice((*BANK, *OTHERS, *OTHERS, NOBODYS))
+        return self._at
+
+    def _number(self) -> int:
+        """Returns the number of a row, mostly one of the group that was named last."""
+        return self.rng.randrange(95) + 100 * max(0, self._at - OTHERS[0])
 
     def _who(self) -> pb.Transaction:
         if self.rng.random() < 0.7 or not self._names:
@@ -98,10 +104,10 @@ class Maker:
     def _range(self) -> pb.KeyRange:
         table = self.schema.table(TABLE)
         whole = table.everything
-        if self.rng.random() < 0.3:
+        if self.rng.random() < 0.1:
             return pb.KeyRange(start=whole.start, end=whole.end)
-        low = self.rng.randrange(300)
-        return pb.KeyRange(start=table.key([low]), end=table.key([low + self.rng.randrange(1, 90)]))
+        low, high = sorted((self._number(), self._number()))
+        return pb.KeyRange(start=table.key([low]), end=table.key([high + 1]))
 
     def _bound(self) -> pb.TimestampBound:
         at = self.now - self.rng.randrange(10**9)
@@ -133,11 +139,12 @@ class Maker:
         )
 
     def _mutation(self) -> pb.Mutation:
-        number = self.rng.randrange(300)
+        number = self._number()
         row = (number, f"w{number}", b"\0\xff")
         made: Mutation = self.rng.choice(
             (
                 insert(TABLE, COLUMNS, [row]),
+                insert_or_update(TABLE, COLUMNS, [row]),
                 insert_or_update(TABLE, COLUMNS, [row]),
                 replace(TABLE, COLUMNS, [row]),
                 update(TABLE, COLUMNS, [row]),
