@@ -105,13 +105,18 @@ class Banker:
             await self.transfer()
             await asyncio.sleep(self._chance.expovariate(1 / pause) if pause else 0)
 
-    async def transfer(self, meanwhile: Callable[[], Awaitable[object]] | None = None) -> None:
+    async def transfer(
+        self,
+        meanwhile: Callable[[], Awaitable[object]] | None = None,
+        between: tuple[int, int] | None = None,
+    ) -> None:
         """Moves some money from one account to another.
 
         Args:
             meanwhile: what happens between the reads and the commit.
+            between: from which to which; the group of the first one coordinates. None: any.
         """
-        source, target = self._chance.sample(self._among, 2)
+        source, target = between or self._chance.sample(self._among, 2)
         amount = self._chance.randint(1, 10)
         tag = self._tag()
 

@@ -221,12 +221,17 @@ class Transaction(Mutations):
         self, coordinator: int, participants: Sequence[int], parts: dict[int, list[Any]]
     ) -> pb.CommitReply:
         """Sends all at once, and returns what the coordinator says."""
-        router, deadline, version = self._database.router, self._deadline, self.schema.version
+        router, deadline = self._database.router, self._deadline
+
+        def version(group: int) -> int:
+            """Only mutations go by a schema: a group that gets its first one is changed by none."""
+            return 0 if group in self._changes and group not in parts else self.schema.version
+
         commit = pb.CommitRequest(
             group=coordinator,
             transaction=self._wire(coordinator),
             mutations=[one.to_wire() for one in parts.get(coordinator, ())],
-            schema_version=version,
+            schema_version=version(coordinator),
             participants=participants,
             **self._changes.get(coordinator, {}),
         )
@@ -237,7 +242,7 @@ class Transaction(Mutations):
                 group=group,
                 transaction=self._wire(group),
                 mutations=[one.to_wire() for one in parts.get(group, ())],
-                schema_version=version,
+                schema_version=version(group),
                 coordinator=coordinator,
                 **self._changes.get(group, {}),
             )

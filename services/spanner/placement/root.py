@@ -67,10 +67,12 @@ class Root:
     Args:
         servers: connections.
         members: its replicas.
+        first: the schema that it was configured with.
     """
 
-    def __init__(self, servers: Servers, members: Sequence[Member]) -> None:
+    def __init__(self, servers: Servers, members: Sequence[Member], first: Schema = SYSTEM) -> None:
         self._servers = servers
+        self._first = first
         self.members = tuple(members)
 
     async def view(self) -> View:
@@ -105,7 +107,7 @@ class Root:
             t,
             FragmentMap([own, *(Fragment(KeyRange(start, end), group) for start, end, group in fragments)]),
             {ROOT: GroupRow(ROOT, self.members), **{row[0]: GroupRow.of(row) for row in groups}},
-            (*((Schema.decode(schema), since) for schema, since in schemas), (SYSTEM, 0)),
+            (*((Schema.decode(schema), since) for schema, since in schemas), (self._first, 0)),
         )
 
     async def _table(self, table: str, columns: Sequence[str], t: int) -> list[tuple[Any, ...]]:

@@ -16,6 +16,8 @@ from services.spanner.group import Member
 from services.spanner.placement.location import LocationProxy
 from services.spanner.placement.root import Root
 from services.spanner.placement.servers import Servers
+from services.spanner.placement.system import SYSTEM
+from services.spanner.schema import Schema
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -38,36 +40,43 @@ def members_of(told: Any) -> tuple[Member, ...]:
     return members
 
 
-async def serve(host: Host, *, root: Any, spanservers: Sequence[str] = (), poll: float = 1.0) -> None:
+async def serve(
+    host: Host, *, root: Any, spanservers: Sequence[str] = (), schema: str = "", poll: float = 1.0
+) -> None:
     """Runs a zonemaster with its location proxy: a program.
 
     Args:
         host: its door; the location proxy is at its default port.
         root: the members of group 0, as `Member` has them.
         spanservers: the zone's.
+        schema: of the root group at its beginning, as `Founding` has it.
         poll: seconds between two questions to them.
 
     Raises:
         ValueError: the members make no sense.
     """
     servers = Servers(host)
-    proxy = LocationProxy(host, Root(servers, members_of(root)), servers)
+    first = Schema.decode(bytes.fromhex(schema)) if schema else SYSTEM
+    proxy = LocationProxy(host, Root(servers, members_of(root), first), servers)
     server = host.serve()
     rpc.add_LocationServicer_to_server(proxy, server)
     await server.start()
     try:
         while True:
-            found = await asyncio.gather(*(servers.status(name) for name in spanservers))
-            proxy.seen(
-                {
-                    group.group: status.server
-                    for status in found
-                    if status is not None
-                    for group in status.groups
-                    if group.term
-                }
-            )
+            proxy.seen(await leaders_of(servers, spanservers))
             await asyncio.sleep(poll)
     finally:
         await server.stop(None)
         await servers.close()
+
+
+async def leaders_of(servers: Servers, names: Sequence[str]) -> dict[int, str]:
+    """Asks spanservers what they lead; returns the leaders by group."""
+    found = await asyncio.gather(*(servers.status(name) for name in names))
+    return {
+        group.group: status.server
+        for status in found
+        if status is not None
+        for group in status.groups
+        if group.term
+    }

@@ -86,7 +86,8 @@ class Participant:
                 reign,
                 one,
                 work,
-                work.above + 1 if work.above > arrived else 0,
+                # What is acquired must be so above all that was copied: a group that sleeps is behind.
+                work.above + 1 if work.above > arrived or work.effects.acquired else 0,
                 lambda at: Prepare(
                     one.id,
                     one.order[0],
