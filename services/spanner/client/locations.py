@@ -79,7 +79,7 @@ class Locations:
         self._starts: list[bytes] = []
         self._fragments: list[tuple[KeyRange, int]] = []
         self._places: dict[int, Place] = {}
-        self._asking = asyncio.Lock()
+        self._asking, self._learning = asyncio.Lock(), asyncio.Lock()
         self._schema: Schema | None = None
         self.timestamp = 0
 
@@ -128,12 +128,15 @@ class Locations:
         """
         if self._schema is not None and self._schema.version > newer_than:
             return self._schema
-        reply: pb.SchemaReply = await self._ask(
-            lambda stub: stub.Schema(pb.SchemaRequest(newer_than=newer_than), timeout=PATIENCE), deadline
-        )
-        if self._schema is None or reply.version >= self._schema.version:
-            self._schema = Schema.decode(reply.schema)
-        return self._schema
+        async with self._learning:
+            if self._schema is not None and self._schema.version > newer_than:
+                return self._schema
+            reply: pb.SchemaReply = await self._ask(
+                lambda stub: stub.Schema(pb.SchemaRequest(newer_than=newer_than), timeout=PATIENCE), deadline
+            )
+            if self._schema is None or reply.version >= self._schema.version:
+                self._schema = Schema.decode(reply.schema)
+            return self._schema
 
     def owner(self, key: bytes) -> int:
         """Returns the group that owns a key.

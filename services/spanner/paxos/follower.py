@@ -47,6 +47,7 @@ class Follower:
         self._ask = 0  # when the leader is asked (again) for a promise; 0: not
         self._ask_wait = own.settings.retry
         self._asked_of = ""
+        self._asked_for = 0  # the promise
         self._sent_on = False  # an answer named somebody else, who was asked then
         self._tail = 0  # when the leader is asked what became of the end of the log
         self._tail_tries = 0
@@ -110,9 +111,10 @@ class Follower:
         return False
 
     def safe(self, now: Interval) -> None:
-        """Somebody waits for t_Paxos_safe: asks the leader."""
-        if self._own.safe_wanted > self._own.safe and not self._ask:
-            self._ask_wait = self._own.settings.retry
+        """Somebody waits for t_Paxos_safe: asks the leader, unless it owes an answer already."""
+        own = self._own
+        if own.safe_wanted > own.safe and (not self._ask or own.safe >= self._asked_for):
+            self._ask, self._ask_wait = 0, own.settings.retry
             self._ask_for_promise(now)
 
     def _ask_for_promise(self, now: Interval) -> None:
@@ -122,7 +124,7 @@ class Follower:
         if to in ("", own.server) or (again and to == self._asked_of):
             others = [name for name in own.writers if name not in (own.server, self._asked_of)]
             to = others[self._rng.randrange(len(others))] if others else to
-        self._asked_of = to
+        self._asked_of, self._asked_for = to, own.safe_wanted
         self._ask = now.earliest + self._ask_wait
         if to not in ("", own.server):
             own.send(Ask(own.safe_wanted, own.log.last, lead=True), to)

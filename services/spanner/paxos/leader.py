@@ -208,7 +208,8 @@ class Leader:
                 if not self._may_promise(t, now):
                     self.need(now)
                     continue
-                self.s_max = t
+                # What comes now is above TT.now().latest anyway (start rule): others may ask for that next.
+                self.s_max = now.latest if now.latest > t and self._may_promise(now.latest, now) else t
             del self._asks[name]
             if name == own.server:
                 own.promised_safe(own.log.last, self.s_max)

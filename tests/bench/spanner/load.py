@@ -49,7 +49,9 @@ async def read(database: Database, row: int) -> None:
     assert len(rows[0][1]) == SIZE
 
 
-async def _databases(stack: AsyncExitStack, folder: Path, number: int) -> list[Callable[[int], Awaitable[None]]]:
+async def _databases(
+    stack: AsyncExitStack, folder: Path, number: int
+) -> list[Callable[[int], Awaitable[None]]]:
     host = Cluster.open(folder).client(f"client{number}")
     zones = list(SERVERS.values())
     sessions = []
@@ -66,7 +68,9 @@ async def _databases(stack: AsyncExitStack, folder: Path, number: int) -> list[C
     ]
 
 
-async def _echoes(stack: AsyncExitStack, ports: list[str], number: int) -> list[Callable[[int], Awaitable[None]]]:
+async def _echoes(
+    stack: AsyncExitStack, ports: list[str], number: int
+) -> list[Callable[[int], Awaitable[None]]]:
     sessions = []
     words = Words(payload=DATA)
     for which in range(SESSIONS):
@@ -113,6 +117,4 @@ async def _client(folder: Path, kind: str, seconds: float, number: int, ports: l
 
 
 if __name__ == "__main__":
-    asyncio.run(
-        _client(Path(sys.argv[1]), sys.argv[2], float(sys.argv[3]), int(sys.argv[4]), sys.argv[5:])
-    )
+    asyncio.run(_client(Path(sys.argv[1]), sys.argv[2], float(sys.argv[3]), int(sys.argv[4]), sys.argv[5:]))

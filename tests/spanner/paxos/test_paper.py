@@ -285,6 +285,24 @@ def test_4_2_4_a_replica_asks_the_leader_for_a_promise() -> None:
     assert group.servers["s1"].machine[-1][1] > t
 
 
+def test_4_2_4_who_asks_again_and_again_is_answered_each_time_at_once() -> None:
+    group = cluster()
+    for _ in range(5):
+        group.now += SECOND // 100
+        t = group.now + 9 * MS
+        group.input(group.servers["s3"], "safe", t)
+        calm(group)
+        assert paxos_of(group, "s3").paxos_safe >= t
+
+
+def test_4_2_4_a_promise_of_the_past_goes_as_far_as_the_present() -> None:
+    group = cluster()
+    group.now += SECOND
+    group.input(group.servers["s3"], "safe", group.now - SECOND // 2)
+    calm(group)
+    assert paxos_of(group, "s3").paxos_safe >= group.now
+
+
 def test_4_2_4_a_promise_for_the_far_future_waits() -> None:
     group = cluster()
     t = group.now + SECOND
