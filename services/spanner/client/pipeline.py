@@ -2,7 +2,8 @@
 
 Whatever is handed over while a message is being written goes into the next one: nothing waits for company,
 and a thousand reads made at once travel in a few messages. A stream that breaks, or says nothing while it
-is asked, ends all calls on it with UNAVAILABLE; the next call opens another.
+is asked, ends all calls on it with UNAVAILABLE; the next call opens another. After silence it does so on
+another connection: TCP tries one that was cut less and less often, and finds out long after the cut is over.
 """
 
 from __future__ import annotations
@@ -130,6 +131,7 @@ class Pipeline:
         self._host = host
         self._channel: grpc.aio.Channel | None = None
         self._stream: _Stream | None = None
+        self._leaving: dict[asyncio.Task[None], None] = {}
 
     async def ask(self, call: pb.Call, within: float) -> pb.Reply:
         """Makes a call that has one answer.
@@ -169,9 +171,16 @@ class Pipeline:
         """Ends the connection, and all calls on it."""
         if self._stream is not None:
             self._stream.end("the client was closed")
-        if self._channel is not None:
-            await self._channel.close()
-            self._channel = None
+        self.leave()
+        await asyncio.gather(*self._leaving)
+
+    def leave(self) -> None:
+        """Has the next stream be on another connection; the present one must have ended."""
+        channel, self._channel = self._channel, None
+        if channel is not None:
+            task = asyncio.ensure_future(channel.close())
+            self._leaving[task] = None
+            task.add_done_callback(self._leaving.pop)
 
     def _open(self) -> _Stream:
         if self._stream is None or self._stream.over:
@@ -214,7 +223,7 @@ class _Stream:
         self._numbers += 1
         call.number = self._numbers
         call.timeout = max(1, int(within * 1e9))
-        if not self._waiting:
+        if self._heard >= self._asked:
             self._asked = self._loop.time()
         self._waiting[call.number] = answer
         self._put(call)
@@ -254,12 +263,14 @@ class _Stream:
     def _look(self) -> None:
         """Looks whether the server is still there, while it owes answers."""
         self._watch = None
-        if not self._waiting or self.over:
+        # Who has stopped waiting wants to know, too: the next call is not to begin the silence anew.
+        if self.over or (not self._waiting and self._heard >= self._asked):
             return
         now = self._loop.time()
         silent = now - max(self._heard, self._asked)
         if silent > SILENCE:
             self.end("it says nothing")
+            self._pipeline.leave()
             return
         if silent > PING / 2 and self._pinged is None:
             self._ping()

@@ -6,6 +6,7 @@ server has a replica of that group, it knows its members; else a location proxy 
 
 from __future__ import annotations
 
+import asyncio
 from typing import TYPE_CHECKING
 
 import grpc
@@ -65,6 +66,8 @@ class RemoteCoordinators:
         self._members = members
         self._channels: dict[str, grpc.aio.Channel] = {}
         self._places: dict[int, _Place] = {}
+        self._answered: dict[str, float] = {}  # when each server did last, in the loop's seconds
+        self._leaving: dict[asyncio.Task[None], None] = {}
 
     async def decide(self, coordinator: int, participant: int, transaction: str, prepared: int) -> int:
         """Says that a participant has prepared, and returns the outcome; see the protocol."""
@@ -93,6 +96,8 @@ class RemoteCoordinators:
         """Closes its connections."""
         for channel in self._channels.values():
             await channel.close()
+        for task in self._leaving:
+            task.cancel()
 
     async def _ask(self, group: int, question: Callable[[rpc.SpanserverAsyncStub], Awaitable[T]]) -> T:
         """Asks the leader, as far as it is known; learns from a refusal who it is.
@@ -100,13 +105,23 @@ class RemoteCoordinators:
         Raises:
             SpannerError: UNAVAILABLE mostly: ask again.
         """
+        loop = asyncio.get_running_loop()
         place = await self._place(group)
         for _ in range(2):  # a hint is followed at once
             server = place.leader
+            began = loop.time()
             try:
-                return await question(rpc.SpanserverStub(self._channel(server)))
+                answer = await question(rpc.SpanserverStub(self._channel(server)))
             except grpc.aio.AioRpcError as exc:
                 error = of_call(exc)
+            except asyncio.CancelledError:  # who asked has waited long enough: it may be cut off
+                if self._answered.get(server, 0.0) < began:
+                    self._leave(server)
+                    place.another(server)
+                raise
+            else:
+                self._answered[server] = loop.time()
+                return answer
             if error.reason == "unknown-group":
                 self._places.pop(group, None)
                 raise error
@@ -143,6 +158,17 @@ class RemoteCoordinators:
                 if one.group == group and servers:
                     return servers, one.leader
         raise SpannerError("UNAVAILABLE", f"nobody says where group {group} is")
+
+    def _leave(self, server: str) -> None:
+        """Has the next question be on another connection: TCP is slow to find out that a cut one works again.
+
+        What is still asked on this one may be answered yet.
+        """
+        channel = self._channels.pop(server, None)
+        if channel is not None:
+            task = asyncio.ensure_future(channel.close(DECIDING))
+            self._leaving[task] = None
+            task.add_done_callback(self._leaving.pop)
 
     def _channel(self, server: str) -> grpc.aio.Channel:
         channel = self._channels.get(server)
