@@ -47,8 +47,14 @@ async def partition(
     age: Annotated[float, Meta(ge=0, le=10)] = 0.5,
 ) -> None:
     """A zone is cut off: on its side nothing is written, and the past can still be read."""
-    settings = {"paxos": lease_of(lease), "transactions": {"idle_transaction_s": idle}}
-    universe = Universe(world, SCHEMA, cuts(accounts, groups), servers, **settings)
+    universe = Universe(
+        world,
+        SCHEMA,
+        cuts(accounts, groups),
+        servers,
+        paxos=lease_of(lease),
+        transactions={"idle_transaction_s": idle},
+    )
     await universe.start()
     majority = [Banker(universe, f"c{number}", accounts) for number in range(1, clients + 1)]
     minority = Banker(universe, "lonely", accounts, zone=ZONES[0], timeout=1.0)

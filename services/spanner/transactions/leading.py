@@ -310,12 +310,17 @@ class Reign:
             if effects.schema:
                 self.changes[one.id] = Change(prepare.timestamp)
 
-    def _wounded(self, victim: Holder) -> None:
+    def _wounded(self, victim: Holder, by: Holder) -> None:
         assert isinstance(victim, Transaction)
+        if not self.settings.wound_wait or victim.pursued or victim.state == "ended":
+            return
+        self.host.trace(
+            "wounded", group=self.group.number, transaction=victim.id, order=victim.order, by=by.order
+        )
         if victim.state == "open":
             words = f"transaction {victim.id} was wounded by an older one"
             self.end(victim, self.aborted(words, "wounded"))
-        elif victim.state == "logged" and victim.coordinator is not None and not victim.pursued:
+        elif victim.state == "logged" and victim.coordinator is not None:
             victim.pursued = True
             self.spawn(self._pursue(victim, victim.coordinator))
 

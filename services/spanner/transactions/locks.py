@@ -85,11 +85,11 @@ class LockTable:
     """Locks on ranges of keys.
 
     Args:
-        wound: called with a holder that an older transaction waits for, each time that one begins to. Calls
-            `release` at once, or sees to it that it comes to that.
+        wound: called with a holder that an older transaction waits for, and with that one, each time that one
+            begins to. Calls `release` at once, or sees to it that it comes to that.
     """
 
-    def __init__(self, wound: Callable[[Holder], None]) -> None:
+    def __init__(self, wound: Callable[[Holder, Holder], None]) -> None:
         self._wound = wound
         self._places: Overlaps[Place] = Overlaps()
 
@@ -117,7 +117,7 @@ class LockTable:
         insort(place.waiting, request)
         holder.requests.append(request)
         for victim in younger:
-            self._wound(victim)
+            self._wound(victim, holder)
         return None if request.granted.done() and request.granted.result() else request
 
     def restore(self, holder: Holder, range: KeyRange, exclusive: bool) -> None:

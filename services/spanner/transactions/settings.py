@@ -21,6 +21,8 @@ class TransactionSettings(Struct, frozen=True):
         retry_s: what ABORTED advises clients to wait.
         commit_wait: False: the commit wait is left out. Wrong, unless the clocks are perfect; for
             experiments (Table 3's "1D", and to see what breaks).
+        wound_wait: False: who asks for a lock waits, and nobody is wounded: those that wait for each other do
+            so until their time is over. For experiments.
     """
 
     idle_transaction_s: float = 10.0
@@ -30,3 +32,4 @@ class TransactionSettings(Struct, frozen=True):
     remembered_s: float = 60.0
     retry_s: float = 0.01
     commit_wait: bool = True
+    wound_wait: bool = True

@@ -59,7 +59,8 @@ class Table:
         self.holders.append(one)
         return one
 
-    def _wound(self, victim: Holder) -> None:
+    def _wound(self, victim: Holder, by: Holder) -> None:
+        assert victim.order > by.order
         self.wounded.append(victim)
         if victim not in self.prepared:
             self.table.release(victim)
