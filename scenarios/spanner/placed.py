@@ -40,11 +40,20 @@ class Placed(Universe):
 
     Args:
         world, schema, cuts, servers, settings: as `Universe` takes them; the schema has the system tables.
+        driver: more parameters of the universe master.
     """
 
     def __init__(
-        self, world: World, schema: Schema, cuts: Sequence[bytes] = (), servers: int = 3, **settings: Any
+        self,
+        world: World,
+        schema: Schema,
+        cuts: Sequence[bytes] = (),
+        servers: int = 3,
+        *,
+        driver: dict[str, Any] | None = None,
+        **settings: Any,
     ) -> None:
+        self.driver = driver or {}
         super().__init__(world, schema, cuts, servers, **settings)
         encoded = schema.encode().hex()
         root = self.members_of(0)
@@ -88,7 +97,7 @@ class Placed(Universe):
             root = msgspec.to_builtins(self.groups[ROOT].members)
             schema = self.groups[ROOT].schema
             await self.world.start(name, zonemaster.serve, root=root, spanservers=here, schema=schema)
-        await self.world.start(LOCATION, universe.serve, groups=groups, spanservers=self.names)
+        await self.world.start(LOCATION, universe.serve, groups=groups, spanservers=self.names, **self.driver)
         await self.serving()
 
     def database(self, client: str, *, zone: str = "", timeout: float = 30.0) -> Database:

@@ -58,17 +58,25 @@ class Universe(rpc.UniverseServicer):
         servers: connections to spanservers.
         database: with the system tables.
         spanservers: names of those that may have no group yet.
+        locking: see `Steps`.
     """
 
     def __init__(
-        self, host: Host, root: Root, servers: Servers, database: Database, spanservers: Sequence[str]
+        self,
+        host: Host,
+        root: Root,
+        servers: Servers,
+        database: Database,
+        spanservers: Sequence[str],
+        *,
+        locking: bool = True,
     ) -> None:
         self._host = host
         self._root = root
         self._servers = servers
         self._database = database
         self._spanservers = list(spanservers)
-        self._steps = Steps(database, servers)
+        self._steps = Steps(database, servers, locking=locking)
         self._groups = Groups(database, servers)
         self._changing = asyncio.Lock()
         self._names = 0
@@ -218,7 +226,12 @@ class Universe(rpc.UniverseServicer):
 
 
 async def serve(
-    host: Host, *, groups: list[dict[str, Any]], spanservers: Sequence[str] = (), poll: float = 1.0
+    host: Host,
+    *,
+    groups: list[dict[str, Any]],
+    spanservers: Sequence[str] = (),
+    poll: float = 1.0,
+    locking: bool = True,
 ) -> None:
     """Runs the universe master and placement driver, and a location proxy for who asks here: a program.
 
@@ -228,6 +241,7 @@ async def serve(
             The others are taken into them where they are empty.
         spanservers: names of servers that may have no group yet.
         poll: seconds between two questions to spanservers who leads.
+        locking: see `Steps`.
 
     Raises:
         ValueError: the groups make no sense.
@@ -242,7 +256,7 @@ async def serve(
     )
     proxy = LocationProxy(host, root, servers)
     database = connect(host, [host.name])
-    universe = Universe(host, root, servers, database, spanservers)
+    universe = Universe(host, root, servers, database, spanservers, locking=locking)
     server = host.serve()
     rpc.add_LocationServicer_to_server(proxy, server)
     rpc.add_UniverseServicer_to_server(universe, server)
