@@ -4,7 +4,7 @@
 
 `--quick` measures less; `--full` also what takes very long (`mapreduce_master.py`). A part is the beginning
 of a module's name: `mapreduce` prints the table of MapReduce alone, `coordination` that of the coordination
-service.
+service, `spanner` that of Spanner.
 """
 
 from __future__ import annotations
@@ -29,6 +29,8 @@ from tests.bench import (
 )
 from tests.bench.coordination import against_apache, own_client, simulated
 from tests.bench.figure import Figure, show
+from tests.bench.spanner import idle, papers, real
+from tests.bench.spanner import simulated as spanner_simulated
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -54,6 +56,10 @@ def figures(quick: bool) -> Iterator[Figure]:
         against_apache,
         own_client,
         simulated,
+        real,
+        spanner_simulated,
+        papers,
+        idle,
     ):
         if not names or part.__name__.removeprefix("tests.bench.").startswith(names):
             yield from part.figures(quick)

@@ -3,7 +3,8 @@
     .venv/bin/python -m tests.bench spanner.real
 
 One group of three replicas. Rates stand beside those of the coordination service through its own client
-(writes) and of bare grpc.aio (an echo of as many bytes, of as many clients and servers), round by round in the same run.
+(writes) and of bare grpc.aio (an echo of as many bytes, of as many clients and servers), round by round in
+the same run.
 """
 
 from __future__ import annotations

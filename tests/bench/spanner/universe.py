@@ -60,10 +60,10 @@ async def universe(folder: Path) -> AsyncIterator[Cluster]:
 
 def transactions(folder: Path) -> list[Span]:
     """Returns what the servers of a universe that has ended noted of committed transactions."""
-    found = []
-    for name in SERVERS:
-        for file in sorted((folder / "nodes" / name).glob("trace-*.jsonl")):
-            for line in file.read_bytes().splitlines():
-                if b'"transaction"' in line and b'"committed"' in line:
-                    found.append(msgspec.json.decode(line, type=Span))
-    return found
+    return [
+        msgspec.json.decode(line, type=Span)
+        for name in SERVERS
+        for file in sorted((folder / "nodes" / name).glob("trace-*.jsonl"))
+        for line in file.read_bytes().splitlines()
+        if b'"transaction"' in line and b'"committed"' in line
+    ]
