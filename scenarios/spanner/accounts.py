@@ -152,6 +152,10 @@ class Banker:
         total: int = sum(balance for _, balance, _ in rows)
         return total
 
+    async def _run(self, work: Callable[[Transaction], Awaitable[list[Row]]]) -> list[Row]:
+        """Runs a transaction until it commits."""
+        return await self._database.run_in_transaction(work)
+
     async def _record(self, work: Any, reads: Sequence[int], writes: Sequence[int], tag: str) -> None:
         """Runs a transaction, and records it."""
         asked = [["r", account(one), None] for one in reads]
@@ -166,7 +170,7 @@ class Banker:
         began = self.world.now()
         async with self.world.operation(self.name, "txn", [*asked, *written]) as op:
             try:
-                rows = await self._database.run_in_transaction(noted)
+                rows = await self._run(noted)
             except OutcomeUnknown as exc:
                 self.unknown += 1
                 op.info(exc.code)
