@@ -1150,6 +1150,7 @@ class GroupStatus(_message.Message):
     SCHEMA_VERSION_FIELD_NUMBER: _builtins.int
     LOAD_FIELD_NUMBER: _builtins.int
     MIDDLE_FIELD_NUMBER: _builtins.int
+    UNFINISHED_FIELD_NUMBER: _builtins.int
     group: _builtins.int
     leader: _builtins.str
     term: _builtins.int
@@ -1167,6 +1168,8 @@ class GroupStatus(_message.Message):
     """reads and writes a second, of late"""
     middle: _builtins.bytes
     """a key that halves what it holds, for splits"""
+    unfinished: _builtins.int
+    """commits of which some participant may still ask"""
     @_builtins.property
     def members(self) -> _containers.RepeatedCompositeFieldContainer[Global___Member]: ...
     @_builtins.property
@@ -1189,10 +1192,11 @@ class GroupStatus(_message.Message):
         schema_version: _builtins.int = ...,
         load: _builtins.float = ...,
         middle: _builtins.bytes = ...,
+        unfinished: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["applied", b"applied", "bytes", b"bytes", "group", b"group", "leader", b"leader", "lease_end", b"lease_end", "lease_start", b"lease_start", "load", b"load", "members", b"members", "middle", b"middle", "owned", b"owned", "paxos_safe", b"paxos_safe", "prepared", b"prepared", "rows", b"rows", "schema_version", b"schema_version", "term", b"term"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["applied", b"applied", "bytes", b"bytes", "group", b"group", "leader", b"leader", "lease_end", b"lease_end", "lease_start", b"lease_start", "load", b"load", "members", b"members", "middle", b"middle", "owned", b"owned", "paxos_safe", b"paxos_safe", "prepared", b"prepared", "rows", b"rows", "schema_version", b"schema_version", "term", b"term", "unfinished", b"unfinished"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -128,6 +128,11 @@ class Placed(Universe):
         reply: pb.SchemaReply = await self._universe("ChangeSchema", request, CHANGING)
         return reply
 
+    async def place(self, range_: KeyRange, option: str) -> None:
+        """Has a placement option written; otherwise as `move`."""
+        where = pb.KeyRange(start=range_.start, end=range_.end)
+        await self._universe("Place", pb.PlaceRequest(range=where, option=option), CHANGING)
+
     async def universe_status(self) -> pb.UniverseStatus:
         """Asks the universe master how all is; otherwise as `move`."""
         reply: pb.UniverseStatus = await self._universe("Status", pb.StatusRequest(), CHANGING)

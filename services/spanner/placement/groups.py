@@ -1,7 +1,7 @@
-"""Making groups: a row of the system table first, then replicas, then the group's first schema.
+"""Making and dropping groups: a row of the system table first, then replicas, then the group's first schema.
 
-What was begun and not ended stands in the table as "creating", and whoever comes later goes on with it: each
-step can be done again.
+What was begun and not ended stands in the table as "creating" or "dropping", and whoever comes later goes on
+with it: each step can be done again.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from protos import spanner_pb2 as pb
 from services.spanner.client import ALL, keys
 from services.spanner.errors import SpannerError
-from services.spanner.placement.system import GROUPS, ROOT, SCHEMAS, GroupRow
+from services.spanner.placement.system import FRAGMENTS, GROUPS, MOVES, ROOT, SCHEMAS, GroupRow, MoveRow
 from services.spanner.schema import Schema
 
 if TYPE_CHECKING:
@@ -85,7 +85,10 @@ class Groups:
         return row.group
 
     async def go_on(self, row: GroupRow) -> None:
-        """Goes on with a group that is being made."""
+        """Goes on with a group that is being made or dropped."""
+        if row.state == "dropping":
+            await self.drop(row.group)
+            return
         request = pb.GroupRequest(
             group=row.group,
             members=[pb.Member(server=one.server, zone=one.zone, kind=one.kind) for one in row.members],
@@ -104,7 +107,47 @@ class Groups:
 
         await self._database.run_in_transaction(begin)
 
+    async def drop(self, number: int) -> None:
+        """Has a group that has nothing go, with its replicas, once nobody may ask it any more.
+
+        Raises:
+            SpannerError: FAILED_PRECONDITION: it has something, or something is moved from or to it;
+                UNAVAILABLE: it may still be asked, or a server does not answer: it is gone on with later.
+        """
+
+        async def work(transaction: Transaction) -> GroupRow | None:
+            row = (await groups_in(transaction)).get(number)
+            if row is None:
+                return None
+            for _, _, owner in await transaction.read(FRAGMENTS, ("start", "end", "group"), ALL):
+                if owner == number:
+                    raise SpannerError("FAILED_PRECONDITION", f"group {number} has something")
+            for move in [MoveRow.of(one) for one in await transaction.read(MOVES, MoveRow.COLUMNS, ALL)]:
+                if number in (move.source, move.target):
+                    raise SpannerError("FAILED_PRECONDITION", f"group {number} is part of {move.name}")
+            transaction.update(GROUPS, ("group", "state"), [(number, "dropping")])
+            return row
+
+        row = await self._database.run_in_transaction(work)
+        if row is not None:
+            await self._forget(row)
+
+    async def _forget(self, row: GroupRow) -> None:
+        """Drops replicas, when the leader says that nothing is left to be decided or told."""
+        found = [await self._servers.status(one.server, [row.group]) for one in row.members]
+        told = [group for status in found if status is not None for group in status.groups]
+        if told and not any(group.term and not group.prepared and not group.unfinished for group in told):
+            raise SpannerError("UNAVAILABLE", f"group {row.group} may still be asked for outcomes")
+        request = pb.GroupRequest(group=row.group)
+        for one in row.members:
+            await self._servers.ask(one.server, lambda stub: stub.DropReplica(request, timeout=PATIENCE))
+
+        async def end(transaction: Transaction) -> None:
+            transaction.delete(GROUPS, keys([row.group]))
+
+        await self._database.run_in_transaction(end)
+
     async def unfinished(self) -> list[GroupRow]:
-        """Returns the groups that are being made."""
+        """Returns the groups that are being made, or dropped."""
         rows = await self._database.snapshot().read(GROUPS, GroupRow.COLUMNS, ALL)
-        return [one for one in map(GroupRow.of, rows) if one.state == "creating"]
+        return [one for one in map(GroupRow.of, rows) if one.state != "ready"]

@@ -16,7 +16,7 @@ from services.spanner.keys import KeyRange
 from services.spanner.placement.control import Moved, Piece
 from services.spanner.placement.fragments import Fragment, FragmentMap
 from services.spanner.placement.schemas import present
-from services.spanner.placement.system import FRAGMENTS, MOVES, MoveRow
+from services.spanner.placement.system import FRAGMENTS, GROUPS, MOVES, MoveRow
 from services.spanner.statuses import of_call
 
 if TYPE_CHECKING:
@@ -60,6 +60,9 @@ class Steps:
             fragments = await fragments_in(transaction)
             if any(one.name == move.name for one in known):
                 return
+            target = await transaction.read(GROUPS, ("state",), keys([move.target]))
+            if not target or target[0][0] != "ready":
+                raise SpannerError("NOT_FOUND", f"there is no group {move.target}, or it is going")
             if not _all_of(fragments, move.range, move.source):
                 raise Moved
             for one in known:

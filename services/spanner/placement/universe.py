@@ -9,11 +9,15 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Any
 
+import msgspec
+
 from protos import spanner_pb2 as pb
 from protos import spanner_pb2_grpc as rpc
 from services.spanner.client import ALL, connect
 from services.spanner.errors import SpannerError
 from services.spanner.keys import KeyRange
+from services.spanner.placement.decisions import Limits, Option
+from services.spanner.placement.driver import PLACEMENT_COLUMNS, Driver, everybody
 from services.spanner.placement.groups import Groups, groups_in
 from services.spanner.placement.location import LocationProxy
 from services.spanner.placement.movedir import move, resume
@@ -42,11 +46,9 @@ if TYPE_CHECKING:
 
     from services.host import Context, Host
     from services.spanner.client import Database, Transaction
-    from services.spanner.placement.root import View
     from services.spanner.spanserver.settings import Founding
 
 AGAIN = 0.5  # seconds before what was refused is tried again
-PLACEMENT_COLUMNS = ("start", "end", "option")
 
 
 class Universe(rpc.UniverseServicer):
@@ -158,6 +160,8 @@ class Universe(rpc.UniverseServicer):
         try:
             if not row[0] < row[1]:
                 raise SpannerError("INVALID_ARGUMENT", "the range is empty")
+            if row[2]:
+                Option.parse(row[2])
             await self._database.run_in_transaction(work)
         except SpannerError as error:
             await abort(context, error)
@@ -170,7 +174,7 @@ class Universe(rpc.UniverseServicer):
             moves = await self._steps.moves()
         except SpannerError as error:
             await abort(context, error)
-        names = self.everybody(view)
+        names = everybody(view, self._spanservers)
         found = await asyncio.gather(*(self._servers.status(name, request.groups) for name in names))
         return pb.UniverseStatus(
             servers=[one for one in found if one is not None],
@@ -185,10 +189,18 @@ class Universe(rpc.UniverseServicer):
             ],
         )
 
-    def everybody(self, view: View) -> list[str]:
-        """Returns all spanservers that are known."""
-        members = (one.server for row in view.groups.values() for one in row.members)
-        return list(dict.fromkeys([*self._spanservers, *members]))
+    def driver(self, limits: Limits) -> Driver:
+        """Returns a placement driver for it."""
+        return Driver(
+            self._host,
+            self._root,
+            self._servers,
+            self._database,
+            self._groups,
+            self._move,
+            self._spanservers,
+            limits,
+        )
 
     async def _move(self, range_: KeyRange, to: int) -> None:
         """Moves a range, wherever it is, fragment by fragment."""
@@ -231,6 +243,8 @@ async def serve(
     groups: list[dict[str, Any]],
     spanservers: Sequence[str] = (),
     poll: float = 1.0,
+    every: float = 0.0,
+    limits: dict[str, int] | None = None,
     locking: bool = True,
 ) -> None:
     """Runs the universe master and placement driver, and a location proxy for who asks here: a program.
@@ -241,11 +255,17 @@ async def serve(
             The others are taken into them where they are empty.
         spanservers: names of servers that may have no group yet.
         poll: seconds between two questions to spanservers who leads.
+        every: seconds between two looks of the placement driver; 0: it does only what it is told.
+        limits: when groups are split and merged, as `Limits` has them.
         locking: see `Steps`.
 
     Raises:
-        ValueError: the groups make no sense.
+        ValueError: the groups, or limits, make no sense.
     """
+    try:
+        chosen = msgspec.convert(limits or {}, Limits)
+    except msgspec.ValidationError as error:
+        raise ValueError(f"limits: {error}") from None
     founding = founding_of(groups)
     first = next((one for one in founding if one.group == ROOT), None)
     if first is None:
@@ -265,6 +285,8 @@ async def serve(
     async def begin() -> None:
         await universe.begin(founding)
         await universe.go_on()
+        if every:
+            await universe.driver(chosen).run(every)
 
     async def look() -> None:
         names = list(

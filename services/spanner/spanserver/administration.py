@@ -173,11 +173,12 @@ def _status(number: int, hosted: Hosted) -> pb.GroupStatus:
         applied=tablet.index,
         paxos_safe=replica.paxos_safe_now,
         rows=tablet.rows,
-        bytes=tablet.total_bytes,
+        bytes=sum(map(tablet.size, tablet.owned)),
         prepared=len(tablet.prepared),
         owned=[pb.KeyRange(start=one.start, end=one.end) for one in tablet.owned],
         schema_version=Schema.decode(schema).version if schema else 0,
         middle=tablet.middle() or b"",
+        unfinished=sum(1 for _ in tablet.unfinished()),
     )
 
 
