@@ -28,13 +28,15 @@ T = TypeVar("T")
 
 TIMEOUT = 15.0  # seconds
 MOVING = 600.0  # seconds
-LOCATIONS = ("services.spanner.static:serve", "services.spanner.placement.zonemaster:serve")
+LOCATIONS = ("services.spanner.placement.universe:serve", "services.spanner.placement.zonemaster:serve")
 """Programs that are location proxies."""
 
 app = typer.Typer(no_args_is_help=True, help="The database of a cluster that `dsim up spanner` has started.")
 
 TableArgument = Annotated[str, typer.Argument(metavar="TABLE")]
-KeyArgument = Annotated[list[str], typer.Argument(metavar="KEY...", help="Values of its primary key.")]
+KeyArgument = Annotated[
+    list[str], typer.Argument(metavar="KEY...", help="Values of its primary key; negative ones after --.")
+]
 ColumnsOption = Annotated[
     str, typer.Option("--columns", metavar="A,B", help="Which columns. [default: all of them]")
 ]
@@ -404,6 +406,9 @@ def _locations(cluster: Cluster) -> list[str]:
     found = [node.name for node in nodes if node is not None and node.program in LOCATIONS]
     if not found:
         raise ClusterError("this cluster is no Spanner: dsim up spanner")
+    alive = cluster.alive()
+    if not any(name in alive for name in found):
+        raise ClusterError(f"{found[0]} is down: dsim heal, or dsim up spanner where all is")
     return found
 
 
@@ -425,15 +430,20 @@ def _snapshot(database: Database, at: str | None, max_staleness: float | None) -
     if at is not None and max_staleness is not None:
         raise InvalidInput("--at and --max-staleness: only one of them")
     if max_staleness is not None:
+        if not 0 <= max_staleness <= 1e9:
+            raise InvalidInput(f"--max-staleness {max_staleness:g}: must be from 0 to 1e9 seconds")
         return database.snapshot(max_staleness=round(max_staleness * 1e9))
     if at is None:
         return database.snapshot()
     try:
-        return database.snapshot(read_timestamp=moment(at))
+        then = moment(at)
     except ValueError:
         raise InvalidInput(
             f'--at {at}: expected nanoseconds, or a time such as "2026-01-31T12:00:00Z"'
         ) from None
+    if then > database.host.clock.time_ns() + TIMEOUT * 1e9:
+        raise InvalidInput(f"--at {at}: has not come yet, and is not worth waiting for")
+    return database.snapshot(read_timestamp=then)
 
 
 def _described(table: Table) -> dict[str, Any]:

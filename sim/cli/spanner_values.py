@@ -90,11 +90,13 @@ def plain(value: Any) -> Any:
 
 
 def word(value: Any) -> str:
-    """Returns a value as tables show it."""
+    """Returns a value as tables show it, and `parse` reads it: a text that would not do as it is, as JSON."""
     if value is None:
         return NULL
     value = plain(value)
-    return value if isinstance(value, str) else msgspec.json.encode(value).decode()
+    if isinstance(value, str) and value.isprintable() and value != NULL and not value.startswith('"'):
+        return value
+    return msgspec.json.encode(value).decode()
 
 
 def key_of(table: Table, words: Sequence[str], *, whole: bool = True) -> tuple[Any, ...]:

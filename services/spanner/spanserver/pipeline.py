@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import grpc
 
 from protos import spanner_pb2 as pb
 from services.spanner.errors import SpannerError
+from services.spanner.spanserver.calls import refusal
 from services.spanner.statuses import to_status
 
 if TYPE_CHECKING:
@@ -48,23 +50,25 @@ class Stream:
         self._idle: asyncio.Future[None] | None = None
         self._room = asyncio.Event()
         self._read_up = asyncio.Event()
+        self._drained = asyncio.Event()
         self._look: asyncio.TimerHandle | None = None
 
     async def serve(self) -> None:
         """Serves until the client goes, or ends its side and has all answers."""
         writing = self._loop.create_task(self._write())
         reading = self._loop.create_task(self._read())
+        drained: asyncio.Task[Any] | None = None
         try:
             await asyncio.wait([reading, writing], return_when=asyncio.FIRST_COMPLETED)
             if reading.done() and not writing.done() and not reading.cancelled() and not reading.exception():
                 while self._working:
                     await asyncio.wait(list(self._working.values()))
-                while self._unsent or self._idle is None:
-                    await asyncio.sleep(0)
+                drained = self._loop.create_task(self._drained.wait())
+                await asyncio.wait([drained, writing], return_when=asyncio.FIRST_COMPLETED)
         finally:
             if self._look is not None:
                 self._look.cancel()
-            tasks = [reading, writing, *self._working.values()]
+            tasks = [reading, writing, *self._working.values(), *([drained] if drained else [])]
             for task in tasks:
                 task.cancel()
             for result in await asyncio.gather(*tasks, return_exceptions=True):
@@ -92,7 +96,8 @@ class Stream:
                     self._deadlines[call.number] = self._loop.time() + call.timeout * 1e-9
                     if self._look is None:
                         self._look = self._loop.call_later(LOOK, self._look_for_late)
-                working[call.number] = create_task(self._answer(call))
+                task = working[call.number] = create_task(self._answer(call))
+                task.add_done_callback(partial(self._over, call.number))
 
     async def _answer(self, call: pb.Call) -> None:
         number = call.number
@@ -114,23 +119,24 @@ class Stream:
                     self._say(pb.Reply(number=number, done=await calls.keep_alive(call.keep_alive)))
                 case _:
                     self._say(pb.Reply(number=number, done=pb.Done()))
-        except SpannerError as exc:
-            self._refuse(number, exc)
-        except asyncio.CancelledError:
-            if number not in self._late:
-                raise
+        except (SpannerError, Exception) as exc:
+            self._refuse(number, refusal(exc))
+
+    def _over(self, number: int, task: asyncio.Task[None]) -> None:
+        """Forgets a call: also one that was called off before it had begun."""
+        if task.cancelled() and number in self._late:
             self._refuse(number, SpannerError("DEADLINE_EXCEEDED", "its time was over"))
-        finally:
-            self._working.pop(number, None)
-            self._deadlines.pop(number, None)
-            self._late.pop(number, None)
-            self._room.set()
+        self._working.pop(number, None)
+        self._deadlines.pop(number, None)
+        self._late.pop(number, None)
+        self._room.set()
 
     def _refuse(self, number: int, error: SpannerError) -> None:
         self._say(pb.Reply(number=number, status=to_status(error)))
 
     def _say(self, reply: pb.Reply, size: int = 0) -> None:
         self._unsent.append(reply)
+        self._drained.clear()
         self._unread += size
         if self._idle is not None and not self._idle.done():
             self._idle.set_result(None)
@@ -155,6 +161,7 @@ class Stream:
         while True:
             if not self._unsent:
                 self._idle = self._loop.create_future()
+                self._drained.set()
                 await self._idle
                 self._idle = None
             replies, size = self._batch()
