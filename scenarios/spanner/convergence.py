@@ -11,7 +11,7 @@ import msgspec
 from protos import spanner_pb2 as pb
 from protos import spanner_pb2_grpc as rpc
 from services.spanner.entries import Version
-from services.spanner.keys import END, FIRST
+from services.spanner.keys import KeyRange
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -26,7 +26,19 @@ PATIENCE = 5.0  # seconds for a replica to say what it has
 _decoder = msgspec.msgpack.Decoder(list[Version])
 
 
-async def versions(universe: Universe, server: str, group: int, upto: int) -> list[Version]:
+async def owned(universe: Universe) -> dict[int, list[KeyRange]]:
+    """Returns what each group owns now, as whoever has applied most of its log says."""
+    latest: dict[int, pb.GroupStatus] = {}
+    for status in (await universe.statuses()).values():
+        for group in status.groups:
+            if group.group not in latest or group.applied > latest[group.group].applied:
+                latest[group.group] = group
+    return {number: [KeyRange(one.start, one.end) for one in group.owned] for number, group in latest.items()}
+
+
+async def versions(
+    universe: Universe, server: str, group: int, ranges: Iterable[KeyRange], upto: int
+) -> list[Version]:
     """Returns all versions that a replica has of what its group owns, up to a timestamp.
 
     Raises:
@@ -34,8 +46,8 @@ async def versions(universe: Universe, server: str, group: int, upto: int) -> li
     """
     stub = rpc.SpanserverStub(universe.operator.connect(server))
     found: list[Version] = []
-    for start, end in universe.groups[group].ranges:
-        part = pb.KeyRange(start=bytes.fromhex(start) or FIRST, end=bytes.fromhex(end) or END)
+    for one in ranges:
+        part = pb.KeyRange(start=one.start, end=one.end)
         request = pb.ExportRequest(group=group, range=part, upto=upto)
         async for piece in stub.Export(request, timeout=PATIENCE):
             found += _decoder.decode(piece.versions)
@@ -46,12 +58,13 @@ async def check_replicas(world: World, universe: Universe, upto: int, within: fl
     """Reports whether all replicas of a group have the same versions up to a timestamp; returns those."""
     deadline = world.now() + within
     everything: list[Version] = []
+    ranges = await owned(universe)
     for number, group in universe.groups.items():
         known: list[Version] | None = None
         for member in group.members:
             while True:
                 try:
-                    found = await versions(universe, member.server, number, upto)
+                    found = await versions(universe, member.server, number, ranges.get(number, ()), upto)
                     break
                 except grpc.aio.AioRpcError as exc:
                     if world.now() > deadline:

@@ -1,10 +1,11 @@
 """A universe under a swarm of faults: whatever happens, the order of transactions is that of real time.
 
 Six spanservers in three zones, six groups, nine time masters; crystals that run as fast or slow as they may;
-clients that do a little of everything over several groups; and a random choice of what can go wrong: crashes,
-partitions, slow and lossy links, lost replies, pauses, full and failing disks, torn writes, clocks that jump,
-and a minority of the time masters that lies. When all is healed, every group must go on, its replicas must
-have the same versions, and every acknowledged write must be in them. Each seed is another story:
+clients that do a little of everything over several groups, while directories move between them; and a random
+choice of what can go wrong: crashes, partitions, slow and lossy links, lost replies, pauses, full and failing
+disks, torn writes, clocks that jump, and a minority of the time masters that lies. When all is healed, every
+group must go on, its replicas must have the same versions, and every acknowledged write must be in them. Each
+seed is another story:
 
     dsim run spanner/swarm --seed 7 --interleave
     dsim sweep spanner/swarm --seeds 0:1000 --interleave
@@ -26,10 +27,15 @@ from typing import TYPE_CHECKING, Annotated
 import msgspec
 from msgspec import Meta
 
-from scenarios.spanner.cluster import ZONES, Universe
+from scenarios.spanner.accounts import TABLE as ACCOUNTS
+from scenarios.spanner.cluster import LOCATION, ZONES, Universe
 from scenarios.spanner.convergence import EQUAL, KEPT, check_kept, check_replicas
+from scenarios.spanner.placed import Placed
 from scenarios.spanner.promises import INVARIANTS, PROMISES, TOTAL, check_invariants, check_total
-from scenarios.spanner.workload import SCHEMA, Worker, cuts
+from scenarios.spanner.workload import LISTS, SCHEMA, Worker, cuts
+from services.spanner.client import SpannerError
+from services.spanner.keys import KeyRange
+from services.spanner.placement.system import ROOT
 from sim import World, scenario
 from sim.explore.reduce import SHRINKABLE
 from sim.explore.swarm import swarm as faults_of
@@ -43,6 +49,8 @@ if TYPE_CHECKING:
 
 RECOVERY_S = 30.0  # within which all must work again after everything is healed
 PROGRESS = f"progress within {RECOVERY_S:g} s"
+MOVED = "moves end"
+MOVING = 60.0  # seconds for a move, faults and all
 STALE = 0.5  # seconds that reads go back at most
 DRIFT = 0.005  # seconds a second that a crystal may be off: with 2 s between polls ε is as in the paper
 MOST = 0.95  # of that, which they are
@@ -55,7 +63,7 @@ MASTERS = [
 
 
 @scenario(
-    checks=(*PROMISES, TOTAL, PROGRESS, EQUAL, KEPT, INVARIANTS),
+    checks=(*PROMISES, TOTAL, MOVED, PROGRESS, EQUAL, KEPT, INVARIANTS),
     plots=("spacetime",),
     limit_s=1200,
     real_limit_s=1800,
@@ -72,11 +80,12 @@ async def swarm(
     intensity: Annotated[float, Meta(gt=0, le=100)] = 1.5,
     pause: Annotated[float, Meta(gt=0, le=10)] = 0.05,
     lease: Annotated[float, Meta(gt=0, le=10)] = 2.0,
+    moves: Annotated[int, Meta(ge=0, le=1000)] = 4,
     commit_wait: bool = True,
     cold: bool = False,
 ) -> None:
     """A universe under every kind of fault: no promise is broken."""
-    universe = Universe(
+    universe = (Placed if moves else Universe)(
         world,
         SCHEMA,
         cuts(accounts, lists, groups),
@@ -105,9 +114,11 @@ async def swarm(
     working = [world.spawn(one.work(over, pause)) for one in people]
     auditor = Worker(universe, "auditor", accounts, lists=lists, zone=ZONES[1], timeout=8.0)
     auditing = world.spawn(_audit(world, auditor, over, accounts))
+    moving = world.spawn(_move(world, universe, accounts, lists, moves, seconds / (moves + 1)))
     await world.play(_faults(world, universe, names, seconds, intensity))
     await world.heal()
     healed = world.now()
+    await moving
     over.set()
     await asyncio.gather(*working, auditing)
     await _progress(world, universe, people, healed)
@@ -136,6 +147,11 @@ def _faults(
     others = faults_of(
         rng, universe.names, clients=clients, seconds=seconds, intensity=intensity, without=("clock-drift",)
     )
+    if isinstance(universe, Placed) and rng.random() < 0.5:
+        driver = [LOCATION, *universe.locations]
+        others += faults_of(
+            rng, driver, seconds=seconds, intensity=0.4, kinds=("crash", "isolate", "pause"), max_down=3
+        )
     masters = [one["name"] for one in MASTERS]
     if rng.random() < 0.5:
         kinds = ("crash", "isolate", "pause", "delay")
@@ -147,6 +163,41 @@ def _faults(
             lasts = round(rng.uniform(0.5, seconds / 2), 4)
             others.append(Action(round(begin, 4), LyingMaster(host=liar, seconds=lie), lasts=lasts))
     return plan + sorted(others, key=lambda action: action.at)
+
+
+async def _move(
+    world: World, universe: Universe, accounts: int, lists: int, moves: int, every: float
+) -> None:
+    """Has directories moved to other groups, one after the other, with pauses of up to so many
+    seconds."""
+    if not isinstance(universe, Placed):
+        world.check(MOVED, True, "none was asked for")
+        return
+    chance = world.stream("moves")
+    groups = [number for number in universe.groups if number != ROOT]
+    for _ in range(moves):
+        await asyncio.sleep(every * chance.random())
+        table, rows = chance.choice(((ACCOUNTS, accounts), (LISTS, lists)))
+        start = chance.randrange(rows)
+        end = chance.randint(start + 1, rows)
+        keys = SCHEMA.table(table)
+        await _moved(world, universe, KeyRange(keys.key([start]), keys.key([end])), chance.choice(groups))
+
+
+async def _moved(world: World, universe: Placed, range_: KeyRange, to: int) -> None:
+    """Has a range moved; asks again until somebody does it."""
+    end = world.now() + MOVING
+    while True:
+        try:
+            await universe.move(range_, to)
+        except SpannerError as exc:
+            if world.now() > end:
+                world.check(MOVED, False, f"{exc.code}: {exc.detail}")
+                return
+            await asyncio.sleep(0.2)
+        else:
+            world.check(MOVED, True)
+            return
 
 
 def _rate(rng: random.Random) -> float:
