@@ -93,11 +93,15 @@ class Universe:
             number, tuple(members), ((owned.start.hex(), owned.end.hex()),), self.schema.encode().hex()
         )
 
-    async def start(self) -> None:
-        """Starts it all, and returns when every group has a leader."""
+    async def start_masters(self) -> None:
+        """Starts the time masters."""
         for one in self.masters:
             kind = "armageddon" if one["name"].startswith("atomic") else "gps"
             await self.world.start(one["name"], master.serve, kind=kind, masters=self.masters)
+
+    async def start(self) -> None:
+        """Starts it all, and returns when every group has a leader."""
+        await self.start_masters()
         groups = msgspec.json.decode(msgspec.json.encode(list(self.groups.values())))
         await self.world.start(LOCATION, static.serve, groups=groups)
         for name in self.names:

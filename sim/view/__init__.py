@@ -50,7 +50,8 @@ class Kind(Struct, frozen=True):
         with mpl.rc_context(paper.STYLE):
             if not run.has(self.needs):
                 return paper.blank(run, self.shows, "The trace is empty." if run.empty else self.without)
-            figure: Figure = getattr(importlib.import_module(f"sim.view.{self.name}"), self.name)(run)
+            name = self.name.replace("-", "_")
+            figure: Figure = getattr(importlib.import_module(f"sim.view.{name}"), name)(run)
             return figure
 
 
@@ -96,6 +97,12 @@ KINDS = {
             "uncertainty of TrueTime",
             ("claims",),
             "No host said how sure it is of the time: TrueTime's timeslaves do at each poll.",
+        ),
+        Kind(
+            "commit-wait",
+            "a transaction's locks, Paxos rounds and commit wait in absolute time",
+            ("transactions",),
+            "No transaction was committed: Spanner's leaders write that.",
         ),
     )
 }

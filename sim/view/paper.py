@@ -210,6 +210,10 @@ class Sheet:
         texts = [self._measure.width(shorten(name, limit), TEXT) for name in names]
         return sum(max(texts[at : at + rows]) + 0.5 for at in range(0, len(texts), rows))
 
+    def text_width(self, text: str, size: float) -> float:
+        """Returns the width of a text of `size` points, in inches."""
+        return self._measure.width(text, size)
+
     def labeller(self, panel: Axes) -> Labeller:
         """Returns what puts text into a panel so that no two texts overlap."""
         return Labeller((WIDTH, self.height), panel, self._measure)

@@ -6,6 +6,7 @@ picture's memory depends on what it shows and not on how long the trace is.
 
 from __future__ import annotations
 
+import copy
 import re
 from typing import TYPE_CHECKING
 
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 
 SECOND = 1_000_000_000  # ns
 STORYTELLER = "scenario"  # the host on which the scenario's own tasks run
+TRANSACTION = "transaction"  # the span that Spanner's leaders write
 OVERLAY = "overlay"  # the note that holds curves for the picture of that name
 
 
@@ -53,6 +55,7 @@ class Run:
         messages, lost, spans, notes, clocks, operations: how many there are in the window.
         claims: how often a host's belief of the time was traced, in the window.
         executions, progress: what MapReduce's pictures are made of, of the whole trace.
+        transactions: spans of Spanner's leaders, in the window.
         overlays: notes with curves for the picture "overlay", of the whole trace.
         faults: those that held in the window, clipped to it.
         lives: the stretches of each host's life within the window.
@@ -75,7 +78,7 @@ class Run:
         self.history = history
         self.name = name
         self.messages = self.lost = self.spans = self.notes = self.clocks = self.operations = 0
-        self.overlays = self.executions = self.progress = self.claims = 0
+        self.overlays = self.executions = self.progress = self.claims = self.transactions = 0
         hosts: dict[str, None] = {}
         spoke: dict[str, None] = {}
         steps: dict[str, list[HostEvent]] = {}
@@ -104,6 +107,7 @@ class Run:
                     hosts[event.host] = spoke[event.host] = None
                     self.spans += began <= high and time >= low
                     self.executions += concerns_task(event)
+                    self.transactions += event.name == TRANSACTION and began <= high and time >= low
                 case Note() | Log():
                     hosts[event.host] = spoke[event.host] = None
                     self.notes += low <= time <= high
@@ -171,6 +175,13 @@ class Run:
             for one in found
             if one.start < self.end and one.end > self.start
         ]
+
+    def within(self, start: int, end: int) -> Run:
+        """Returns this run with a narrower window (ns), for pictures of a part; counts are as before."""
+        part = copy.copy(self)
+        part.start, part.end = start, max(end, start + 1)
+        part.faults = [part._clip(one) for one in self.faults if part._shows(one)]
+        return part
 
     def title(self, what: str) -> str:
         """Returns the heading of a picture."""
