@@ -6,6 +6,7 @@ columns in it (the key's always among them), a deleted key or range one.
 
 from __future__ import annotations
 
+import functools
 from bisect import bisect_right, insort
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, TypeAlias
@@ -20,6 +21,7 @@ from services.spanner.schema.table import Table, merged
 from services.spanner.schema.types import Value
 
 if TYPE_CHECKING:
+    from services.spanner.schema.definitions import Column
     from services.spanner.schema.schema import Schema
 
 MAX_MUTATIONS = 80_000
@@ -68,6 +70,36 @@ class Step(Struct, frozen=True):
         return bool(self.mutation.within) and not inside(parent, self.mutation.within)
 
 
+@functools.lru_cache(maxsize=1024)
+def _shape(
+    table: Table, names: tuple[str, ...], kind: Kind
+) -> tuple[tuple[Column, ...], tuple[int, ...], tuple[tuple[int, Column], ...]]:
+    """Returns, of a kind with rows: the columns, where in a row the key's are, and where which others are."""
+    columns = [table.column(name) for name in names]
+    numbers = [column.number for column in columns]
+    if len(set(numbers)) != len(numbers):
+        twice = next(column.name for at, column in enumerate(columns) if column.number in numbers[:at])
+        raise SpannerError("INVALID_ARGUMENT", f"Multiple values for column {twice} of table {table.name}")
+    for column in table.columns:
+        if column.number in numbers:
+            continue
+        if table.in_key(column):
+            raise SpannerError(
+                "FAILED_PRECONDITION",
+                f"A row of table {table.name} is written without a part of its primary key: {column.name}",
+            )
+        if column.not_null and kind is not Kind.UPDATE:
+            raise SpannerError(
+                "FAILED_PRECONDITION",
+                f"A new row in table {table.name} does not specify a non-null value for NOT NULL column: "
+                f"{column.name}",
+            )
+    place = {number: at for at, number in enumerate(numbers)}
+    key_at = [place[column.number] for column in table.key_columns]
+    others = tuple((at, column) for at, column in enumerate(columns) if not table.in_key(column))
+    return tuple(columns), tuple(key_at), others
+
+
 def step(schema: Schema, mutation: Mutation) -> Step:
     """Returns what a mutation means.
 
@@ -82,28 +114,10 @@ def step(schema: Schema, mutation: Mutation) -> Step:
         if mutation.kind is Kind.REQUIRE and (key_set.all or key_set.ranges):
             raise SpannerError("INVALID_ARGUMENT", f"rows of {table.name} are required by their keys")
         return Step(mutation, table, (), len(key_set.keys) + len(key_set.ranges) + key_set.all)
-    columns = [table.column(name) for name in mutation.columns]
-    numbers = [column.number for column in columns]
-    if len(set(numbers)) != len(numbers):
-        twice = next(column.name for at, column in enumerate(columns) if column.number in numbers[:at])
-        raise SpannerError("INVALID_ARGUMENT", f"Multiple values for column {twice} of table {table.name}")
-    for column in table.columns:
-        if column.number in numbers:
-            continue
-        if table.in_key(column):
-            raise SpannerError(
-                "FAILED_PRECONDITION",
-                f"A row of table {table.name} is written without a part of its primary key: {column.name}",
-            )
-        if column.not_null and mutation.kind is not Kind.UPDATE:
-            raise SpannerError(
-                "FAILED_PRECONDITION",
-                f"A new row in table {table.name} does not specify a non-null value for NOT NULL column: "
-                f"{column.name}",
-            )
-    place = {number: at for at, number in enumerate(numbers)}
-    key_at = [place[column.number] for column in table.key_columns]
-    others = [(at, column) for at, column in enumerate(columns) if not table.in_key(column)]
+    try:
+        columns, key_at, others = _shape(table, mutation.columns, mutation.kind)
+    except TypeError:  # a name that is none, and cannot be hashed
+        columns, key_at, others = _shape.__wrapped__(table, mutation.columns, mutation.kind)
     rows = []
     for row in mutation.rows:
         if not isinstance(row, list | tuple) or len(row) != len(columns):

@@ -21,8 +21,8 @@ V = TypeVar("V")
 
 def is_point(range: KeyRange) -> bool:
     """Says whether it is the range of one key."""
-    start, end = range.start, range.end
-    return len(end) == len(start) + 1 and end[-1] == 0 and end.startswith(start)
+    end = range.end
+    return end[-1:] == b"\0" and end[:-1] == range.start
 
 
 class Overlaps(Generic[V]):

@@ -32,6 +32,7 @@ class FixedTrueTime(FromNow):
     def __init__(self, clock: Clock, epsilon_ns: int = 0) -> None:
         if epsilon_ns < 0:
             raise ValueError(f"an uncertainty of {epsilon_ns} ns: must be 0 or more")
+        super().__init__()
         self._clock = clock
         self.epsilon_ns = epsilon_ns
 

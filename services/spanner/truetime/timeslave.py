@@ -56,6 +56,7 @@ class Timeslave(FromNow):
     def __init__(
         self, host: Host, masters: Sequence[Master], settings: Settings | None = None, *, zone: str = ""
     ) -> None:
+        super().__init__()
         self.settings = settings or Settings()
         self.unsynchronized = SYNCHRONIZING
         self.calls = 0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import heapq
 from typing import TYPE_CHECKING
 
 from services.spanner.truetime.interval import Unsynchronized
@@ -17,7 +18,16 @@ RETRY_S = 0.1
 
 
 class FromNow:
-    """The rest of `TrueTime` from `now`. Where that raises `Unsynchronized`, nothing is certain."""
+    """The rest of `TrueTime` from `now`. Where that raises `Unsynchronized`, nothing is certain.
+
+    All waits share one timer: those that end in the same turn of the loop cost one look at the clock.
+    """
+
+    def __init__(self) -> None:
+        self._waits: list[tuple[int, int, asyncio.Future[None]]] = []  # a heap
+        self._count = 0
+        self._timer: asyncio.TimerHandle | None = None
+        self._due = 0  # of the timer
 
     def now(self) -> Interval:
         """Returns the interval; see `TrueTime.now`."""
@@ -39,13 +49,33 @@ class FromNow:
 
     async def until_after(self, t: int) -> None:
         """Waits until `after(t)`. A host that does not know the time waits until it knows it again."""
-        while True:
-            try:
-                left = t - self.now().earliest
-            except Unsynchronized:
-                await asyncio.sleep(RETRY_S)
-                continue
-            if left < 0:
+        if self.after(t):
+            return
+        done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._count += 1
+        heapq.heappush(self._waits, (t, self._count, done))
+        if self._timer is None or t < self._due:
+            self._look()
+        await done
+
+    def _look(self) -> None:
+        """Ends the waits that are over, and sets the timer for the next one."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        waits = self._waits
+        try:
+            earliest = self.now().earliest
+        except Unsynchronized:
+            self._due, pause = 0, RETRY_S
+        else:
+            while waits and (waits[0][0] < earliest or waits[0][2].done()):
+                done = heapq.heappop(waits)[2]
+                if not done.done():
+                    done.set_result(None)
+            if not waits:
                 return
             # Timers count another time than this host's clock: what they leave is waited for again.
-            await asyncio.sleep((left + 1) / _SECOND)
+            self._due = waits[0][0]
+            pause = (self._due - earliest + 1) / _SECOND
+        self._timer = asyncio.get_running_loop().call_later(pause, self._look)
