@@ -645,6 +645,7 @@ class Locations(_message.Message):
     SIZES_FIELD_NUMBER: _builtins.int
     NAMES_FIELD_NUMBER: _builtins.int
     LOST_FIELD_NUMBER: _builtins.int
+    LOST_ATTEMPTS_FIELD_NUMBER: _builtins.int
     maps: _builtins.bytes
     """uint32, little-endian"""
     workers: _builtins.bytes
@@ -661,6 +662,10 @@ class Locations(_message.Message):
     def lost(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
         """map tasks whose output is gone: not to be read any more (3.3)"""
 
+    @_builtins.property
+    def lost_attempts(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
+        """of which execution: another one's may be there by now"""
+
     def __init__(
         self,
         *,
@@ -670,10 +675,11 @@ class Locations(_message.Message):
         sizes: _builtins.bytes = ...,
         names: _abc.Iterable[_builtins.str] | None = ...,
         lost: _abc.Iterable[_builtins.int] | None = ...,
+        lost_attempts: _abc.Iterable[_builtins.int] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["attempts", b"attempts", "lost", b"lost", "maps", b"maps", "names", b"names", "sizes", b"sizes", "workers", b"workers"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["attempts", b"attempts", "lost", b"lost", "lost_attempts", b"lost_attempts", "maps", b"maps", "names", b"names", "sizes", b"sizes", "workers", b"workers"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

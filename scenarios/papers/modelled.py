@@ -258,8 +258,8 @@ class ReduceTask(ModelledTask):
         cold = float(np.mean(cluster.used[source] - ages[maps] > PAPER.cache))
         cluster.offer(self.plane.machine, np.bincount(source, minlength=len(cluster.names)), cold)
 
-    def withdraw(self, maps: Sequence[int]) -> None:
-        """These are gone; those that have not been pulled must be offered again."""
+    def withdraw(self, maps: Sequence[int], attempts: Sequence[int]) -> None:
+        """These are gone; those that have not been pulled must be offered again. Of which execution: not modelled."""
         if self._phase != "pull" or self.plane.reducing is not self:
             return
         gone = np.fromiter(maps, np.int64)

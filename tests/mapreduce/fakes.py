@@ -186,8 +186,9 @@ class FakeWorker(rpc.WorkerServicer):
             try:
                 stream = self.master.Locate(pb.LocationsRequest(job=task.job, reduce=task.number))
                 async for message in stream:
-                    for number in message.lost:
-                        known.pop(number, None)
+                    for number, attempt in zip(message.lost, message.lost_attempts, strict=True):
+                        if number in known and known[number][1] == attempt:
+                            del known[number]
                     for number, worker, attempt, size in entries(message):
                         assert size == number % 250 + 1, "the size of another map"
                         if self.goes_wrong("lose"):

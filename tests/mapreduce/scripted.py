@@ -99,10 +99,11 @@ class Reduction(Execution):
         if len(self.there) == self.task.maps:
             self.end("done")
 
-    def withdraw(self, maps: Sequence[int]) -> None:
+    def withdraw(self, maps: Sequence[int], attempts: Sequence[int]) -> None:
         self.plane.events.append(f"lost {list(maps)}")
-        for number in maps:
-            self.there.pop(number, None)
+        for number, attempt in zip(maps, attempts, strict=True):
+            if number in self.there and self.there[number][1] == attempt:
+                del self.there[number]
 
 
 class Master(rpc.MasterServicer):

@@ -144,8 +144,9 @@ class Reader:
             if not self._next.done():
                 return
             message, self._next = self._next.result(), None
-            for number in message.lost:
-                self.known.pop(number, None)
+            for number, attempt in zip(message.lost, message.lost_attempts, strict=True):
+                if number in self.known and self.known[number][1] == attempt:
+                    del self.known[number]
             for number, worker, attempt, size in entries(message):
                 self.known[number] = (worker, attempt, size)
 

@@ -371,7 +371,7 @@ def test_3_3_a_reduce_that_has_not_read_from_a_reads_from_b_where_the_map_was_ex
         rig.peer("b", (0, 2, 10))
         shuffle = rig.shuffle(maps=2)
         shuffle.offer(outputs((1, "a", 1, 10)))
-        shuffle.withdraw([0])
+        shuffle.withdraw([0], [1])
         shuffle.offer(outputs((0, "b", 2, 10)))
         pulled = await rig.pulled(await shuffle.run())
         assert sorted([pulled[:10], pulled[10:]]) == sorted([region(0, 2, 10), region(1, 1, 10)])

@@ -49,10 +49,27 @@ def test_what_is_offered_twice_is_read_once() -> None:
         shuffle.offer(
             outputs((0, "b", 7, 10), (0, "a", 1, 10))
         )  # a stream opened again; moved, but read already
-        shuffle.withdraw([0])
+        shuffle.withdraw([0], [1])
         shuffle.offer(outputs((1, "a", 1, 10)))
         assert await rig.pulled(await pulling) == region(0, 1, 10) + region(1, 1, 10)
         assert rig.asked == {"a": [(0, 1), (1, 1)], "b": []}
+
+    run(case)
+
+
+def test_an_old_notice_does_not_take_back_a_later_output() -> None:
+    """A stream that is opened again tells from the beginning what was lost: also what has long moved."""
+
+    async def case(rig: Rig) -> None:
+        rig.peer("b", (0, 2, BIG))
+        shuffle = rig.shuffle(maps=1)
+        pulling = asyncio.create_task(shuffle.run())
+        shuffle.offer(outputs((0, "b", 2, BIG)))
+        await until(lambda: any(segment.partial for segment in shuffle._segments))
+        shuffle.withdraw([0], [1])
+        shuffle.offer(outputs((0, "b", 2, BIG)))
+        assert await rig.pulled(await pulling) == region(0, 2, BIG)
+        assert rig.asked == {"b": [(0, 2)]}
 
     run(case)
 
@@ -67,7 +84,7 @@ def test_after_the_notice_nothing_is_read_from_a_failed_worker() -> None:
         pulling = asyncio.create_task(shuffle.run())
         shuffle.offer(outputs((0, "a", 1, BIG)))
         await until(lambda: any(segment.partial for segment in shuffle._segments))
-        shuffle.withdraw([0])
+        shuffle.withdraw([0], [1])
         shuffle.offer(outputs((0, "b", 2, BIG)))
         assert await rig.pulled(await pulling) == region(0, 2, BIG)
 
@@ -106,7 +123,7 @@ def test_a_region_of_which_a_bit_has_flipped_is_reported_and_not_taken(where: st
         assert [(lost.map, lost.attempt, lost.worker, lost.missing) for lost in rig.lost] == [
             (0, 1, where, True)
         ]
-        shuffle.withdraw([0])
+        shuffle.withdraw([0], [1])
         shuffle.offer(outputs((0, "b", 2, 3000)))
         data = await rig.pulled(await pulling)
         assert len(data) == 3010
@@ -127,7 +144,7 @@ def test_a_peer_that_has_it_not_is_reported_at_once_and_the_others_outputs_are_r
         assert asyncio.get_running_loop().time() < 0.1
         await until(lambda: shuffle.read == 1)
         rig.peer("b", (0, 6, 10))
-        shuffle.withdraw([0])
+        shuffle.withdraw([0], [5])
         shuffle.offer(outputs((0, "b", 6, 10)))
         await pulling
 
@@ -162,7 +179,7 @@ def test_a_cut_in_the_middle_of_a_region_is_noticed() -> None:
         rig.simulation.network.cut("a", "here")
         await until(lambda: bool(rig.lost))
         rig.peer("b", (0, 2, BIG))
-        shuffle.withdraw([0])
+        shuffle.withdraw([0], [1])
         shuffle.offer(outputs((0, "b", 2, BIG)))
         assert await rig.pulled(await pulling) == region(0, 2, BIG)
 
@@ -215,7 +232,7 @@ def test_whatever_moves_whenever_it_reads_each_map_once_and_whole(seed: int) -> 
         pulling = asyncio.create_task(shuffle.run())
         for _ in range(25):
             moved = chance.sample(range(maps), 3)
-            shuffle.withdraw(moved)
+            shuffle.withdraw(moved, [attempt[number] for number in moved])
             await asyncio.sleep(chance.choice([0.0, 0.0001, 0.003, 0.05]))
             for number in moved:
                 attempt[number] = min(attempt[number] + 1, 5)

@@ -186,7 +186,9 @@ def test_a_completion_that_nobody_has_confirmed_is_part_of_the_registration() ->
     run(case)
 
 
-def columns(*entries: tuple[int, int, int, int], names: list[str], lost: list[int]) -> pb.Locations:
+def columns(
+    *entries: tuple[int, int, int, int], names: list[str], lost: list[tuple[int, int]]
+) -> pb.Locations:
     maps, workers, attempts, sizes = zip(*entries, strict=True) if entries else ((), (), (), ())
     return pb.Locations(
         maps=struct.pack(f"<{len(maps)}I", *maps),
@@ -194,7 +196,8 @@ def columns(*entries: tuple[int, int, int, int], names: list[str], lost: list[in
         attempts=struct.pack(f"<{len(maps)}Q", *attempts),
         sizes=bytes(sizes),
         names=names,
-        lost=lost,
+        lost=[number for number, _ in lost],
+        lost_attempts=[attempt for _, attempt in lost],
     )
 
 
@@ -204,7 +207,7 @@ def test_a_reduce_hears_where_map_outputs_are_and_which_are_lost() -> None:
         rig.master.locations = [
             columns((0, 1, 5, 9), (2, 0, 1 << 40, 0), names=["a", "b"], lost=[]),
             None,  # the stream breaks, and is opened again
-            columns((0, 0, 6, 9), names=["c"], lost=[0, 2]),
+            columns((0, 0, 6, 9), names=["c"], lost=[(0, 5), (2, 1 << 40)]),
             columns((1, 0, 7, 1), (2, 0, 8, 1), names=["a"], lost=[]),
         ]
         await rig.up()

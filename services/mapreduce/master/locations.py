@@ -67,7 +67,7 @@ class Locations:
         self._names: list[str] = []
         self._index: dict[str, int] = {}
         self._segments: list[Segment] = []
-        self._lost: list[int] = []
+        self._lost: list[tuple[int, int]] = []  # map, attempt
         self._now = array("q", [-1]) * maps  # of each map: the attempt whose output is to be read
         self._segment = array("i", [-1]) * maps  # and the segment that says so; -1: not yet published
         self._rows: dict[int, tuple[str, int, bytes]] = {}  # not yet published, by map
@@ -94,8 +94,8 @@ class Locations:
 
     def lose(self, number: int) -> None:
         """The output of a map is gone; streams tell it after `publish`."""
-        assert self._now[number] >= 0, "an output was lost that was not there"
-        self._now[number] = -1
+        attempt, self._now[number] = self._now[number], -1
+        assert attempt >= 0, "an output was lost that was not there"
         if self._rows.pop(number, None) is not None:
             return
         segment = self._segments[self._segment[number]]
@@ -103,7 +103,7 @@ class Locations:
         if segment.dead == len(segment.maps):
             segment.sizes = b""
         self._segment[number] = -1
-        self._lost.append(number)
+        self._lost.append((number, attempt))
         self._columns.clear()
 
     def sizes(self, number: int) -> bytes:
@@ -140,7 +140,8 @@ class Locations:
     async def follow(self, reduce: int) -> AsyncIterator[pb.Locations]:
         """Yields what a reduce task must know, from the beginning, as it comes, until the job is over.
 
-        In a message what is lost comes before what is there: a map in both has moved.
+        In a message what is lost comes before what is there: a map in both has moved. A loss names the
+        execution: who opens a stream again hears of old ones, and may know of a later output already.
         """
         at, lost = 0, 0
         while not self._over:
@@ -169,7 +170,9 @@ class Locations:
             [s.sizes[reduce :: self._reduces] for s in self._segments[at:end] if s.dead < len(s.maps)]
         )
         message.sizes = sizes if columns.keep is None else bytes(compress(sizes, columns.keep))
-        message.lost.extend(dict.fromkeys(self._lost[lost:]))
+        for number, attempt in self._lost[lost:]:
+            message.lost.append(number)
+            message.lost_attempts.append(attempt)
         return message, end, len(self._lost)
 
     def _pack_columns(self, at: int, end: int) -> Columns:

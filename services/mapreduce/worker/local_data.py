@@ -346,9 +346,9 @@ class ReduceExecution(TaskExecution):
         """These outputs are there to be pulled, or have moved."""
         self._shuffle.offer(outputs)
 
-    def withdraw(self, maps: Sequence[int]) -> None:
-        """These are gone."""
-        self._shuffle.withdraw(maps)
+    def withdraw(self, maps: Sequence[int], attempts: Sequence[int]) -> None:
+        """These executions' are gone."""
+        self._shuffle.withdraw(maps, attempts)
 
     def report(self) -> pb.Report:
         """Returns how far it is: a third of the way when all regions have been pulled."""

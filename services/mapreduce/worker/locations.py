@@ -31,7 +31,7 @@ async def follow(master: rpc.MasterAsyncStub, job: str, number: int, reduction: 
         try:
             async for message in master.Locate(pb.LocationsRequest(job=job, reduce=number)):
                 if message.lost:  # first: what is both lost and there has moved
-                    reduction.withdraw(message.lost)
+                    reduction.withdraw(message.lost, message.lost_attempts)
                 if message.maps:
                     reduction.offer(decode(message))
                 del message  # the next may take long, and this one may be large

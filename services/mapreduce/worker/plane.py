@@ -54,8 +54,8 @@ class Reduction(Execution, Protocol):
         """These outputs are there to be pulled (3.1 step 5), or have moved (3.3)."""
         ...
 
-    def withdraw(self, maps: Sequence[int]) -> None:
-        """These are gone: not to be read any more, unless they have been read already (3.3)."""
+    def withdraw(self, maps: Sequence[int], attempts: Sequence[int]) -> None:
+        """These executions' are gone: not to be read any more, unless they have been read already (3.3)."""
         ...
 
 

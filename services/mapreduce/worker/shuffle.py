@@ -171,14 +171,19 @@ class Shuffle:
         self._break_off()
         self._pump()
 
-    def withdraw(self, maps: Sequence[int]) -> None:
-        """These outputs are gone."""
-        gone = [number for number in dict.fromkeys(maps) if number in self._at]
+    def withdraw(self, maps: Sequence[int], attempts: Sequence[int]) -> None:
+        """These executions' outputs are gone; a later one's stands, should it have been heard of already."""
+        outputs = dict.fromkeys(zip(maps, attempts, strict=True))
+        gone = [number for number, attempt in outputs if self._is_at(number, attempt)]
         if gone:
             self._note("inputs withdrawn", maps=gone, attempts=[self._at[n].pending[n].attempt for n in gone])
         for number in gone:
             self._drop(number)
         self._break_off()
+
+    def _is_at(self, number: int, attempt: int) -> bool:
+        peer = self._at.get(number)
+        return peer is not None and peer.pending[number].attempt == attempt
 
     def _drop(self, number: int) -> None:
         peer = self._at.pop(number)
