@@ -40,6 +40,10 @@ class What(Struct):
     only_timestamp: bool = False
 
 
+class Scattered(Exception):
+    """What one group had is several groups' by now: the timestamp must be chosen for all of them."""
+
+
 class How(Protocol):
     """As part of which transaction a run is read."""
 
@@ -49,6 +53,14 @@ class How(Protocol):
 
     def seen(self, group: int, part: pb.PartialResultSet) -> None:
         """Takes what an answer tells of the transaction."""
+        ...
+
+    def scattered(self) -> None:
+        """Told that what is read is of several groups, as far as is known now.
+
+        Raises:
+            Scattered: it was to be read as if one group had it; no answer has come yet.
+        """
         ...
 
     @property
@@ -179,6 +191,8 @@ class Reader:
             SpannerError: the refusal.
         """
         runs = await self._split(ranges, deadline)
+        if len(runs) > 1:
+            how.scattered()
         if len(runs) == 1 or limit:
             return [part async for part in self._in_turn(runs, what, how, limit, deadline)]
         tasks = [asyncio.ensure_future(self._gather(run, what, how, deadline)) for run in runs]
@@ -200,7 +214,10 @@ class Reader:
         self, what: What, ranges: Sequence[KeyRange], limit: int, how: How, deadline: float
     ) -> AsyncIterator[pb.PartialResultSet]:
         """Yields the answers as they come, in the order of the keys."""
-        async for part in self._in_turn(await self._split(ranges, deadline), what, how, limit, deadline):
+        runs = await self._split(ranges, deadline)
+        if len(runs) > 1:
+            how.scattered()
+        async for part in self._in_turn(runs, what, how, limit, deadline):
             yield part
 
     async def _gather(
@@ -234,6 +251,8 @@ class Reader:
                     raise
                 await self.learn(exc, asked, what, backoff, deadline)
                 again = await self._split(ranges, deadline)
+                if len(again) > 1:
+                    how.scattered()
                 left[:0] = [(owner, pieces, run.token) for owner, pieces in again]
 
     async def learn(

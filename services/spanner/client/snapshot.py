@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from protos import spanner_pb2 as pb
 from services.spanner.client.bounds import Bound, at
 from services.spanner.client.errors import over
-from services.spanner.client.reads import What
+from services.spanner.client.reads import Scattered, What
 from services.spanner.client.transaction import Row, decode_rows
 from services.spanner.errors import SpannerError
 
@@ -35,6 +35,11 @@ class _How:
         if not self.timestamp and part.read_timestamp:
             self.timestamp = part.read_timestamp
             self._selector = pb.TransactionSelector(read_only=at(self.timestamp).wire())
+
+    def scattered(self) -> None:
+        # LastTS() of one group says nothing of what another has committed (4.2.2).
+        if self.at_leader and not self.timestamp:
+            raise Scattered
 
 
 class Snapshot:
@@ -88,7 +93,12 @@ class Snapshot:
     ) -> list[tuple[Row, int]]:
         """As `read`; returns with each row the timestamp at which it was written."""
         what, ranges, how, deadline = await self._begin(table, columns, key_set)
-        parts = await self._database.reader.all(what, ranges, limit, how, deadline)
+        reader = self._database.reader
+        try:
+            parts = await reader.all(what, ranges, limit, how, deadline)
+        except Scattered:
+            how = _How(at(await self._choose(what, ranges, deadline)))
+            parts = await reader.all(what, ranges, limit, how, deadline)
         self._end(how)
         return [pair for part in parts for pair in _rows(part)]
 
@@ -97,10 +107,19 @@ class Snapshot:
     ) -> AsyncIterator[Row]:
         """As `read`; yields rows as they come, however many there are."""
         what, ranges, how, deadline = await self._begin(table, columns, key_set)
-        async for part in self._database.reader.stream(what, ranges, limit, how, deadline):
+        reader = self._database.reader
+        parts = reader.stream(what, ranges, limit, how, deadline)
+        try:
+            first = await anext(parts, None)
+        except Scattered:
+            how = _How(at(await self._choose(what, ranges, deadline)))
+            parts = reader.stream(what, ranges, limit, how, deadline)
+            first = await anext(parts, None)
+        while first is not None:
             self._end(how)
-            for row, _ in _rows(part):
+            for row, _ in _rows(first):
                 yield row
+            first = await anext(parts, None)
 
     async def _begin(
         self, table: str, columns: Sequence[str], key_set: KeySet

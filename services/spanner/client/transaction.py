@@ -124,6 +124,9 @@ class Transaction(Mutations):
                 "ABORTED", f"group {group} has another leader, and its locks are lost", "lost-locks"
             )
 
+    def scattered(self) -> None:
+        """Nothing hangs on it: locks are taken wherever what is read is."""
+
     def change(
         self, group: int, ownership: pb.Ownership | None = None, schema: bytes = b"", at: int = 0
     ) -> None:
