@@ -16,6 +16,7 @@ from protos import spanner_pb2_grpc as rpc
 from services.spanner.client import Database, connect
 from services.spanner.errors import SpannerError
 from services.spanner.keys import KeyRange
+from services.spanner.placement.location import checked
 from services.spanner.schema import EMPTY, Schema, apply_change, decode_changes
 from services.spanner.spanserver.settings import Founding, founding_of
 from services.spanner.statuses import abort
@@ -55,6 +56,7 @@ class Static(rpc.LocationServicer, rpc.UniverseServicer):
 
     async def Locate(self, request: pb.LocateRequest, context: Context) -> pb.Located:
         """Says which group has what, and where it is: always the same."""
+        await checked(request, context)
         located = pb.Located(timestamp=request.newer_than + 1)
         if not request.ranges:
             located.MergeFrom(self._everything)

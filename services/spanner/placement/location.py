@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from services.spanner.placement.root import Root, View
     from services.spanner.placement.servers import Servers
 
+LARGEST = (1 << 63) - 1  # a timestamp
+
 
 class LocationProxy(rpc.LocationServicer):
     """Answers from memory, and reads again when somebody knows that it is wrong.
@@ -40,6 +42,7 @@ class LocationProxy(rpc.LocationServicer):
 
     async def Locate(self, request: pb.LocateRequest, context: Context) -> pb.Located:
         """Says who has what, and where groups are."""
+        await checked(request, context)
         try:
             view = await self._known(request.newer_than)
             if any(group not in view.groups for group in request.groups):
@@ -100,3 +103,10 @@ class LocationProxy(rpc.LocationServicer):
         if self._view is None or view.timestamp >= self._view.timestamp:
             self._view = view
         return self._view
+
+
+async def checked(request: pb.LocateRequest, context: Context) -> None:
+    """Refuses what makes no sense."""
+    if request.newer_than > LARGEST:
+        why = f"newer_than is a timestamp below 2**63, not {request.newer_than}"
+        await abort(context, SpannerError("INVALID_ARGUMENT", why))
