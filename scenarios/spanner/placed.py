@@ -94,7 +94,7 @@ class Placed(Universe):
             )
         for zone, name in zip(ZONES, self.locations, strict=True):
             here = [server for server in self.names if self.zones[server] == zone]
-            root = msgspec.to_builtins(self.groups[ROOT].members)
+            root = msgspec.json.decode(msgspec.json.encode(self.groups[ROOT].members))
             schema = self.groups[ROOT].schema
             await self.world.start(name, zonemaster.serve, root=root, spanservers=here, schema=schema)
         await self.world.start(LOCATION, universe.serve, groups=groups, spanservers=self.names, **self.driver)
