@@ -28,6 +28,7 @@ SMALL = {
     "papers/mapreduce-grep": {"machines": 30, "maps": 60},
     "papers/mapreduce-sort": {"machines": 30, "maps": 60, "reduces": 20},
     "papers/spanner-2pc": {"participants": [1, 2, 50], "transactions": 6, "groups": 60, "servers": 5},
+    "papers/spanner-availability": {"groups": 5, "clients": 5, "reads": 50, "until": 8},
     "papers/spanner-microbenchmarks": {
         "replicas": [1, 3],
         "groups": 3,
@@ -36,6 +37,7 @@ SMALL = {
         "clients": 5,
         "seconds": 0.02,
     },
+    "papers/truetime-epsilon": {"hosts": 4, "polls": 2},
     "papers/zab-throughput": {"servers": [3], "operations": 200, "outstanding": 500, "singles": 2},
     "papers/zookeeper-barriers": {"clients": [3], "barriers": 1},
     "papers/zookeeper-broadcast": {"servers": [3], "transactions": 300, "outstanding": 400},

@@ -45,9 +45,14 @@ def hardware(costs: Costs) -> Callable[[Simulation], None]:
 
     def lay_out(simulation: Simulation) -> None:
         simulation.network.use(lan(costs.latency_s))
-        simulation.trace = Quiet(simulation)  # type: ignore[assignment]
+        quiet(simulation)
 
     return lay_out
+
+
+def quiet(simulation: Simulation) -> None:
+    """Leaves messages out of the trace."""
+    simulation.trace = Quiet(simulation)  # type: ignore[assignment]
 
 
 class PaperUniverse(Universe):
@@ -82,12 +87,10 @@ class PaperUniverse(Universe):
         leaders: Sequence[int] | None = None,
         **settings: Any,
     ) -> None:
-        self.world = world
-        self.schema = SCHEMA
+        super().__init__(world, SCHEMA, **{"epsilon_ns": round(costs.epsilon_s * 1e9), **settings})
         self.directories = directories
         self.location = f"{name}universe"
         self.costs = costs
-        self.settings = {"epsilon_ns": round(costs.epsilon_s * 1e9), **settings}
         self.zones = {
             f"{name}z{zone}s{number}": f"z{zone}"
             for zone in range(1, zones + 1)
@@ -107,9 +110,6 @@ class PaperUniverse(Universe):
             owned = ((edges[number - 1].hex(), edges[number].hex()),)
             first = members[self.leaders[number - 1]].server
             self.groups[number] = Founding(number, members, owned, SCHEMA.encode().hex(), first)
-        self._operator = world.client(f"{name}operator")
-        self._stubs = {}
-        self._clients: list[Database] = []
         for one in self.names:
             simulation_of(world).add_host(
                 one,
