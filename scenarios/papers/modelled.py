@@ -259,7 +259,7 @@ class ReduceTask(ModelledTask):
         cluster.offer(self.plane.machine, np.bincount(source, minlength=len(cluster.names)), cold)
 
     def withdraw(self, maps: Sequence[int], attempts: Sequence[int]) -> None:
-        """These are gone; those that have not been pulled must be offered again. Of which execution: not modelled."""
+        """These are gone, whichever execution's they are; those not yet pulled must be offered again."""
         if self._phase != "pull" or self.plane.reducing is not self:
             return
         gone = np.fromiter(maps, np.int64)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from sim import run
+from sim.faults import Action, Crash, Isolate, Partition, Pause, Slow
 
 SEEDS = {
     21: "a completion was ignored and confirmed, then a registration on its way named it as under way",
@@ -15,11 +16,44 @@ SEEDS = {
     444: "a job that a dead master had not made durable was begun anew; workers had been told to forget it",
 }
 
+SHRUNK = {
+    1438: (
+        "the answer to a ping was overtaken by a registration, and took the place of its newer report",
+        [
+            Action(0.1, Pause(host="w4"), 0.07),
+            Action(0.1, Slow(host="w1", cpu=12.0), 0.1),
+            Action(0.1, Isolate(host="w4"), 0.06),
+            Action(0.2, Partition(groups=[["user", "w1", "w2", "w3", "w4"], ["master"]]), 0.2),
+            Action(2.0, Slow(host="w4", cpu=4.0), 0.08),
+            Action(4.915, Pause(host="w2"), 0.2),
+            Action(5.77, Partition(groups=[["master", "user", "w1", "w2"], ["w3", "w4"]]), 0.93),
+        ],
+    ),
+    1455: (
+        "a registration was overtaken by the answer to a ping, and took the place of its newer report",
+        [
+            Action(6.0, Partition(groups=[["files", "master", "w1", "w3", "w4"], ["user", "w2"]]), 2.0),
+            Action(6.01, Crash(host="w1"), 0.09),
+            Action(7.599, Crash(host="master"), 0.1),
+            Action(7.6, Partition(groups=[["master", "w3"], ["files", "user", "w1", "w2", "w4"]]), 1.8),
+            Action(8.1, Crash(host="master"), 0.3),
+        ],
+    ),
+}
+"""Shrunk schedules of seeds of the swarm, with two jobs."""
+
 
 @pytest.mark.parametrize("seed", SEEDS, ids=str)
 def test_seeds_of_the_swarm(seed: int) -> None:
     summary = run("mapreduce/swarm", seed=seed)
     assert summary.passed, f"{SEEDS[seed]}: {summary}"
+
+
+@pytest.mark.parametrize("seed", SHRUNK, ids=str)
+def test_shrunk_seeds_of_the_swarm(seed: int) -> None:
+    what, schedule = SHRUNK[seed]
+    summary = run("mapreduce/swarm", {"jobs": 2}, seed=seed, schedule=schedule)
+    assert summary.passed, f"{what}: {summary}"
 
 
 def test_replies_to_completions_are_really_lost() -> None:

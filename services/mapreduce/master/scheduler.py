@@ -194,7 +194,8 @@ class Scheduler:
                 link.turns(kind, now)
                 self.assignment.note("adopted", job, execution)
         if execution is not None and execution.worker == link.id:
-            execution.report = report
+            if execution.report is None or _reach(report) >= _reach(execution.report):
+                execution.report = report
             job.version += 1
         elif task.attempt != report.attempt:
             link.withdrawn.append(
@@ -457,6 +458,14 @@ def _task(job: str, execution: Execution) -> pb.Task:
         number=execution.number,
         attempt=execution.attempt,
     )
+
+
+def _reach(report: pb.Report) -> tuple[float, int, int]:
+    """Says how far an execution had come. It only goes forward: a report that says less is an older one.
+
+    A registration and the answer to a ping may overtake each other.
+    """
+    return report.progress, report.input_bytes, report.output_bytes
 
 
 def _registration(link: Link) -> bytes:
