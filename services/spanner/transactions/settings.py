@@ -19,6 +19,8 @@ class TransactionSettings(Struct, frozen=True):
             two attempts to reach the coordinator at the most.
         remembered_s: so long a leader remembers that it has ended a transaction whose outcome is in no log.
         retry_s: what ABORTED advises clients to wait.
+        keep_s: so long versions are kept that others have followed (Cloud Spanner: an hour). Reads further
+            back are refused.
         commit_wait: False: the commit wait is left out. Wrong, unless the clocks are perfect; for
             experiments (Table 3's "1D", and to see what breaks).
         wound_wait: False: who asks for a lock waits, and nobody is wounded: those that wait for each other do
@@ -31,5 +33,6 @@ class TransactionSettings(Struct, frozen=True):
     ask_again_s: float = 2.0
     remembered_s: float = 60.0
     retry_s: float = 0.01
+    keep_s: float = 3600.0
     commit_wait: bool = True
     wound_wait: bool = True

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from protos import spanner_pb2 as pb
-from services.spanner.entries import decode
+from services.spanner.entries import Collect, decode, encode
 from services.spanner.group import NotLeader
 from services.spanner.transactions import read_only, reading, staging
 from services.spanner.transactions.coordinator import Coordinator
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
     from services.spanner.tablet import Tablet
     from services.spanner.transactions.coordinators import Coordinators
     from services.spanner.transactions.settings import TransactionSettings
+
+STEPS = 8  # versions are collected so many times in the time for which they are kept, at the most
 
 
 class Transactions:
@@ -48,6 +51,7 @@ class Transactions:
         self._coordinators = coordinators
         self._settings = settings
         self._reign: Reign | None = None
+        self._collect_at = 0
 
     def attach(self, group: Group) -> None:
         """Tells which Paxos group it is on; once, before anything else is called."""
@@ -57,7 +61,10 @@ class Transactions:
 
     def apply(self, index: int, timestamp: int, entry: bytes) -> None:
         """Applies an entry; see `StateMachine`."""
-        self._tablet.apply(index, timestamp, decode(entry))
+        tablet = self._tablet
+        tablet.apply(index, timestamp, decode(entry))
+        if timestamp >= self._collect_at and self._reign is not None:
+            self._collect(self._reign, timestamp)
 
     def leads(self, term: int) -> None:
         """Begins a reign: prepared transactions get their locks again, and their coordinators are asked."""
@@ -181,6 +188,24 @@ class Transactions:
                 already; INVALID_ARGUMENT: the piece cannot be read.
         """
         await staging.stage(await self._lead(), request)
+
+    def _collect(self, reign: Reign, timestamp: int) -> None:
+        """Has versions collected that nobody may read any more, now and then: only where something is
+        written.
+
+        What is prepared may yet commit at its prepare timestamp: nothing from there on is collected.
+        """
+        tablet, keep = self._tablet, round(self._settings.keep_s * 1e9)
+        began = tablet.schemas[0][0] if tablet.schemas else timestamp
+        prepared = min((one.timestamp for one in tablet.prepared.values()), default=timestamp)
+        horizon = min(timestamp - keep, prepared - 1)
+        if horizon - max(tablet.horizon, began) >= keep // STEPS:
+            reign.spawn(self._log_collect(reign, horizon))
+        self._collect_at = timestamp + keep // STEPS
+
+    async def _log_collect(self, reign: Reign, horizon: int) -> None:
+        with suppress(NotLeader, Unsynchronized):  # a later reign does it
+            await self._group.write(lambda _: encode(Collect(horizon)), 0, reign.term)
 
     async def _lead(self) -> Reign:
         """Returns the present reign, once this replica leads and its lease holds.

@@ -220,3 +220,28 @@ def _judge(world: World, what: str, found: str, code: str, words: str) -> None:
     line = found.isprintable() and len(found) < 1100
     ok = found.startswith(f"{code}: ") and words in found and line
     world.check(REFUSED, ok, f"{what}: {found[:300]} (should be {code}: ...{words}...)")
+
+
+@scenario(checks=(REFUSED, GOES_ON), plots=(), limit_s=600)
+async def collected(world: World) -> None:
+    """Versions are read that are not kept any more, and some that are."""
+    universe = Universe(world, SCHEMA, CUTS, transactions={"keep_s": 2.0})
+    await universe.start()
+    database = universe.database("c1", timeout=20.0)
+    stamps = []
+    for number in range(10):
+        async with database.batch() as batch:
+            batch.insert_or_update("Singers", (*KEY, "Name"), [("eu", 1, str(number))])
+        stamps.append(batch.commit_timestamp or 0)
+        await asyncio.sleep(0.5)
+    for at, code in ((stamps[0], "OUT_OF_RANGE"), (stamps[1], "OUT_OF_RANGE")):
+        try:
+            found = f"OK: {await read('Singers', KEY, read_timestamp=at)(database)}"
+        except SpannerError as exc:
+            found = f"{exc.code}: {exc.detail}"
+        _judge(world, f"read at {at}", found, code, "are collected")
+    for number in (7, 8, 9):
+        rows = await database.snapshot(read_timestamp=stamps[number]).read("Singers", ("Name",), ALL)
+        world.check(GOES_ON, rows == [(str(number),)], f"{number}: {rows}")
+    world.check(GOES_ON, not world.failures(), f"{[one.error for one in world.failures()]}")
+    await universe.close()

@@ -13,7 +13,7 @@ from services.spanner.statuses import LONGEST, line
 from sim import run
 from tests.spanner.hostile.hunt import hostile
 from tests.spanner.hostile.letters import FAR, absurd
-from tests.spanner.hostile.refused import refused
+from tests.spanner.hostile.refused import collected, refused
 
 NOW, LEASE = 1_800_000_000_000_000_000, 10_000_000_000
 
@@ -32,6 +32,11 @@ def test_hostile_messages_at_real_processes():
 @pytest.mark.parametrize("world", ["sim", "grpc"])
 def test_what_cannot_be_is_refused_by_name(world):
     summary = run(refused, world=world)
+    assert summary.verdict == "pass", (summary.checks, summary.error)
+
+
+def test_versions_that_are_not_kept_are_refused():
+    summary = run(collected)
     assert summary.verdict == "pass", (summary.checks, summary.error)
 
 
