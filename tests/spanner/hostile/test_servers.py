@@ -1,0 +1,68 @@
+"""Spanservers with what is not theirs, and streams whose other end does not behave."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+from protos import spanner_pb2 as pb
+from protos import spanner_pb2_grpc as rpc
+from services.spanner.spanserver import serve
+from services.spanner.truetime import master
+from sim.world.simulation import Simulation
+
+GROUPS = [{"group": 1, "members": [{"server": "s1", "zone": "z"}]}]
+MASTERS = [{"name": "gps1", "zone": "z"}]
+PARAMS: dict[str, Any] = {"zone": "z", "masters": MASTERS, "groups": GROUPS}
+
+
+def universe(**settings: Any) -> tuple[Simulation, Any]:
+    """Returns a world with one spanserver, and a host for the test."""
+    simulation = Simulation(7, limit_s=600.0)
+    simulation.boot("gps1", master.serve, {"kind": "gps", "masters": MASTERS})
+    simulation.boot("s1", serve, {**PARAMS, "settings": settings})
+    return simulation, simulation.boot("main")
+
+
+async def leads(stub: Any) -> None:
+    while not any(one.term for one in (await stub.Status(pb.StatusRequest(), timeout=1.0)).groups):
+        await asyncio.sleep(0.1)
+
+
+def test_calls_that_are_called_off_before_they_begin_leave_nothing() -> None:
+    simulation, main = universe()
+
+    async def story() -> list[int]:
+        await asyncio.sleep(1.0)
+        async with main.connect("s1") as channel:
+            stub = rpc.SpanserverStub(channel)
+            await leads(stub)
+            stream = stub.Pipeline()
+            beat = pb.TransactionRequest(group=1, transaction=pb.Transaction(id="t", age=1))
+            calls = [pb.Call(number=5, keep_alive=beat), pb.Call(number=5, cancel=True)]
+            await stream.write(pb.Calls(calls=calls))
+            await asyncio.sleep(0.1)
+            await stream.write(pb.Calls(calls=[pb.Call(number=5, keep_alive=beat)]))  # the number is free
+            await stream.done_writing()
+            found = [reply async for replies in stream for reply in replies.replies]
+            assert not any(reply.status.code for reply in found)
+            return [reply.number for reply in found]
+
+    assert simulation.run(story()) == [5]
+    assert simulation.failures == []
+
+
+def test_a_disk_of_another_universe_is_refused_in_a_line() -> None:
+    simulation, _ = universe(universe="one")
+
+    async def story() -> None:
+        await asyncio.sleep(2.0)
+        simulation.machines["s1"].crash()
+        await asyncio.sleep(0.1)
+        simulation.boot("s1", serve, {**PARAMS, "settings": {"universe": "another"}})
+        await asyncio.sleep(2.0)
+
+    simulation.run(story())
+    ((name, error),) = simulation.failures
+    assert name == "s1"
+    assert 'belongs to server s1 of universe "one"' in str(error) and "\n" not in str(error)
