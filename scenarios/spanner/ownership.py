@@ -26,6 +26,8 @@ MOMENTS = 20  # in the past, that are looked at
 async def check_ownership(world: World, universe: Placed, accounts: int, since: int, until: int) -> None:
     """Reads who owned what, and all rows, at moments of the past; compares with leaders at the end.
 
+    Nothing may be moved meanwhile.
+
     Args:
         world: reported to.
         universe: which.
@@ -51,6 +53,10 @@ async def check_ownership(world: World, universe: Placed, accounts: int, since: 
         sound = [row[0] for row in rows] == list(range(accounts))
         total = sum(row[1] for row in rows)
         world.check(ROWS, sound and total == accounts * OPENING, f"at {moment}: {len(rows)} rows, {total}")
+    await database.snapshot().read(
+        TABLE, ("Id",), ALL
+    )  # wakes groups that have been idle: their leaders tell
+    fragments = await database.snapshot().read(FRAGMENTS, FRAGMENT_COLUMNS, ALL)
     told = {(start, end, group) for start, end, group in fragments}
     owned = {
         (part.start, part.end, group.group)

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Annotated
 from msgspec import Meta
 
 from scenarios.spanner.accounts import SCHEMA, Banker
+from scenarios.spanner.cluster import LOCATION
 from scenarios.spanner.ownership import ONE_OWNER, ROWS, check_ownership
 from scenarios.spanner.placed import Placed
 from scenarios.spanner.promises import INVARIANTS, PROMISES, TOTAL, check_invariants, check_total
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
 SPLIT = "a large group is split"
 PLACED = "replicas are as their option says"
 WITHIN = 60.0  # seconds for the driver to do it
+STOPPING = 2.0  # seconds until the last step of a move that was under way is over
 LARGEST = 2000  # bytes of a group
 OPTION = "z1 z2 z3:witness z3:read-only"
 
@@ -72,6 +74,8 @@ async def split_under_load(
     over.set()
     await asyncio.gather(*working)
     check_total(world, await auditor.audit(), accounts)
+    await world.stop(LOCATION)  # the driver would go on
+    await asyncio.sleep(STOPPING)
     await check_ownership(world, universe, accounts, since, auditor.read_at)
     world.measure("transfers", sum(banker.committed for banker in bankers))
     await universe.close()

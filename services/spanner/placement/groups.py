@@ -34,6 +34,8 @@ async def groups_in(transaction: Transaction) -> dict[int, GroupRow]:
 async def schema_in(transaction: Transaction) -> Schema:
     """Reads the newest schema, under locks: nobody changes it meanwhile."""
     rows = await transaction.read(SCHEMAS, ("schema",), ALL, limit=1)
+    if not rows:
+        raise SpannerError("UNAVAILABLE", "the universe has not begun yet: its system tables are empty")
     return Schema.decode(rows[0][0])
 
 

@@ -157,7 +157,7 @@ def root_group(members: tuple[Member, ...], preferred: str = "") -> dict[str, ob
     """Returns group 0 as spanservers are told of it at the beginning (`spanserver.settings.Founding`)."""
     return {
         "group": ROOT,
-        "members": msgspec.to_builtins(members),
+        "members": [msgspec.to_builtins(one) for one in members],
         "ranges": [[SYSTEM_RANGE.start.hex(), SYSTEM_RANGE.end.hex()]],
         "schema": SYSTEM.encode().hex(),
         "preferred": preferred,

@@ -81,6 +81,7 @@ class Universe(rpc.UniverseServicer):
         self._steps = Steps(database, servers, locking=locking)
         self._groups = Groups(database, servers)
         self._changing = asyncio.Lock()
+        self._begun = asyncio.Event()
         self._names = 0
 
     async def begin(self, founding: Sequence[Founding]) -> None:
@@ -107,6 +108,7 @@ class Universe(rpc.UniverseServicer):
                 )
 
         await self._insist(lambda: self._database.run_in_transaction(work))
+        self._begun.set()
 
     async def go_on(self) -> None:
         """Goes on with what another incarnation has begun."""
@@ -117,6 +119,7 @@ class Universe(rpc.UniverseServicer):
 
     async def ChangeSchema(self, request: pb.ChangeSchemaRequest, context: Context) -> pb.SchemaReply:
         """Changes the schema of all groups (4.2.3)."""
+        await self._begun.wait()
         try:
             async with self._changing:
                 schema, since = await change_schema(self._database, request.change, request.at)
@@ -127,6 +130,7 @@ class Universe(rpc.UniverseServicer):
 
     async def Move(self, request: pb.MoveRequest, context: Context) -> pb.Done:
         """Moves a range to a group; returns when all of it is there."""
+        await self._begun.wait()
         try:
             range_ = KeyRange(request.range.start, request.range.end)
             if not (range_.start < range_.end and USER_RANGE.covers(range_)):
@@ -138,6 +142,7 @@ class Universe(rpc.UniverseServicer):
 
     async def CreateGroup(self, request: pb.GroupRequest, context: Context) -> pb.Done:
         """Makes a group."""
+        await self._begun.wait()
         try:
             number = await self._groups.create(
                 request.group, members_of(request.members), request.preferred_leader
