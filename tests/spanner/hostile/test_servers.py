@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
+import grpc
+
 from protos import spanner_pb2 as pb
 from protos import spanner_pb2_grpc as rpc
 from services.spanner.spanserver import serve
@@ -66,3 +68,39 @@ def test_a_disk_of_another_universe_is_refused_in_a_line() -> None:
     ((name, error),) = simulation.failures
     assert name == "s1"
     assert 'belongs to server s1 of universe "one"' in str(error) and "\n" not in str(error)
+
+
+def test_a_torn_log_is_cut_where_it_ends_or_refused_in_a_line() -> None:
+    outcomes: dict[str, int] = {}
+    for part in range(0, 100, 7):
+        simulation, main = universe()
+        served = False
+
+        async def story(part: int = part, simulation: Any = simulation, main: Any = main) -> bool:
+            await asyncio.sleep(1.0)
+            async with main.connect("s1") as channel:
+                await leads(rpc.SpanserverStub(channel))
+            await asyncio.sleep(1.0)
+            machine = simulation.machines["s1"]
+            machine.crash()
+            file = await simulation.boot("s1").disk.open("log/segment-00000000", "a")
+            size = len(await file.read())
+            await file.truncate(size * part // 100)
+            await file.sync()
+            machine.crash()
+            simulation.boot("s1", serve, {**PARAMS, "settings": {}})
+            async with main.connect("s1") as channel, asyncio.timeout(60.0):
+                while not simulation.failures:
+                    try:
+                        await leads(rpc.SpanserverStub(channel))
+                        return True
+                    except grpc.aio.AioRpcError:
+                        await asyncio.sleep(0.5)
+            return False
+
+        served = simulation.run(story())
+        for _, error in simulation.failures:
+            assert type(error).__name__ == "StorageRefused" and "\n" not in str(error), error
+        outcomes["served" if served else "refused"] = outcomes.get("served" if served else "refused", 0) + 1
+    assert sum(outcomes.values()) == 15, outcomes
+    assert outcomes.get("served"), outcomes
