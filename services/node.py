@@ -126,7 +126,9 @@ async def run(
         await asyncio.sleep(0)  # its first step: what fails there, failed to start
         if not work.done():
             write_whole(folder.control, address.encode())
-        return await watch_program(work, node.program, stop)
+        await watch_program(work, stop)
+        await server.stop(None)  # what its calls leave in the log comes before the program's last words
+        return status_of(work, node.program)
     finally:
         host.tracing.event("exit", node.incarnation)
         folder.control.unlink(missing_ok=True)
@@ -177,14 +179,18 @@ def start_program(host: RealHost, node: NodeFile) -> asyncio.Future[Any] | None:
     return None
 
 
-async def watch_program(work: asyncio.Future[Any], name: str, stop: asyncio.Event) -> int:
-    """Waits until the program ends or is to, and returns the exit status."""
+async def watch_program(work: asyncio.Future[Any], stop: asyncio.Event) -> None:
+    """Waits until the program ends or is to; then it is cancelled, and has a moment to end."""
     stopping = asyncio.ensure_future(stop.wait())
     await asyncio.wait([work, stopping], return_when=asyncio.FIRST_COMPLETED)
     stopping.cancel()
     if not work.done():
         work.cancel()
         await asyncio.wait([work], timeout=_GRACE)
+
+
+def status_of(work: asyncio.Future[Any], name: str) -> int:
+    """Says in the log what was wrong with a program's end, and returns the exit status."""
     if not work.done():
         log.error("%s did not end within %g s of being cancelled", name, _GRACE)
         return 1

@@ -41,4 +41,5 @@ def top(inputs: list[str], folder: str, many: int = 10, **options: Any) -> list[
 
 
 if __name__ == "__main__":
-    print("\n".join(f"{times:8,}  {word}" for word, times in top(sys.argv[2:], sys.argv[1])))
+    lines = [f"{times:8,}  {word}\n" for word, times in top(sys.argv[2:], sys.argv[1])]
+    sys.stdout.write("".join(lines))  # at once: a reader may leave early
