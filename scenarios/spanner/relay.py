@@ -49,6 +49,7 @@ class Relay(Universe):
         self.accounts = PER_GROUP * GROUPS
         super().__init__(world, SCHEMA, cuts(self.accounts, GROUPS), masters=masters, **settings)
         self.lies: dict[str, float] = {}
+        self._chance = world.stream("relay")
 
     async def start_masters(self) -> None:
         """Starts the time masters; some lie before anybody has asked them."""
@@ -75,21 +76,29 @@ class Relay(Universe):
         await asyncio.sleep(0.5)
 
     async def run(self, rounds: int, pause: float = 0.0) -> None:
-        """Has the bankers transfer in turn, each when the one before has its answer.
+        """Runs so many rounds.
 
         Args:
-            rounds: how often each.
-            pause: seconds between rounds, on average.
+            rounds: how many.
+            pause: seconds between them, on average.
         """
-        chance = self.world.stream("relay")
         for _ in range(rounds):
-            stamps = []
-            for banker in self.runners:
-                await banker.transfer()
-                stamps.append(banker.written_at)
-            for stamp in stamps:
-                check_total(self.world, await self._auditor.audit(read_timestamp=stamp), self.accounts)
-            await asyncio.sleep(chance.expovariate(1 / pause) if pause else 0)
+            await self._round(pause)
+
+    async def run_until(self, over: asyncio.Event, pause: float) -> None:
+        """Runs rounds until it is `over`, with pauses of so many seconds on average."""
+        while not over.is_set():
+            await self._round(pause)
+
+    async def _round(self, pause: float) -> None:
+        """Has the bankers transfer in turn, each when the one before has its answer."""
+        stamps = []
+        for banker in self.runners:
+            await banker.transfer()
+            stamps.append(banker.written_at)
+        for stamp in stamps:
+            check_total(self.world, await self._auditor.audit(read_timestamp=stamp), self.accounts)
+        await asyncio.sleep(self._chance.expovariate(1 / pause) if pause else 0)
 
     async def finish(self) -> None:
         """Looks at everything once more, and ends."""

@@ -120,7 +120,11 @@ def shown(run: Run) -> list[Committed]:
                 found.append((fields.get("waited", 0), event.time - event.start, fields["transaction"]))
     began = _began(told, samples)
     if pair is None:
-        if not (found := candidates or alone):
+        # Where no two-group transaction had to wait, one of a single group that had to tells more.
+        found = candidates if any(waited for waited, _, _ in candidates) else alone
+        if not any(waited for waited, _, _ in found):
+            found = candidates or alone
+        if not found:
             return []
         longest = max(waited for waited, _, _ in found)
         best = sorted(one for one in found if one[0] == longest)
