@@ -12,7 +12,7 @@ from services.spanner.keys import KeyRange
 from services.spanner.statuses import abort
 
 if TYPE_CHECKING:
-    from services.host import Context, Host
+    from services.host import Context
     from services.spanner.placement.root import Root, View
     from services.spanner.placement.servers import Servers
 
@@ -23,13 +23,11 @@ class LocationProxy(rpc.LocationServicer):
     """Answers from memory, and reads again when somebody knows that it is wrong.
 
     Args:
-        host: on which it is.
         root: where the system tables are.
         servers: who was seen leading.
     """
 
-    def __init__(self, host: Host, root: Root, servers: Servers) -> None:
-        self._host = host
+    def __init__(self, root: Root, servers: Servers) -> None:
         self._root = root
         self._servers = servers
         self._leaders: dict[int, str] = {}
@@ -39,6 +37,10 @@ class LocationProxy(rpc.LocationServicer):
     def seen(self, leaders: dict[int, str]) -> None:
         """Takes who leads which group."""
         self._leaders.update(leaders)
+
+    def forget(self) -> None:
+        """Has the system tables read again before the next answer."""
+        self._view = None
 
     async def Locate(self, request: pb.LocateRequest, context: Context) -> pb.Located:
         """Says who has what, and where groups are."""
@@ -72,10 +74,10 @@ class LocationProxy(rpc.LocationServicer):
         """Says which schema holds now."""
         try:
             view = await self._known(0)
-            schema, since = view.schema_at(self._host.clock.time_ns())
+            schema, since = view.schema_at(view.timestamp)
             if schema.version <= request.newer_than:
                 view = await self._read()
-                schema, since = view.schema_at(self._host.clock.time_ns())
+                schema, since = view.schema_at(view.timestamp)
         except SpannerError as error:
             await abort(context, error)
         return pb.SchemaReply(version=schema.version, schema=schema.encode(), since=since)

@@ -57,6 +57,7 @@ class Universe(rpc.UniverseServicer):
     Args:
         host: on which it is.
         root: where the system tables are.
+        proxy: the location proxy beside it, which hears of changes at once.
         servers: connections to spanservers.
         database: with the system tables.
         spanservers: names of those that may have no group yet.
@@ -67,6 +68,7 @@ class Universe(rpc.UniverseServicer):
         self,
         host: Host,
         root: Root,
+        proxy: LocationProxy,
         servers: Servers,
         database: Database,
         spanservers: Sequence[str],
@@ -75,6 +77,7 @@ class Universe(rpc.UniverseServicer):
     ) -> None:
         self._host = host
         self._root = root
+        self._proxy = proxy
         self._servers = servers
         self._database = database
         self._spanservers = list(spanservers)
@@ -125,6 +128,7 @@ class Universe(rpc.UniverseServicer):
                 schema, since = await change_schema(self._database, request.change, request.at)
         except SpannerError as error:
             await abort(context, error)
+        self._proxy.forget()
         self._host.trace("schema changed", version=schema.version, since=since)
         return pb.SchemaReply(version=schema.version, schema=schema.encode(), since=since)
 
@@ -279,9 +283,9 @@ async def serve(
     root = Root(
         servers, first.members, Schema.decode(bytes.fromhex(first.schema)) if first.schema else SYSTEM
     )
-    proxy = LocationProxy(host, root, servers)
+    proxy = LocationProxy(root, servers)
     database = connect(host, [host.name])
-    universe = Universe(host, root, servers, database, spanservers, locking=locking)
+    universe = Universe(host, root, proxy, servers, database, spanservers, locking=locking)
     server = host.serve()
     rpc.add_LocationServicer_to_server(proxy, server)
     rpc.add_UniverseServicer_to_server(universe, server)

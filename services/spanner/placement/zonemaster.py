@@ -57,7 +57,7 @@ async def serve(
     """
     servers = Servers(host)
     first = Schema.decode(bytes.fromhex(schema)) if schema else SYSTEM
-    proxy = LocationProxy(host, Root(servers, members_of(root), first), servers)
+    proxy = LocationProxy(Root(servers, members_of(root), first), servers)
     server = host.serve()
     rpc.add_LocationServicer_to_server(proxy, server)
     await server.start()
