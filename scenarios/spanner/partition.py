@@ -44,7 +44,7 @@ async def partition(
     lease: Annotated[float, Meta(ge=0.6, le=60)] = 2.0,
     idle: Annotated[float, Meta(ge=3.5, le=60)] = 4.0,
     seconds: Annotated[float, Meta(ge=1, le=600)] = 4.0,
-    age: Annotated[float, Meta(ge=0, le=10)] = 0.5,
+    age: Annotated[float, Meta(ge=0, le=10)] = 1.0,
 ) -> None:
     """A zone is cut off: on its side nothing is written, and the past can still be read."""
     universe = Universe(
@@ -79,7 +79,8 @@ async def partition(
     count = minority.committed
     since = world.now()
     served = [
-        await reader.audit(read_timestamp=moment + round(age * 1e8) * number) for number in range(READS)
+        await reader.audit(read_timestamp=moment + round(age * 1e9) * number // (2 * READS))
+        for number in range(READS)
     ]
     for total in served:
         check_total(world, total, accounts)

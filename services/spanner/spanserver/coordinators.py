@@ -38,6 +38,12 @@ class _Place:
     def __init__(self, servers: Sequence[str], leader: str) -> None:
         self.servers = list(servers)
         self.leader = leader or self.servers[0]
+        self._told = leader
+
+    def told(self, leader: str) -> None:
+        """Takes what this server's own replica has learned of who leads, if it is news."""
+        if leader and leader != self._told:
+            self._told = self.leader = leader
 
     def another(self, than: str) -> None:
         """Has the next one asked, unless it was found out meanwhile."""
@@ -134,8 +140,10 @@ class RemoteCoordinators:
 
     async def _place(self, group: int) -> _Place:
         place = self._places.get(group)
+        own = self._members(group)
+        if place is not None and own is not None:
+            place.told(own[1])
         if place is None:
-            own = self._members(group)
             if own is not None:
                 members, leader = own
                 servers = [one.server for one in members if one.kind == "read-write"]
