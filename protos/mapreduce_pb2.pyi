@@ -893,6 +893,7 @@ class Progress(_message.Message):
     SKIPPED_FIELD_NUMBER: _builtins.int
     STATUS_PAGE_FIELD_NUMBER: _builtins.int
     TROUBLE_FIELD_NUMBER: _builtins.int
+    OUTPUT_FIELD_NUMBER: _builtins.int
     job: _builtins.str
     state: Global___Progress.State.ValueType
     maps: _builtins.int
@@ -921,6 +922,8 @@ class Progress(_message.Message):
     """URL, or "" when there is none"""
     trouble: _builtins.str
     """the last execution that failed and is tried again, and why"""
+    output: _builtins.str
+    """the output folder, when the job is over"""
     @_builtins.property
     def failed_workers(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
     @_builtins.property
@@ -954,10 +957,11 @@ class Progress(_message.Message):
         skipped: _abc.Iterable[Global___BadRecord] | None = ...,
         status_page: _builtins.str = ...,
         trouble: _builtins.str = ...,
+        output: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["counters", b"counters"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["backups", b"backups", "counters", b"counters", "elapsed_s", b"elapsed_s", "error", b"error", "executions", b"executions", "failed_log", b"failed_log", "failed_workers", b"failed_workers", "input_bytes", b"input_bytes", "intermediate_bytes", b"intermediate_bytes", "job", b"job", "map_phase_s", b"map_phase_s", "maps", b"maps", "maps_completed", b"maps_completed", "maps_running", b"maps_running", "output_bytes", b"output_bytes", "reduces", b"reduces", "reduces_completed", b"reduces_completed", "reduces_running", b"reduces_running", "skipped", b"skipped", "state", b"state", "status_page", b"status_page", "total_input_bytes", b"total_input_bytes", "trouble", b"trouble", "workers", b"workers"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["backups", b"backups", "counters", b"counters", "elapsed_s", b"elapsed_s", "error", b"error", "executions", b"executions", "failed_log", b"failed_log", "failed_workers", b"failed_workers", "input_bytes", b"input_bytes", "intermediate_bytes", b"intermediate_bytes", "job", b"job", "map_phase_s", b"map_phase_s", "maps", b"maps", "maps_completed", b"maps_completed", "maps_running", b"maps_running", "output", b"output", "output_bytes", b"output_bytes", "reduces", b"reduces", "reduces_completed", b"reduces_completed", "reduces_running", b"reduces_running", "skipped", b"skipped", "state", b"state", "status_page", b"status_page", "total_input_bytes", b"total_input_bytes", "trouble", b"trouble", "workers", b"workers"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

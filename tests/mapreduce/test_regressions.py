@@ -17,7 +17,17 @@ SEEDS = {
 }
 
 SHRUNK = {
+    1090: (
+        3,
+        "a worker that was given up wrote below the output folder after the job's end, and came back",
+        [
+            Action(1.0, Crash(host="w2"), 0.4),
+            Action(4.0, Crash(host="w3"), 1.5),
+            Action(6.0, Partition(groups=[["user", "w2"], ["master", "w1", "w3", "w4"]]), 4.0),
+        ],
+    ),
     1438: (
+        2,
         "the answer to a ping was overtaken by a registration, and took the place of its newer report",
         [
             Action(0.1, Pause(host="w4"), 0.07),
@@ -30,6 +40,7 @@ SHRUNK = {
         ],
     ),
     1455: (
+        2,
         "a registration was overtaken by the answer to a ping, and took the place of its newer report",
         [
             Action(6.0, Partition(groups=[["files", "master", "w1", "w3", "w4"], ["user", "w2"]]), 2.0),
@@ -40,7 +51,7 @@ SHRUNK = {
         ],
     ),
 }
-"""Shrunk schedules of seeds of the swarm, with two jobs."""
+"""Shrunk seeds of the swarm: how many jobs, what was wrong, the faults that are left."""
 
 
 @pytest.mark.parametrize("seed", SEEDS, ids=str)
@@ -51,8 +62,8 @@ def test_seeds_of_the_swarm(seed: int) -> None:
 
 @pytest.mark.parametrize("seed", SHRUNK, ids=str)
 def test_shrunk_seeds_of_the_swarm(seed: int) -> None:
-    what, schedule = SHRUNK[seed]
-    summary = run("mapreduce/swarm", {"jobs": 2}, seed=seed, schedule=schedule)
+    jobs, what, schedule = SHRUNK[seed]
+    summary = run("mapreduce/swarm", {"jobs": jobs}, seed=seed, schedule=schedule)
     assert summary.passed, f"{what}: {summary}"
 
 

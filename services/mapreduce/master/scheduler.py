@@ -38,6 +38,7 @@ class Scheduler:
         journal: where it writes what must outlive it.
         end: called when a job is to end: done (no error), or with why it failed and the completion that
             said so, if one did.
+        late: called with a job that is over when a worker says what it has executed of it.
         ping_interval_s, ping_timeout_s: see `Workers`.
         locations_interval_s: map outputs are told to reduces so often.
         no_worker_limit_s: without any worker for so long, jobs are given up.
@@ -54,6 +55,7 @@ class Scheduler:
         host: Host,
         journal: Journal,
         end: Callable[[RunningJob, str, pb.Completion | None], None],
+        late: Callable[[str], None],
         *,
         ping_interval_s: float,
         ping_timeout_s: float,
@@ -72,7 +74,7 @@ class Scheduler:
         self.assignment = Assignment(host, self.workers, self.jobs)
         self._host = host
         self._journal = journal
-        self._end = end
+        self._end, self._late = end, late
         self._interval = ping_interval_s
         self._locations_interval = locations_interval_s
         self._limit = no_worker_limit_s
@@ -180,6 +182,7 @@ class Scheduler:
         if job is None:
             link.forget[report.job] = None  # it is over
             self.workers.send(link)
+            self._late(report.job)
             return
         if not 0 <= report.number < len(job.state.tasks[kind]):
             return

@@ -81,6 +81,7 @@ class Master(rpc.MasterServicer):
             host,
             self.journal,
             self._end,
+            self._tidy,
             ping_interval_s=ping_interval_s,
             ping_timeout_s=ping_timeout_s,
             locations_interval_s=locations_interval_s,
@@ -94,6 +95,7 @@ class Master(rpc.MasterServicer):
         self._progress_interval = progress_interval_s
         self._planning = asyncio.Lock()
         self._errands: dict[asyncio.Task[None], None] = {}
+        self._tidying: dict[str, None] = {}
 
     async def run(self, server: grpc.aio.Server, status: tuple[str, int] | None = None) -> None:
         """Recovers what an earlier incarnation has left, and serves until cancelled.
@@ -362,6 +364,7 @@ class Master(rpc.MasterServicer):
         outcome = self._progress(job)
         outcome.state, outcome.error, outcome.failed_log = state, error, log
         outcome.skipped.extend(job.skipped())
+        outcome.output = job.spec.output
         self.outcomes[job.id] = job.outcome = outcome
         while len(self.outcomes) > OUTCOMES_KEPT:
             del self.outcomes[next(iter(self.outcomes))]
@@ -377,12 +380,26 @@ class Master(rpc.MasterServicer):
         self._host.trace("job finished", job=job.id, state=pb.Progress.State.Name(state).lower(), error=error)
         job.over.set()
         self.journal.compact()
-        self._errand(self._tidy(job), f"tidy {job.id}")
+        self._tidy(job.id)
 
-    async def _tidy(self, job: RunningJob) -> None:
-        """Cleans up again when the last worker has heard of a job's end: one may have written meanwhile."""
-        await self._told(job.id, math.inf)
-        await finish.clean(self._files, f"{job.spec.output}/.temporary")
+    def _tidy(self, job: str) -> None:
+        """Cleans up again after a job that is over, for a worker may have written before it heard of the end.
+
+        So may one that was given up, and comes back with what it has done meanwhile.
+        """
+        if job in self.outcomes and job not in self._tidying:
+            self._tidying[job] = None
+            self._errand(self._clean_again(job, self.outcomes[job].output), f"tidy {job}")
+
+    async def _clean_again(self, job: str, output: str) -> None:
+        await self._told(job, math.inf)
+        del self._tidying[job]
+        later = [other.spec.output for other in self.scheduler.jobs.values()]
+        if output and output not in (
+            *later,
+            *self.claims.values(),
+        ):  # it may have been removed, and made anew
+            await finish.clean(self._files, f"{output}/.temporary")
 
     async def _told(self, job: str, limit_s: float = 1.0) -> None:
         """Returns when all workers have heard that a job is over, or failed."""
