@@ -69,6 +69,9 @@ _ZONES = ("z1", "z2", "z3")
 
 
 def _spanner(count: int) -> list[NodeSpec]:
+    from services.spanner.group import Member
+    from services.spanner.placement.system import SYSTEM, USER_RANGE, root_group
+
     masters = [
         {"name": "gps1", "zone": "z1"},
         {"name": "gps2", "zone": "z2"},
@@ -76,7 +79,18 @@ def _spanner(count: int) -> list[NodeSpec]:
     ]
     zones = {f"s{n}": _ZONES[(n - 1) % len(_ZONES)] for n in range(1, count + 1)}
     members = [{"server": server, "zone": zone} for server, zone in zones.items()][: len(_ZONES)]
-    groups = [{"group": 1, "members": members}]
+    groups: list[dict[str, Any]] = [
+        root_group(tuple(Member(one["server"], one["zone"]) for one in members)),
+        *(
+            {
+                "group": number,
+                "members": [*members[number - 1 :], *members[: number - 1]],
+                "ranges": [[USER_RANGE.start.hex(), USER_RANGE.end.hex()]] if number == 1 else [],
+                "schema": SYSTEM.encode().hex(),
+            }
+            for number in range(1, len(members) + 1)
+        ),
+    ]
     return [
         *(
             NodeSpec(
@@ -86,7 +100,11 @@ def _spanner(count: int) -> list[NodeSpec]:
             )
             for one in masters
         ),
-        NodeSpec("universe", "services.spanner.static:serve", {"groups": groups}),
+        NodeSpec(
+            "universe",
+            "services.spanner.placement.universe:serve",
+            {"groups": groups, "spanservers": list(zones)},
+        ),
         *(
             NodeSpec(
                 server,

@@ -76,7 +76,7 @@ def tables(folder: DirOption = None, json: JsonOption = False) -> None:
         return await database.schema()
 
     schema = _run(folder, ask)
-    found = [_described(one) for one in schema.tables.values()]
+    found = [_described(one) for one in schema.tables.values() if not one.name.startswith("spanner_sys.")]
     if json:
         _print_json({"version": schema.version, "tables": found})
         return

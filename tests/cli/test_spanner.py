@@ -38,11 +38,11 @@ def spanner(dsim: Dsim, cluster: Path) -> Dsim:
 
     if not json.loads(run("tables", "--json").out)["tables"]:
         columns = ("Id INT64", "Owner STRING(MAX)", "Data BYTES(MAX)", "Ok BOOL", "Born TIMESTAMP")
-        assert run("create", "Accounts", *columns).out == "Accounts: schema version 1\n"
+        assert run("create", "Accounts", *columns).out == "Accounts: schema version 2\n"
         history = run(
             "create", "History", "Id INT64", "At INT64", "--key", "Id,-At", "--in", "Accounts", "--cascade"
         )
-        assert history.out == "History: schema version 2\n"
+        assert history.out == "History: schema version 3\n"
     return run
 
 
