@@ -59,11 +59,12 @@ def commit(request: pb.CommitRequest) -> None:
     _mutations(request.mutations)
     if len(request.participants) > MOST_PARTICIPANTS:
         raise _wrong(f"{len(request.participants)} participants are too many: at most {MOST_PARTICIPANTS}")
-    if len(dict.fromkeys([request.group, *request.participants])) != len(request.participants) + 1:
+    if request.participants and len({request.group, *request.participants}) <= len(request.participants):
         raise _wrong("a group takes part twice")
     if request.at > LARGEST:
         raise _wrong("a schema change is at a timestamp below 2**63")
-    _ownership(request.ownership)
+    if request.HasField("ownership"):
+        _ownership(request.ownership)
 
 
 def prepare(request: pb.PrepareRequest) -> None:
@@ -74,7 +75,8 @@ def prepare(request: pb.PrepareRequest) -> None:
         raise _wrong("a group does not prepare for itself: its coordinator is another one")
     if request.at > LARGEST:
         raise _wrong("a schema change is at a timestamp below 2**63")
-    _ownership(request.ownership)
+    if request.HasField("ownership"):
+        _ownership(request.ownership)
 
 
 def key_range(range_: pb.KeyRange) -> None:

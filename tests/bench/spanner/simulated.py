@@ -3,8 +3,8 @@
     .venv/bin/python -m tests.bench spanner.simulated
 
 Three spanservers in three zones, six groups, three time masters, no cost models; 20 clients with 20
-transactions each under way; the trace goes to a file. The mix: of five transactions four are read-only (a
-row of 100 bytes, at the nearest replica, as it was a tenth of a second ago), one is read-write (it reads a row
+transactions each under way; the trace goes to a file. Mix: of five transactions four are read-only (a
+row of 100 bytes at the nearest replica, as it was a tenth of a second ago), one is read-write (it reads a row
 and writes it; every tenth of these does so with two rows, of two groups).
 """
 
