@@ -4,5 +4,7 @@ Placement is a client of the database: what it knows stands in system tables of 
 transactions.
 
 Read in this order: `system.py` (the tables), `fragments.py` (who has what), `root.py` and `location.py` (how
-clients come to know), `zonemaster.py` (a program), `control.py` and `movedir.py` (how a range is moved).
+clients come to know), `zonemaster.py` (a program), `control.py` and `movedir.py` (how a range is moved),
+`steps.py` (on a real universe), `groups.py`, `schemas.py`, `decisions.py` and `driver.py` (what is done),
+`universe.py` (the program that does it).
 """
