@@ -31,7 +31,7 @@ class SkewedClock:
         self._since = 0
         self._steady = 0.0  # what past drifts added to the monotonic clock
         self._monotonic_since = 0.0
-        self._read = 0  # the machine's clock as this one was last read
+        self._read = self._until = 0  # the machine's clock as this one was last read: before, and after
         self._outside = 0  # how far the claims of this stretch were off at most; 0 while they hold
         self.claims = 0
         self.violations = 0
@@ -57,7 +57,7 @@ class SkewedClock:
 
     def time_ns(self) -> int:
         """Returns the wall clock in nanoseconds since the Unix epoch."""
-        now = self._read = time.time_ns()
+        now = self._read = self._until = time.time_ns()
         return now + self.offset_ns if self._offset or self._drift else now
 
     def time(self) -> float:
@@ -68,6 +68,7 @@ class SkewedClock:
         """Returns seconds since some fixed moment, as a drifting crystal counts them."""
         self._read = time.time_ns()
         now = time.monotonic()
+        self._until = time.time_ns()  # the process may have been held up in between
         return now + self._steady + (now - self._monotonic_since) * self._drift
 
     def monotonic_ns(self) -> int:
@@ -78,11 +79,11 @@ class SkewedClock:
         """Compares what the host believes with the machine's clock; see `services.host.Clock.claim`."""
         self.claims += 1
         now = self._read
-        if not earliest_ns <= now <= latest_ns:
+        if earliest_ns > self._until or now > latest_ns:
             self.violations += 1
-            by = max(earliest_ns - now, now - latest_ns)
+            by = max(earliest_ns - self._until, now - latest_ns)
             if not self._outside:
-                side = "earliest" if earliest_ns > now else "latest"
+                side = "earliest" if earliest_ns > self._until else "latest"
                 self.note(
                     "truetime-violated", {"by_ns": by, "side": side, "width_ns": latest_ns - earliest_ns}
                 )
