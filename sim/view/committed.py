@@ -94,8 +94,8 @@ def shown(run: Run) -> list[Committed]:
     """Returns what to draw: two that external consistency should have put in the other order, or else the
     one over the most telling groups.
 
-    That is one of two groups or more, whose commit wait was longest; where none had to wait, one of middling
-    length.
+    That is the one of two groups or more whose commit wait was longest. Where none had to wait: one of a
+    single group that did, for more than half of its time, or else one of two groups of middling length.
     """
     pair = conflict(run)
     stamps = [one.timestamp for one in pair or () if one.timestamp is not None]
@@ -120,10 +120,10 @@ def shown(run: Run) -> list[Committed]:
                 found.append((fields.get("waited", 0), event.time - event.start, fields["transaction"]))
     began = _began(told, samples)
     if pair is None:
-        # Where no two-group transaction had to wait, one of a single group that had to tells more.
-        found = candidates if any(waited for waited, _, _ in candidates) else alone
-        if not any(waited for waited, _, _ in found):
-            found = candidates or alone
+        found = candidates or alone
+        mostly = max(alone, default=(0, 0, ""))
+        if not any(waited for waited, _, _ in candidates) and 2 * mostly[0] > mostly[1]:
+            found = alone  # one of a single group that hardly did anything but wait tells more
         if not found:
             return []
         longest = max(waited for waited, _, _ in found)
