@@ -171,18 +171,20 @@ class Replica:
         """Replicates an entry, and returns its timestamp once it is chosen and applied; see `Group.write`.
 
         Raises:
-            NotLeader: nothing was written.
+            NotLeader: nothing was written; also where this host does not know the time: then it leads nobody.
             Deposed: it may have been written, or may be yet.
-            Unsynchronized: this host does not know the time; nothing was written.
         """
         rules = self._rules
         while True:
-            now = self.truetime.now()
             if term and self._reign != term:
                 raise NotLeader(self.leader)
-            if not self._term(now):
-                await self.lead()
-                continue
+            try:
+                now = self.truetime.now()
+                if not self._term(now):
+                    await self.lead()
+                    continue
+            except Unsynchronized:
+                raise NotLeader from None
             if len(self._proposed) < OUTSTANDING:
                 timestamp = rules.assign(at_least, now)
                 if timestamp:

@@ -12,6 +12,7 @@ from services.spanner.group import NotLeader
 from services.spanner.transactions.leading import Done, unavailable
 from services.spanner.transactions.story import Story
 from services.spanner.transactions.work import log, take_on
+from services.spanner.truetime.interval import Unsynchronized
 
 if TYPE_CHECKING:
     from protos import spanner_pb2 as pb
@@ -159,7 +160,7 @@ class Participant:
                 pause = min(2 * pause, reign.settings.ask_again_s)
 
     async def _lead_again(self) -> None:
-        with suppress(NotLeader):  # another leads, or soon will, and does the same
+        with suppress(NotLeader, Unsynchronized):  # another leads, or soon will, and does the same
             await self._reign.group.lead()
 
     async def _refuse(self, id: str, coordinator: int) -> None:

@@ -11,6 +11,7 @@ import pytest
 from services.spanner.group import Deposed, NotLeader
 from services.spanner.replica import Replica
 from services.spanner.replica import replica as replica_module
+from services.spanner.truetime.interval import Interval, Unsynchronized
 from sim import faults as f
 from sim.world.faults import Faults
 from sim.world.simulation import Simulation
@@ -100,6 +101,27 @@ def test_who_does_not_lead_says_who_does() -> None:
             await world.write("s2", b"second")
         assert refused.value.leader == "s1" and type(refused.value) is NotLeader
         assert world.replica("s2").term == 0
+
+    World().run(story)
+
+
+def test_a_leader_that_does_not_know_the_time_leads_nobody_until_it_does(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """What is to be written in the background was lost with an error that nobody expected (Unsynchronized)."""
+
+    def lost() -> Interval:
+        raise Unsynchronized
+
+    async def story(world: World) -> None:
+        await world.write("s1", b"first")
+        with monkeypatch.context() as bent:
+            bent.setattr(world.replica("s1").truetime, "now", lost)
+            with pytest.raises(NotLeader) as refused:
+                await world.write("s1", b"second")
+            assert type(refused.value) is NotLeader
+        await world.write("s1", b"third")
+        assert world.entries("s1") == [b"first", b"third"]
 
     World().run(story)
 
