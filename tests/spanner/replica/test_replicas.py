@@ -108,7 +108,7 @@ def test_who_does_not_lead_says_who_does() -> None:
 def test_a_leader_that_does_not_know_the_time_leads_nobody_until_it_does(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """What is to be written in the background was lost with an error that nobody expected (Unsynchronized)."""
+    """What was to be written in the background was lost with an error that nobody expected."""
 
     def lost() -> Interval:
         raise Unsynchronized
