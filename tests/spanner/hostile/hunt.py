@@ -53,6 +53,8 @@ CALLS = (
     *(("/dsim.spanner.Universe/", name) for name in requests.UNIVERSE),
 )
 UNCLEAR = ("UNKNOWN", "INTERNAL")
+OF_THE_CLIENT = "Internal error from Core"
+"""What a client of grpc.aio makes up where a stream ends while it writes: the server's status is not read."""
 
 
 class Attacker:
@@ -165,6 +167,8 @@ class Attacker:
                         pass
                 return (await call.code()).name, await call.details() or ""
         except grpc.aio.AioRpcError as exc:
+            if exc.details() == OF_THE_CLIENT:
+                return "UNAVAILABLE", OF_THE_CLIENT
             return exc.code().name, exc.details() or ""
         except asyncio.InvalidStateError:  # it ended while something was being written
             return (await call.code()).name, await call.details() or ""
