@@ -50,6 +50,18 @@ SMALL = {
         "outstanding": 5,
         "operations": 100,
     },
+    "spanner/2pc-coordinator-crash": {"clients": 1, "seconds": 2.0},
+    "spanner/bank": {"clients": 2, "seconds": 2.0},
+    "spanner/hot-key": {"clients": 4, "seconds": 1.0},
+    "spanner/lease-disjoint": {"clients": 1, "rounds": 1},
+    "spanner/leader-crash": {"clients": 2},
+    "spanner/lost-commit-reply": {"clients": 2, "count": 5},
+    "spanner/movedir-under-load": {"clients": 1, "moves": 1},
+    "spanner/partition": {"clients": 1, "seconds": 2.0},
+    "spanner/schema-change": {"clients": 1, "changes": 1},
+    "spanner/swarm": {"clients": 2, "seconds": 3.0},
+    "spanner/time-masters-down": {"down_s": 4.0},
+    "spanner/zone-failure": {"clients": 1},
 }
 """What takes a minute or more at its own size, on a busy machine."""
 OWN_INPUT = "mapreduce/standard-library"
