@@ -14,9 +14,10 @@ import typer
 
 from sim.cli.cluster import DirOption, cluster_of, running
 from sim.cli.runs import JsonOption  # noqa: TC001 (typer reads it)
+from sim.cli.spanner_told import described, groups_of, print_json, print_table, show_rows
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Sequence
+    from collections.abc import Awaitable, Callable
 
     from protos import spanner_pb2 as pb
     from protos import spanner_pb2_grpc as rpc
@@ -76,9 +77,9 @@ def tables(folder: DirOption = None, json: JsonOption = False) -> None:
         return await database.schema()
 
     schema = _run(folder, ask)
-    found = [_described(one) for one in schema.tables.values() if not one.name.startswith("spanner_sys.")]
+    found = [described(one) for one in schema.tables.values() if not one.name.startswith("spanner_sys.")]
     if json:
-        _print_json({"version": schema.version, "tables": found})
+        print_json({"version": schema.version, "tables": found})
         return
     for one in found:
         print(f"{one['name']}{' in ' + one['parent'] if one['parent'] else ''}")
@@ -149,7 +150,7 @@ def put(
 
     committed = _run(folder, write)
     if json:
-        _print_json({"commit_timestamp": committed})
+        print_json({"commit_timestamp": committed})
     else:
         print(f"committed at {shown(committed or 0)}")
 
@@ -178,7 +179,7 @@ def get(
     names, rows, timestamp = _run(folder, read)
     if not rows:
         raise InvalidInput(f"{table} has no row ({', '.join(key)})")
-    _show(names, rows, timestamp, json=json)
+    show_rows(names, rows, timestamp, json=json)
 
 
 def delete(table: TableArgument, key: KeyArgument, folder: DirOption = None) -> None:
@@ -220,7 +221,7 @@ def scan(
         return names, rows, snapshot.timestamp
 
     names, rows, timestamp = _run(folder, read)
-    _show(names, rows, timestamp, json=json)
+    show_rows(names, rows, timestamp, json=json)
 
 
 def versions(
@@ -257,14 +258,14 @@ def versions(
 
     names, rows = _run(folder, read)
     if json:
-        _print_json(
+        print_json(
             [
                 {"timestamp": stamp, "row": dict(zip(names, map(plain, row), strict=True))}
                 for row, stamp in rows
             ]
         )
         return
-    _print_table(["written", *names], [[shown(stamp), *map(word, row)] for row, stamp in rows])
+    print_table(["written", *names], [[shown(stamp), *map(word, row)] for row, stamp in rows])
 
 
 def groups(folder: DirOption = None, json: JsonOption = False) -> None:
@@ -272,11 +273,11 @@ def groups(folder: DirOption = None, json: JsonOption = False) -> None:
     from protos import spanner_pb2 as pb
 
     status = _ask_universe(folder, lambda universe: universe.Status(pb.StatusRequest(), timeout=TIMEOUT))
-    found = _groups(status)
+    found = groups_of(status)
     if json:
-        _print_json({"groups": found, "unreachable": list(status.unreachable)})
+        print_json({"groups": found, "unreachable": list(status.unreachable)})
         return
-    _print_table(
+    print_table(
         ["group", "replicas", "leader", "term", "lease", "rows", "bytes", "prepared"],
         [
             [
@@ -314,9 +315,9 @@ def now(folder: DirOption = None, json: JsonOption = False) -> None:
         for one in status.servers
     ]
     if json:
-        _print_json({"servers": found, "unreachable": list(status.unreachable)})
+        print_json({"servers": found, "unreachable": list(status.unreachable)})
         return
-    _print_table(
+    print_table(
         ["server", "zone", "earliest", "latest", "epsilon"],
         [
             [
@@ -444,73 +445,3 @@ def _snapshot(database: Database, at: str | None, max_staleness: float | None) -
     if then > database.host.clock.time_ns() + TIMEOUT * 1e9:
         raise InvalidInput(f"--at {at}: has not come yet, and is not worth waiting for")
     return database.snapshot(read_timestamp=then)
-
-
-def _described(table: Table) -> dict[str, Any]:
-    return {
-        "name": table.name,
-        "parent": table.parent.name if table.parent else "",
-        "key": [one.name for one in table.key_columns],
-        "columns": [
-            {"name": one.name, "type": str(one.type), "not_null": one.not_null} for one in table.columns
-        ],
-    }
-
-
-def _groups(status: pb.UniverseStatus) -> list[dict[str, Any]]:
-    """Returns what servers say of groups, joined: the leader's word counts for what only it knows."""
-    found: dict[int, dict[str, Any]] = {}
-    for server in status.servers:
-        for one in server.groups:
-            known = found.setdefault(
-                one.group,
-                {
-                    "group": one.group,
-                    "members": [
-                        {"server": each.server, "zone": each.zone, "kind": each.kind} for each in one.members
-                    ],
-                    "leader": "",
-                    "term": 0,
-                    "lease_s": 0.0,
-                    "rows": one.rows,
-                    "bytes": one.bytes,
-                    "prepared": one.prepared,
-                },
-            )
-            if one.term > known["term"]:
-                known |= {
-                    "leader": server.server,
-                    "term": one.term,
-                    "lease_s": round((one.lease_end - server.latest) / 1e9, 3),
-                    "rows": one.rows,
-                    "bytes": one.bytes,
-                    "prepared": one.prepared,
-                }
-    return [found[number] for number in sorted(found)]
-
-
-def _show(names: Sequence[str], rows: Sequence[Any], timestamp: int | None, *, json: bool) -> None:
-    from sim.cli.spanner_values import plain, word
-
-    if json:
-        _print_json(
-            {
-                "read_timestamp": timestamp,
-                "rows": [dict(zip(names, map(plain, row), strict=True)) for row, _ in rows],
-            }
-        )
-        return
-    _print_table(names, [list(map(word, row)) for row, _ in rows])
-
-
-def _print_table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-    lines = [head, *rows]
-    widths = [max(len(line[column]) for line in lines) for column in range(len(head))]
-    for line in lines:
-        print("  ".join(text.ljust(width) for text, width in zip(line, widths, strict=True)).rstrip())
-
-
-def _print_json(what: Any) -> None:
-    import msgspec
-
-    print(msgspec.json.encode(what).decode())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING
 
 from services.spanner import schema
@@ -12,7 +13,7 @@ if TYPE_CHECKING:
     from services.spanner.schema import KeySet, Mutation, Value
 
 
-class Mutations:
+class Mutations(ABC):
     """Mutations, in order; nothing is sent before the commit.
 
     Attributes:
@@ -46,10 +47,10 @@ class Mutations:
         self._usable()
         self.mutations.append(mutation)
 
+    @abstractmethod
     def _usable(self) -> None:
         """Does nothing while mutations can be added.
 
         Raises:
             SpannerError: FAILED_PRECONDITION: it is over.
         """
-        raise NotImplementedError

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import heapq
+from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING
 
 from services.spanner.truetime.interval import Unsynchronized
@@ -17,7 +18,7 @@ RETRY_S = 0.1
 """Seconds after which a wait of a host that does not know the time looks again whether it does."""
 
 
-class FromNow:
+class FromNow(ABC):
     """The rest of `TrueTime` from `now`. Where that raises `Unsynchronized`, nothing is certain.
 
     All waits share one timer: those that end in the same turn of the loop cost one look at the clock.
@@ -29,9 +30,9 @@ class FromNow:
         self._timer: asyncio.TimerHandle | None = None
         self._due = 0  # of the timer
 
+    @abstractmethod
     def now(self) -> Interval:
         """Returns the interval; see `TrueTime.now`."""
-        raise NotImplementedError
 
     def after(self, t: int) -> bool:
         """Says whether `t` (ns) has certainly passed."""

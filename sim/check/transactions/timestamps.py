@@ -14,6 +14,7 @@ They need no unique values.
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING
 
 from sim.check.operations import Unusable, calls
@@ -88,7 +89,7 @@ def look(history: Sequence[Call], *, own_writes: bool = False) -> list[tuple[str
     return found
 
 
-class _TimestampCheck:
+class _TimestampCheck(ABC):
     """What both checks do with a history."""
 
     name: str
@@ -113,8 +114,9 @@ class _TimestampCheck:
         more = f" (and {found.count - 1:,} more)" if found.count > 1 else ""
         return False, f"{found.words}{more}"
 
+    @abstractmethod
     def _look(self, history: Sequence[Transaction]) -> tuple[Disagreement | None, str]:
-        raise NotImplementedError
+        """Returns what disagrees, and in words what the verdict rests on."""
 
 
 class TimestampReplay(_TimestampCheck):

@@ -1,0 +1,85 @@
+"""What `dsim spanner` prints: tables, rows and groups, for people and for programs."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from protos import spanner_pb2 as pb
+    from services.spanner.schema import Table
+
+
+def described(table: Table) -> dict[str, Any]:
+    """Returns what there is to say of a table."""
+    return {
+        "name": table.name,
+        "parent": table.parent.name if table.parent else "",
+        "key": [one.name for one in table.key_columns],
+        "columns": [
+            {"name": one.name, "type": str(one.type), "not_null": one.not_null} for one in table.columns
+        ],
+    }
+
+
+def groups_of(status: pb.UniverseStatus) -> list[dict[str, Any]]:
+    """Returns what servers say of groups, joined: the leader's word counts for what only it knows."""
+    found: dict[int, dict[str, Any]] = {}
+    for server in status.servers:
+        for one in server.groups:
+            known = found.setdefault(
+                one.group,
+                {
+                    "group": one.group,
+                    "members": [
+                        {"server": each.server, "zone": each.zone, "kind": each.kind} for each in one.members
+                    ],
+                    "leader": "",
+                    "term": 0,
+                    "lease_s": 0.0,
+                    "rows": one.rows,
+                    "bytes": one.bytes,
+                    "prepared": one.prepared,
+                },
+            )
+            if one.term > known["term"]:
+                known |= {
+                    "leader": server.server,
+                    "term": one.term,
+                    "lease_s": round((one.lease_end - server.latest) / 1e9, 3),
+                    "rows": one.rows,
+                    "bytes": one.bytes,
+                    "prepared": one.prepared,
+                }
+    return [found[number] for number in sorted(found)]
+
+
+def show_rows(names: Sequence[str], rows: Sequence[Any], timestamp: int | None, *, json: bool) -> None:
+    """Prints rows that were read."""
+    from sim.cli.spanner_values import plain, word
+
+    if json:
+        print_json(
+            {
+                "read_timestamp": timestamp,
+                "rows": [dict(zip(names, map(plain, row), strict=True)) for row, _ in rows],
+            }
+        )
+        return
+    print_table(names, [list(map(word, row)) for row, _ in rows])
+
+
+def print_table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    """Prints columns as wide as what is in them."""
+    lines = [head, *rows]
+    widths = [max(len(line[column]) for line in lines) for column in range(len(head))]
+    for line in lines:
+        print("  ".join(text.ljust(width) for text, width in zip(line, widths, strict=True)).rstrip())
+
+
+def print_json(what: Any) -> None:
+    """Prints JSON, for programs."""
+    import msgspec
+
+    print(msgspec.json.encode(what).decode())
