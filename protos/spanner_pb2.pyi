@@ -682,6 +682,7 @@ class CommitRequest(_message.Message):
     SCHEMA_FIELD_NUMBER: _builtins.int
     AT_FIELD_NUMBER: _builtins.int
     RETURN_COMMIT_STATS_FIELD_NUMBER: _builtins.int
+    PLACEMENT_FIELD_NUMBER: _builtins.int
     group: _builtins.int
     """the coordinator's"""
     schema_version: _builtins.int
@@ -690,6 +691,8 @@ class CommitRequest(_message.Message):
     at: _builtins.int
     """... that holds from this timestamp on"""
     return_commit_stats: _builtins.bool
+    placement: _builtins.bool
+    """from placement: the only one who changes system tables, ownership and schemas"""
     @_builtins.property
     def transaction(self) -> Global___Transaction: ...
     @_builtins.property
@@ -714,10 +717,11 @@ class CommitRequest(_message.Message):
         schema: _builtins.bytes = ...,
         at: _builtins.int = ...,
         return_commit_stats: _builtins.bool = ...,
+        placement: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["ownership", b"ownership", "transaction", b"transaction"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["at", b"at", "group", b"group", "mutations", b"mutations", "ownership", b"ownership", "participants", b"participants", "return_commit_stats", b"return_commit_stats", "schema", b"schema", "schema_version", b"schema_version", "transaction", b"transaction"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["at", b"at", "group", b"group", "mutations", b"mutations", "ownership", b"ownership", "participants", b"participants", "placement", b"placement", "return_commit_stats", b"return_commit_stats", "schema", b"schema", "schema_version", b"schema_version", "transaction", b"transaction"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -761,11 +765,14 @@ class PrepareRequest(_message.Message):
     OWNERSHIP_FIELD_NUMBER: _builtins.int
     SCHEMA_FIELD_NUMBER: _builtins.int
     AT_FIELD_NUMBER: _builtins.int
+    PLACEMENT_FIELD_NUMBER: _builtins.int
     group: _builtins.int
     schema_version: _builtins.int
     coordinator: _builtins.int
     schema: _builtins.bytes
     at: _builtins.int
+    placement: _builtins.bool
+    """as `CommitRequest` has it"""
     @_builtins.property
     def transaction(self) -> Global___Transaction: ...
     @_builtins.property
@@ -783,10 +790,11 @@ class PrepareRequest(_message.Message):
         ownership: Global___Ownership | None = ...,
         schema: _builtins.bytes = ...,
         at: _builtins.int = ...,
+        placement: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["ownership", b"ownership", "transaction", b"transaction"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["at", b"at", "coordinator", b"coordinator", "group", b"group", "mutations", b"mutations", "ownership", b"ownership", "schema", b"schema", "schema_version", b"schema_version", "transaction", b"transaction"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["at", b"at", "coordinator", b"coordinator", "group", b"group", "mutations", b"mutations", "ownership", b"ownership", "placement", b"placement", "schema", b"schema", "schema_version", b"schema_version", "transaction", b"transaction"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1081,6 +1089,9 @@ class StatusRequest(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     GROUPS_FIELD_NUMBER: _builtins.int
+    LEADING_FIELD_NUMBER: _builtins.int
+    leading: _builtins.bool
+    """only those that it leads"""
     @_builtins.property
     def groups(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
         """none: all"""
@@ -1089,10 +1100,11 @@ class StatusRequest(_message.Message):
         self,
         *,
         groups: _abc.Iterable[_builtins.int] | None = ...,
+        leading: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["groups", b"groups"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["groups", b"groups", "leading", b"leading"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1151,6 +1163,7 @@ class GroupStatus(_message.Message):
     LOAD_FIELD_NUMBER: _builtins.int
     MIDDLE_FIELD_NUMBER: _builtins.int
     UNFINISHED_FIELD_NUMBER: _builtins.int
+    HOT_FIELD_NUMBER: _builtins.int
     group: _builtins.int
     leader: _builtins.str
     term: _builtins.int
@@ -1165,11 +1178,13 @@ class GroupStatus(_message.Message):
     prepared: _builtins.int
     schema_version: _builtins.int
     load: _builtins.float
-    """reads and writes a second, of late"""
+    """reads and writes a second at this replica, of late"""
     middle: _builtins.bytes
-    """a key that halves what it holds, for splits"""
+    """a key that halves what it holds, for splits ..."""
     unfinished: _builtins.int
     """commits of which some participant may still ask"""
+    hot: _builtins.bytes
+    """... and one that halves what is asked of it; none where that is nearly all of one key"""
     @_builtins.property
     def members(self) -> _containers.RepeatedCompositeFieldContainer[Global___Member]: ...
     @_builtins.property
@@ -1193,10 +1208,11 @@ class GroupStatus(_message.Message):
         load: _builtins.float = ...,
         middle: _builtins.bytes = ...,
         unfinished: _builtins.int = ...,
+        hot: _builtins.bytes = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["applied", b"applied", "bytes", b"bytes", "group", b"group", "leader", b"leader", "lease_end", b"lease_end", "lease_start", b"lease_start", "load", b"load", "members", b"members", "middle", b"middle", "owned", b"owned", "paxos_safe", b"paxos_safe", "prepared", b"prepared", "rows", b"rows", "schema_version", b"schema_version", "term", b"term", "unfinished", b"unfinished"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["applied", b"applied", "bytes", b"bytes", "group", b"group", "hot", b"hot", "leader", b"leader", "lease_end", b"lease_end", "lease_start", b"lease_start", "load", b"load", "members", b"members", "middle", b"middle", "owned", b"owned", "paxos_safe", b"paxos_safe", "prepared", b"prepared", "rows", b"rows", "schema_version", b"schema_version", "term", b"term", "unfinished", b"unfinished"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1359,6 +1375,44 @@ class SchemaReply(_message.Message):
 Global___SchemaReply: _TypeAlias = SchemaReply  # noqa: Y015
 
 @_typing.final
+class ZoneStatus(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ZONE_FIELD_NUMBER: _builtins.int
+    ZONEMASTER_FIELD_NUMBER: _builtins.int
+    ANSWERS_FIELD_NUMBER: _builtins.int
+    SPANSERVERS_FIELD_NUMBER: _builtins.int
+    SILENT_FIELD_NUMBER: _builtins.int
+    zone: _builtins.str
+    zonemaster: _builtins.str
+    """its name; its location proxy is there as well"""
+    answers: _builtins.bool
+    @_builtins.property
+    def spanservers(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """that it knows ..."""
+
+    @_builtins.property
+    def silent(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """... and of these, those that did not answer when last asked"""
+
+    def __init__(
+        self,
+        *,
+        zone: _builtins.str = ...,
+        zonemaster: _builtins.str = ...,
+        answers: _builtins.bool = ...,
+        spanservers: _abc.Iterable[_builtins.str] | None = ...,
+        silent: _abc.Iterable[_builtins.str] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["answers", b"answers", "silent", b"silent", "spanservers", b"spanservers", "zone", b"zone", "zonemaster", b"zonemaster"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ZoneStatus: _TypeAlias = ZoneStatus  # noqa: Y015
+
+@_typing.final
 class UniverseStatus(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -1366,6 +1420,10 @@ class UniverseStatus(_message.Message):
     FRAGMENTS_FIELD_NUMBER: _builtins.int
     UNREACHABLE_FIELD_NUMBER: _builtins.int
     MOVES_FIELD_NUMBER: _builtins.int
+    ZONES_FIELD_NUMBER: _builtins.int
+    PAGE_FIELD_NUMBER: _builtins.int
+    page: _builtins.str
+    """where people see all this: an address of HTTP; none where there is no page"""
     @_builtins.property
     def servers(self) -> _containers.RepeatedCompositeFieldContainer[Global___SpanserverStatus]: ...
     @_builtins.property
@@ -1376,6 +1434,8 @@ class UniverseStatus(_message.Message):
     def moves(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """under way, in words"""
 
+    @_builtins.property
+    def zones(self) -> _containers.RepeatedCompositeFieldContainer[Global___ZoneStatus]: ...
     def __init__(
         self,
         *,
@@ -1383,10 +1443,12 @@ class UniverseStatus(_message.Message):
         fragments: _abc.Iterable[Global___Fragment] | None = ...,
         unreachable: _abc.Iterable[_builtins.str] | None = ...,
         moves: _abc.Iterable[_builtins.str] | None = ...,
+        zones: _abc.Iterable[Global___ZoneStatus] | None = ...,
+        page: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["fragments", b"fragments", "moves", b"moves", "servers", b"servers", "unreachable", b"unreachable"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["fragments", b"fragments", "moves", b"moves", "page", b"page", "servers", b"servers", "unreachable", b"unreachable", "zones", b"zones"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -982,6 +982,81 @@ class Location:
             _registered_method=True)
 
 
+class ZonemasterStub:
+    """A zonemaster (2): knows the spanservers of its zone.
+    """
+
+    def __init__(self, channel):
+        """Constructor.
+
+        Args:
+            channel: A grpc.Channel.
+        """
+        self.Status = channel.unary_unary(
+                '/dsim.spanner.Zonemaster/Status',
+                request_serializer=protos_dot_spanner__pb2.Poll.SerializeToString,
+                response_deserializer=protos_dot_spanner__pb2.ZoneStatus.FromString,
+                _registered_method=True)
+
+
+class ZonemasterServicer:
+    """A zonemaster (2): knows the spanservers of its zone.
+    """
+
+    def Status(self, request, context):
+        """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+
+def add_ZonemasterServicer_to_server(servicer, server):
+    rpc_method_handlers = {
+            'Status': grpc.unary_unary_rpc_method_handler(
+                    servicer.Status,
+                    request_deserializer=protos_dot_spanner__pb2.Poll.FromString,
+                    response_serializer=protos_dot_spanner__pb2.ZoneStatus.SerializeToString,
+            ),
+    }
+    generic_handler = grpc.method_handlers_generic_handler(
+            'dsim.spanner.Zonemaster', rpc_method_handlers)
+    server.add_generic_rpc_handlers((generic_handler,))
+    server.add_registered_method_handlers('dsim.spanner.Zonemaster', rpc_method_handlers)
+
+
+ # This class is part of an EXPERIMENTAL API.
+class Zonemaster:
+    """A zonemaster (2): knows the spanservers of its zone.
+    """
+
+    @staticmethod
+    def Status(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/dsim.spanner.Zonemaster/Status',
+            protos_dot_spanner__pb2.Poll.SerializeToString,
+            protos_dot_spanner__pb2.ZoneStatus.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+
 class UniverseStub:
     """The universe master (2): a console. It tells of all zones; its other calls go to the placement driver that runs beside it.
     """

@@ -320,6 +320,34 @@ class LocationServicer(metaclass=_abc_1.ABCMeta):
 
 def add_LocationServicer_to_server(servicer: LocationServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...
 
+class ZonemasterStub:
+    """A zonemaster (2): knows the spanservers of its zone."""
+
+    @_typing.overload
+    def __new__(cls, channel: _grpc.Channel) -> _Self: ...
+    @_typing.overload
+    def __new__(cls, channel: _aio.Channel) -> ZonemasterAsyncStub: ...
+    Status: _grpc.UnaryUnaryMultiCallable[_spanner_pb2.Poll, _spanner_pb2.ZoneStatus]
+
+@_typing.type_check_only
+class ZonemasterAsyncStub(ZonemasterStub):
+    """A zonemaster (2): knows the spanservers of its zone."""
+
+    def __init__(self, channel: _aio.Channel) -> None: ...
+    Status: _aio.UnaryUnaryMultiCallable[_spanner_pb2.Poll, _spanner_pb2.ZoneStatus]  # type: ignore[assignment]
+
+class ZonemasterServicer(metaclass=_abc_1.ABCMeta):
+    """A zonemaster (2): knows the spanservers of its zone."""
+
+    @_abc_1.abstractmethod
+    def Status(
+        self,
+        request: _spanner_pb2.Poll,
+        context: _ServicerContext,
+    ) -> _typing.Union[_spanner_pb2.ZoneStatus, _abc.Awaitable[_spanner_pb2.ZoneStatus]]: ...
+
+def add_ZonemasterServicer_to_server(servicer: ZonemasterServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...
+
 class UniverseStub:
     """The universe master (2): a console. It tells of all zones; its other calls go to the placement driver that runs beside it."""
 
