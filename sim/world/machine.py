@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from protos.trace import HostEvent
 from sim.world.host import SimHost
 from sim.world.process import Process
+from sim.world.reality import adopting
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
@@ -163,6 +164,8 @@ class Machine:
     def _start(self, how: str) -> SimHost:
         if self.process is not None:
             raise ValueError(f"{self.name} is up: there is nothing to {how}")
+        if self._adopt:
+            adopting()
         loop = self.simulation.loop
         process = Process(loop, self.name, self.incarnation, adopted=self._adopt, host=self)
         self.process, self.failure, self._task = process, None, None

@@ -70,10 +70,6 @@ class Process:
         self.host = host
         self.reads_files = adopted
         self.signals: dict[int, Handle] = {}
-        if adopted:
-            from sim.world.reality.guard import adopting
-
-            adopting()
         self.tasks: WeakSet[asyncio.Task[Any]] = WeakSet()
         self.halted = False
         self.dead = False

@@ -23,7 +23,7 @@ environment).
 
 from __future__ import annotations
 
-from sim.world.reality.guard import guarded
+from sim.world.reality.guard import adopting, guarded
 from sim.world.reality.leak import RealityLeak
 
-__all__ = ["RealityLeak", "guarded"]
+__all__ = ["RealityLeak", "adopting", "guarded"]
