@@ -46,6 +46,10 @@ class FakeGroup:
         self.delay = 0.0
         self.lost = 0  # answers to commits that get lost, from now on
 
+    @property
+    def last_write(self) -> int:
+        return max((history[-1][0] for history in self.rows.values()), default=0)
+
     def owns(self, range_: KeyRange) -> bool:
         return any(one.covers(range_) for one in self.owned)
 
@@ -94,7 +98,7 @@ class Transactions:
             t = universe.clock
         elif which == "strong" and not request.only_timestamp:
             await self._lead("strong read")
-            t = universe.clock
+            t = group.last_write  # LastTS()
         else:
             group.asked.append((self.server, which))
             if group.delay:
