@@ -104,6 +104,12 @@ KINDS = {
             ("transactions",),
             "No transaction was committed: Spanner's leaders write that.",
         ),
+        Kind(
+            "groups",
+            "who leads each Paxos group, its commits, and what clients saw of it",
+            ("leases",),
+            "No group had a leader: Spanner's leaders write their leases.",
+        ),
     )
 }
 """Every kind of picture by its name."""

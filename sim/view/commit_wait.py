@@ -166,6 +166,7 @@ class _Diagram:
         self._texts: list[tuple[float, float, float, str, str]] = []
         self._kinds: dict[str, Any] = {}
         self._gaps: list[Any] = []  # between a wrong interval and absolute time
+        self._stamps: list[float] = []
         self._bottom = panel.get_ylim()[0]
 
     def draw(self, drawn: list[Committed], tops: dict[int, float]) -> None:
@@ -234,8 +235,9 @@ class _Diagram:
 
     def _prepare_stamp(self, part: Part, y: float) -> None:
         start = self._sheet.run.start
-        at = self._x(max(part.timestamp, start))
         early = part.timestamp < start
+        scale = self._sheet.width / (self._sheet.run.end - start)
+        at = self._x(start + 0.08 / scale if early else part.timestamp)
         marker = "<" if early else "D"
         self._panel.plot([at], [y], marker, color=PINK, markersize=6, zorder=6, clip_on=False)
         self._kinds["prepare timestamp"] = Line2D([], [], color=PINK, marker="D", linestyle="", markersize=5)
@@ -247,6 +249,8 @@ class _Diagram:
         at = self._x(one.timestamp)
         self._panel.plot([at, at], [0, self._bottom], "--", color=colour, linewidth=1.3, zorder=3)
         name = "s" if len(drawn) == 1 else f"s of {one.name}"
+        self._label.keep_off(at, self._bottom)
+        self._stamps.append(at)
         left_of = min(other.timestamp for other in drawn) == one.timestamp and len(drawn) > 1
         self._label.put(
             at, 0.0, name, dx=-0.5 if left_of else 0.03, dy=-0.07, colour=colour, size=TEXT, must=True
@@ -340,8 +344,9 @@ class _Diagram:
             self._panel.plot(*zip(*dots, strict=True), "o", color=colour, markersize=4.5, zorder=6)
         for left, right, y, text, colour in self._texts:
             wide = self._sheet.text_width(text, SMALL) + 0.13
-            if not self._label.put(right, y, text, dx=0.09, colour=colour):
-                self._label.put(left, y, text, dx=-wide, colour=colour)
+            places = [(right, 0.09), (left, -wide), *((at, 0.06) for at in self._stamps if at > right)]
+            if not any(self._label.put(at, y, text, dx=dx, colour=colour) for at, dx in places):
+                self._label.put(right, y, text, dx=0.09, colour=colour, must=True)
 
     def _legend(self, drawn: list[Committed]) -> None:
         dot: dict[str, Any] = {"marker": "o", "markersize": 4.5, "linewidth": 1.2}

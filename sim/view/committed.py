@@ -118,7 +118,7 @@ def shown(run: Run) -> list[Committed]:
             elif run.start <= event.start and event.time <= run.end:
                 found = candidates if fields["role"] == "coordinator" else alone
                 found.append((fields.get("waited", 0), event.time - event.start, fields["transaction"]))
-    began = _began(told, samples)
+    zero = began(told, samples)
     if pair is None:
         found = candidates or alone
         mostly = max(alone, default=(0, 0, ""))
@@ -130,15 +130,15 @@ def shown(run: Run) -> list[Committed]:
         best = sorted(one for one in found if one[0] == longest)
         ids = {best[len(best) // 2][2]: 0}
     names = {place: id for id, place in ids.items()}
-    drawn = [Committed("T", stamps[place] - began if stamps else 0) for place in range(len(pair or (1,)))]
-    parts = _parts(run, ids, began)
+    drawn = [Committed("T", stamps[place] - zero if stamps else 0) for place in range(len(pair or (1,)))]
+    parts = _parts(run, ids, zero)
     for place, one in enumerate(drawn):
         one.parts = parts.get(names.get(place, ""), [])
         if one.parts:
             one.timestamp = one.parts[0].timestamp
             one.called = min(part.start for part in one.parts)
             one.returned = one.parts[0].end
-    for one, asked in zip(drawn, pair or [_asked(run, drawn[0].timestamp + began)], strict=True):
+    for one, asked in zip(drawn, pair or [_asked(run, drawn[0].timestamp + zero)], strict=True):
         if asked is not None:
             one.name, one.client = asked.name, str(asked.process)
             one.called, one.returned = asked.start, asked.end
@@ -186,7 +186,7 @@ def _asked(run: Run, timestamp: int) -> Transaction | None:
     return next((one for one in told if one.timestamp == timestamp), None)
 
 
-def _began(told: list[tuple[str, int, int]], samples: dict[str, list[ClockSample]]) -> int:
+def began(told: list[tuple[str, int, int]], samples: dict[str, list[ClockSample]]) -> int:
     """Returns what TrueTime was at the start of the trace, in ns since the Unix epoch."""
     return median_low(
         middle - at - _off(samples.get(host, []), at) for host, at, middle in told or [("", 0, 0)]

@@ -43,6 +43,7 @@ class Known(Struct):
         polls, failed: (time, ε after); those of `failed` gave no time, and ε is -1 where it knew none.
         wrong: (time, True where `earliest` was too late).
         growth: of ε, in ns a second.
+        extended: the last sample is none: ε would be that at the end, and nobody says where true time lay.
     """
 
     stretches: list[list[tuple[int, int, int]]] = field(default_factory=list)
@@ -51,6 +52,7 @@ class Known(Struct):
     wrong: list[tuple[int, bool]] = field(default_factory=list)
     growth: float = 0.0
     open: bool = False
+    extended: bool = False
 
     def sample(self, time: int, bound: int, middle: int) -> None:
         """Takes what the host said."""
@@ -64,6 +66,7 @@ class Known(Struct):
         if self.open and self.stretches[-1][-1][0] < end:
             time, bound, middle = self.stretches[-1][-1]
             self.sample(end, bound + round((end - time) * self.growth / 1e9), middle)
+            self.extended = True
 
 
 def epsilon(run: Run) -> Figure:
@@ -148,9 +151,11 @@ def _read(run: Run) -> dict[str, Known]:
 def _curves(known: Known) -> tuple[list[Any], list[Any]]:
     """Returns ε over time, and the place of true time in the interval over time, stretch by stretch."""
     lines, shares = [], []
-    for stretch in known.stretches:
+    for number, stretch in enumerate(known.stretches, 1):
         points = np.array(stretch, dtype=float)
         lines.append(points[:, :2])
+        if known.extended and number == len(known.stretches):
+            points = points[:-1]
         fine = np.concatenate([np.linspace(a, b, STEPS) for a, b in pairwise(points)] or [points])
         share = -fine[:, 2] / np.maximum(fine[:, 1], 1)
         shares.append(np.column_stack((fine[:, 0], np.clip(share, -TOP, TOP))))

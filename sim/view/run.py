@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 SECOND = 1_000_000_000  # ns
 STORYTELLER = "scenario"  # the host on which the scenario's own tasks run
 TRANSACTION = "transaction"  # the span that Spanner's leaders write
+LEASE = "lease"  # their note when a lease begins or goes on
 OVERLAY = "overlay"  # the note that holds curves for the picture of that name
 
 
@@ -56,6 +57,7 @@ class Run:
         claims: how often a host's belief of the time was traced, in the window.
         executions, progress: what MapReduce's pictures are made of, of the whole trace.
         transactions: spans of Spanner's leaders, in the window.
+        leases: notes of theirs, of the whole trace.
         overlays: notes with curves for the picture "overlay", of the whole trace.
         faults: those that held in the window, clipped to it.
         lives: the stretches of each host's life within the window.
@@ -78,7 +80,7 @@ class Run:
         self.history = history
         self.name = name
         self.messages = self.lost = self.spans = self.notes = self.clocks = self.operations = 0
-        self.overlays = self.executions = self.progress = self.claims = self.transactions = 0
+        self.overlays = self.executions = self.progress = self.claims = self.transactions = self.leases = 0
         hosts: dict[str, None] = {}
         spoke: dict[str, None] = {}
         steps: dict[str, list[HostEvent]] = {}
@@ -112,6 +114,7 @@ class Run:
                     hosts[event.host] = spoke[event.host] = None
                     self.notes += low <= time <= high
                     self.overlays += isinstance(event, Note) and event.name == OVERLAY
+                    self.leases += isinstance(event, Note) and event.name == LEASE
                     self.executions += concerns_task(event)
                     self.progress += is_progress(event)
                 case HostEvent():

@@ -86,6 +86,11 @@ class Labeller:
         left, low = (x - self._left) * self._x - half, (y - self._bottom) * self._y - half
         self._take((left, low, left + 2 * half, low + 2 * half))
 
+    def keep_off(self, x: float, y: float) -> None:
+        """Keeps texts off an upright line, from the top of the panel to `y`."""
+        at, low = (x - self._left) * self._x, (y - self._bottom) * self._y
+        self._take((at - 0.02, low, at + 0.02, self._height))
+
     def _take(self, box: tuple[float, float, float, float]) -> None:
         for key in range(int(box[0]), int(box[2]) + 1):
             self._taken.setdefault(key, []).append(box)

@@ -29,7 +29,7 @@ KEEP = 1000  # entries before a checkpoint that stay in memory, for others that 
 OUTSTANDING = 10_000  # entries that may be proposed and not yet applied
 AGAIN = 0.1  # seconds
 OVERHEAD = 24  # bytes of an entry besides its value, about
-LEASE_NOTE = 1_000_000_000  # ns that a lease may move without a note in the trace
+LEASE_NOTE = 100_000_000  # ns that a lease may move without a note in the trace
 
 LATER = frozenset((out.Apply, out.Leads, out.Renewed, out.Follows, out.Elsewhere, out.Safe))
 """What waits while a checkpoint is loaded: all that the state machine hears of."""
@@ -173,6 +173,7 @@ class Replica:
         Raises:
             NotLeader: nothing was written; also where this host does not know the time: then it leads nobody.
             Deposed: it may have been written, or may be yet.
+            TooFar: no lease reaches that timestamp; nothing was written.
         """
         rules = self._rules
         while True:
