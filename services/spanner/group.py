@@ -57,6 +57,10 @@ class Deposed(NotLeader):
     """It led as the entry was proposed, and no longer: nobody here knows what becomes of the entry."""
 
 
+class TooFar(ValueError):
+    """A timestamp is so far in the future that no lease will reach it; nothing was written."""
+
+
 class Group(Protocol):
     """A Paxos group, as the state machine of one of its replicas sees it."""
 
@@ -113,6 +117,7 @@ class Group(Protocol):
         Raises:
             NotLeader: nothing was written.
             Deposed: it may have been written, or may be yet.
+            TooFar: no lease reaches `at_least`; nothing was written.
         """
         ...
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections import deque
 from typing import TYPE_CHECKING
 
-from services.spanner.group import NotLeader
+from services.spanner.group import NotLeader, TooFar
 from services.spanner.paxos import invariants
 from services.spanner.paxos.flow import Flow
 from services.spanner.paxos.lease import Lease
@@ -152,14 +152,14 @@ class Leader:
         """Returns the next timestamp, 0 where the lease does not reach so far.
 
         Raises:
-            NotLeader, ValueError: as `Paxos.assign`.
+            NotLeader, TooFar: as `Paxos.assign`.
         """
         if self.yielding is not None or not self.ready:
             raise NotLeader(self.yielding or "")
         self.use(now)
         timestamp = max(self.s_max + 1, at_least)
         if timestamp >= now.earliest + self._own.settings.lease:
-            raise ValueError(f"no lease reaches timestamp {timestamp}: it is too far in the future")
+            raise TooFar(f"no lease reaches timestamp {timestamp}: it is too far in the future")
         if timestamp >= self.lease.end or not self.lease.holds(now):
             self.need(now)
             return 0

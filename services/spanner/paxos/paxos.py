@@ -199,7 +199,7 @@ class Paxos:
 
         Raises:
             NotLeader: this replica does not lead (`services.spanner.group`), or gives leadership away.
-            ValueError: it is so far in the future that no lease will reach it.
+            TooFar: it is so far in the future that no lease will reach it.
         """
         if not isinstance(self._role, Leader):
             raise NotLeader(self._follower.leader)

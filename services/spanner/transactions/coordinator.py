@@ -118,7 +118,12 @@ class Coordinator:
             if tally is not None:
                 await self._all(one, tally, participants, until)
                 story.step("prepared")
-                at_least = max(at_least, *tally.votes.values())
+                prepared = max(tally.votes.values())
+                if work.at and prepared > work.at:
+                    why = f"a schema change at {work.at} comes too late: groups have prepared at {prepared}"
+                    raise SpannerError("FAILED_PRECONDITION", why)
+                # A schema change takes place ahead of its entry (4.2.3): what comes meanwhile is not to wait.
+                at_least = at_least if work.at else max(at_least, prepared)
             commit = await log(
                 reign,
                 one,

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from services.spanner.entries import Outcome, Prepare, encode
 from services.spanner.errors import SpannerError
-from services.spanner.group import NotLeader
+from services.spanner.group import NotLeader, TooFar
 from services.spanner.transactions.leading import Done, unavailable
 from services.spanner.transactions.story import Story
 from services.spanner.transactions.work import log, take_on
@@ -152,7 +152,7 @@ class Participant:
                 # Not below s: what comes after it on the same rows is above s then.
                 await reign.group.write(lambda _: outcome, commit, reign.term)
                 return commit
-            except NotLeader:
+            except (NotLeader, TooFar):
                 # Where the lease has only run out, this begins another reign, which ends this one and
                 # asks again.
                 await self._lead_again()

@@ -9,6 +9,7 @@ from msgspec import Struct
 from protos import spanner_pb2 as pb
 from services.spanner.entries import Effects, Entry, encode
 from services.spanner.errors import SpannerError
+from services.spanner.group import TooFar
 from services.spanner.keys import END, KeyRange, only
 from services.spanner.schema import EMPTY, Mutation, Plan, Schema
 from services.spanner.transactions.leading import Change
@@ -164,6 +165,8 @@ async def log(
             assert ahead is not None
             await ahead.settled
             continue
+        except TooFar as error:
+            raise SpannerError("FAILED_PRECONDITION", str(error)) from None
         return work.at or timestamp
 
 

@@ -91,9 +91,8 @@ def test_a_strong_read_of_what_one_group_had_and_two_have_by_now_sees_what_eithe
         rig.one.owned = [KeyRange(FIRST, cut(50))]
         rig.two.owned = [KeyRange(cut(50), END)]
         rig.two.rows.update({key: rig.one.rows.pop(key) for key in list(rig.one.rows) if key in there})
-        async with connect(rig.main, ["location"]) as other:
-            async with other.batch() as batch:  # in group 2, above all that group 1 has
-                batch.update("Accounts", COLUMNS, [(50, 7)])
+        async with connect(rig.main, ["location"]) as other, other.batch() as batch:
+            batch.update("Accounts", COLUMNS, [(50, 7)])  # in group 2, above all that group 1 has
         snapshot = database.snapshot()
         both = keys([1], [50])
         if streamed:

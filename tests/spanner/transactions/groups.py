@@ -17,7 +17,7 @@ from typing import Any
 from protos import spanner_pb2 as pb
 from services.spanner.entries import Commit, Effects, encode
 from services.spanner.errors import SpannerError
-from services.spanner.group import Deposed, Member, NotLeader
+from services.spanner.group import Deposed, Member, NotLeader, TooFar
 from services.spanner.keys import END, FIRST, KeyRange
 from services.spanner.schema import EMPTY, ColumnSpec, CreateTable, apply_change
 from services.spanner.tablet import Tablet
@@ -33,6 +33,10 @@ SCHEMA = apply_change(
 TABLE = SCHEMA.table("T")
 WIDTH = 100
 """Keys of a group: group n has those from n * WIDTH."""
+
+
+LEASE = 10 * 10**9
+"""Nanoseconds: no leader assigns a timestamp that is further ahead."""
 
 
 class Clock:
@@ -133,6 +137,8 @@ class Replica:
         if core.leader is not self or (term and core.term != term):
             raise NotLeader(self.leader)
         timestamp = max(core.last + 1, at_least, self.truetime.now().earliest)
+        if timestamp >= now_ns() + LEASE:
+            raise TooFar(f"no lease reaches {timestamp}")
         data = entry(timestamp)
         core.last = timestamp
         proposal = Proposal(timestamp, data)

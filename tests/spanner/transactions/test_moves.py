@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from typing import Any
 
 import msgspec
 import pytest
@@ -145,6 +146,52 @@ def test_a_schema_change_below_a_later_one_is_refused_and_not_logged() -> None:
             assert len(world.cores[0].log) == logged
         await commit
         await deciding.transactions.commit(put(world, 5))  # the group goes on
+
+    run(story)
+
+
+def change(group: int, at: int, **more: Any) -> Any:
+    """Returns a group's part of a schema change at a timestamp: a commit, or with `coordinator` a prepare."""
+    kind = pb.PrepareRequest if "coordinator" in more else pb.CommitRequest
+    return kind(
+        group=group, transaction=pb.Transaction(id="s", age=now_ns()), schema=SCHEMA.encode(), at=at, **more
+    )
+
+
+def test_a_schema_change_far_ahead_of_several_groups_holds_nobody_up_until_then() -> None:
+    """Its commit took a timestamp as late as the change in the coordinator's log, which no lease reached."""
+
+    async def story(world: World) -> None:
+        at = now_ns() + 15 * 10**9
+        preparing, deciding = leader(world, 1).transactions, leader(world, 0).transactions
+        both = asyncio.gather(
+            deciding.commit(change(0, at, participants=[1])), preparing.prepare(change(1, at, coordinator=0))
+        )
+        await asyncio.sleep(0.5)
+        began = now_ns()
+        assert (await deciding.commit(put(world, 5))).commit_timestamp < began + 10**9
+        async with asyncio.timeout(30):
+            committed, _ = await both
+        assert committed.commit_timestamp == at
+        await asyncio.sleep(0.5)
+        assert [core.leader.tablet.schemas[-1][0] for core in world.cores if core.leader] == [at, at]
+
+    run(story)
+
+
+def test_a_vote_for_a_time_that_no_lease_reaches_aborts() -> None:
+    """The commit failed where nobody saw it, and whoever had prepared was in doubt for ever."""
+
+    async def story(world: World) -> None:
+        deciding = leader(world, 0).transactions
+        request = put(world, 5)
+        request.participants[:] = [1]
+        committing = asyncio.ensure_future(deciding.commit(request))
+        vote = pb.DecideRequest(transaction="put", coordinator=0, participant=1, prepare_timestamp=1 << 62)
+        async with asyncio.timeout(5):
+            assert not (await deciding.decide(vote)).commit_timestamp
+            with pytest.raises(SpannerError, match="no lease reaches"):
+                await committing
 
     run(story)
 
