@@ -17,10 +17,12 @@ class Backoff:
 
     Args:
         chance: the host's.
+        most: seconds that a wait may be at most, except where the server asks for more.
     """
 
-    def __init__(self, chance: random.Random) -> None:
+    def __init__(self, chance: random.Random, most: float = MOST) -> None:
         self._chance = chance
+        self._most = most
         self._next = FIRST
 
     def next(self, at_least: float = 0.0) -> float:
@@ -30,5 +32,5 @@ class Backoff:
             at_least: what the server asked for.
         """
         wait = self._next * self._chance.uniform(0.5, 1.0)
-        self._next = min(self._next * FACTOR, MOST)
+        self._next = min(self._next * FACTOR, self._most)
         return max(wait, at_least * self._chance.uniform(1.0, 1.5))

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from services.spanner.client.locations import Locations, Place
 
 SUSPECT = 1.0  # seconds in which a server that did not answer is not asked when there is another
+PAUSE = 0.3  # seconds at most between two rounds through the replicas of a group that has no leader
 
 ELSEWHERE = ("moved", "unknown-group", "schema")
 """Reasons that concern what is asked, not whom: the caller makes another request."""
@@ -94,7 +95,9 @@ class Router:
 
 
 class Search:
-    """Looks for a group's leader, for one request.
+    """Looks for a group's leader, for one request: asks one replica after the other, then pauses.
+
+    Whom a replica names is asked at once, if that has not been refused in this round.
 
     Args:
         router: the connections.
@@ -157,7 +160,9 @@ class Search:
             raise error
         again = server in self._tried
         self._tried[server] = None
-        if again or len(self._tried) >= len(place.electable):
+        if again or all(one in self._tried for one in place.electable):
             if self._backoff is None:
-                self._backoff = Backoff(router.host.rng)
+                self._backoff = Backoff(router.host.rng, PAUSE)
+            if server:
+                self._tried.clear()
             await asyncio.sleep(min(self._backoff.next(error.retry_s), self.left()))

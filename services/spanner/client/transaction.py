@@ -269,7 +269,8 @@ class Transaction(Mutations):
 
     async def _give_up(self, group: int) -> None:
         call = pb.Call(rollback=pb.TransactionRequest(group=group, transaction=self._wire(group)))
-        deadline = min(self._deadline, asyncio.get_running_loop().time() + VERDICTS)
+        # Its own time may be over: just then others are to get the locks.
+        deadline = asyncio.get_running_loop().time() + VERDICTS
         with contextlib.suppress(SpannerError):  # it is forgotten by itself after a while
             await self._database.router.lead(group, call, deadline)
 

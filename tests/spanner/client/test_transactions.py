@@ -113,6 +113,24 @@ def test_a_failure_of_the_work_rolls_back():
     Rig().run(story)
 
 
+def test_who_runs_out_of_time_gives_its_locks_up():
+    async def work(transaction):
+        await transaction.read("Accounts", COLUMNS, ALL)
+        await asyncio.sleep(2.0)
+        await transaction.read("Accounts", COLUMNS, ALL)
+
+    async def story(rig, database):
+        await deposit(database, 1)
+        async with connect(rig.main, ["location"], timeout=1.0) as impatient:
+            with pytest.raises(SpannerError, match="in time"):
+                await impatient.run_in_transaction(work)
+            await asyncio.sleep(0.1)
+            assert ("s1", "rollback") in rig.one.asked
+            assert ("s2", "rollback") in rig.two.asked
+
+    Rig().run(story)
+
+
 def test_a_lost_answer_never_commits_twice():
     async def story(rig, database):
         await deposit(database, 1, 2)
@@ -164,6 +182,23 @@ def test_the_leader_is_found_by_hints_and_remembered():
         assert rig.one.asked == [("s3", "commit")]
 
     Rig().run(story)
+
+
+def test_a_leader_that_comes_late_is_soon_found():
+    async def story(rig, database):
+        await deposit(database, 1)
+        rig.one.leader = "nobody"
+        waiting = asyncio.ensure_future(deposit(database, 2))
+        await asyncio.sleep(10.0)
+        rig.one.leader = "s3"
+        began = asyncio.get_running_loop().time()
+        await waiting
+        assert asyncio.get_running_loop().time() - began < 0.5
+        tries = sum(what == "commit" for _, what in rig.one.asked)
+        assert tries < 200, "nobody is asked without a pause"
+
+    for seed in range(5):
+        Rig(seed=seed).run(story)
 
 
 @pytest.mark.parametrize("fault", [Crash(host="s1"), Pause(host="s1")])
