@@ -142,6 +142,8 @@ class Acceptor:
         while waiting and waiting[0][0] <= number:
             _, to, message = waiting.popleft()
             if type(message) is Accepted and not message.missing:
+                if message.ballot < self.promised:
+                    continue  # a later reign may have replaced these entries: it would not be true any more
                 before = told.get((to, message.ballot))
                 if before is not None:  # one answer for all
                     vote, upto = max(before.vote, message.vote), max(before.upto, message.upto)

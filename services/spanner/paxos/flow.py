@@ -154,11 +154,12 @@ class Flow:
             peer.acked = upto
             peer.gap = -1
             peer.wait = self._own.settings.retry
-        if peer.probing:
-            peer.probing = False
-            peer.sent = peer.acked
         peer.sent = max(peer.sent, peer.acked)
-        peer.due = now.earliest + peer.wait if peer.sent > peer.acked else 0
+        # What is under way to one that answers late is not sent again: only `missing` says that it was lost.
+        # Else a busy replica would get everything twice, and be busier.
+        if more or peer.acked == peer.sent:
+            peer.probing = False
+            peer.due = now.earliest + peer.wait if peer.sent > peer.acked else 0
         return more
 
     # Time

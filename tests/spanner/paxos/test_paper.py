@@ -105,6 +105,36 @@ def test_2_1_several_entries_of_one_step_travel_in_one_message_and_one_write() -
     assert len(sent.message.entries) == 5
 
 
+def test_2_1_what_is_under_way_to_a_busy_replica_is_not_sent_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    group = cluster()
+    sends, sent = group._Send, []
+
+    def send(server: Any, output: out.Send, reign: Any) -> None:
+        if isinstance(output.message, m.Accept) and "s3" in output.to:
+            sent.extend(output.message.entries)
+        sends(server, output, reign)
+
+    monkeypatch.setattr(group, "_Send", send)
+    busy = group.servers["s3"]
+    group.paused = {"s3"}
+    for _ in range(5):
+        write(group)
+    passes(group, SECOND)  # it is asked again and again, for it says nothing
+    group.paused = set()
+    for _ in range(5):  # and gets to one after the other now
+        group.arrive(next(place for place, (_, to, _) in enumerate(group.network) if to == "s3"))
+        group.durable(busy)
+        group.arrive(next(place for place, (sender, *_) in enumerate(group.network) if sender == "s3"))
+    calm(group)
+    assert len(sent) == 5
+    assert busy.machine == group.servers["s1"].machine
+    group.cut = {("s1", "s3")}
+    write(group)
+    group.cut = set()
+    passes(group, SECOND)
+    assert busy.machine == group.servers["s1"].machine  # what was lost is
+
+
 def test_2_1_a_minority_that_is_down_stops_nothing() -> None:
     group = cluster()
     group.crash(group.servers["s3"])
