@@ -22,6 +22,8 @@ import sys
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
+import uvloop
+
 import services.real  # noqa: F401 - first: what gRPC's core is to say on stderr is read when it is imported
 
 # isort: split
@@ -82,7 +84,7 @@ def main(arguments: list[str]) -> int:
     _allow_files()
     try:
         with _folders(cfg):
-            return asyncio.run(_serve(cfg))
+            return uvloop.run(_serve(cfg))
     except (Unusable, StorageRefused) as exc:
         return _complain(str(exc), DATA_FOLDER)
     except (OSError, StorageFailed) as exc:

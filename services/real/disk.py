@@ -10,13 +10,12 @@ which are gone when the host starts next, and the rest of a torn write (`unsynce
 
 from __future__ import annotations
 
-import asyncio
 import errno
 import os
 import time
-from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
+from services.real.serial import SerialThread
 from services.real.shared import DiskRules
 from services.real.unsynced import Unsynced
 
@@ -53,7 +52,7 @@ class FolderDisk(DiskRules):
         folder.mkdir(parents=True, exist_ok=True)
         super().__init__()
         self.root = folder.resolve()
-        self._thread = ThreadPoolExecutor(1, thread_name_prefix="disk")
+        self._thread = SerialThread("disk")
         self.unsynced = Unsynced(self.root, lost)
         self.unsynced.begin()
 
@@ -94,7 +93,7 @@ class FolderDisk(DiskRules):
 
     def close(self) -> None:
         """Lets operations under way finish, and takes no more."""
-        self._thread.shutdown(wait=True)
+        self._thread.close()
         self.unsynced.complete_all()
         self.cells.close()
 
@@ -106,8 +105,7 @@ class FolderDisk(DiskRules):
 
     async def run(self, operation: Callable[..., T], *args: Any) -> T:
         """Runs an operation in the disk's thread, stretched as the fault `slow` asks."""
-        loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(self._thread, self._timed, operation, args)
+        return await self._thread.run(self._timed, operation, args)
 
     def _timed(self, operation: Callable[..., T], args: tuple[Any, ...]) -> T:
         if self.slow == 1.0:

@@ -3,7 +3,8 @@
 A message through gRPC's core takes several threads and wake-ups: some hundred microseconds of processor time,
 which is most of what a small message between two servers costs; and gRPC takes 12 MB of memory. Here it
 is its length and its bytes, read and written by the loop itself. Only calls with streams both ways are there;
-both sides must be of this kind. The end of a stream is None, and what breaks one a `ConnectionError`.
+both sides must be of this kind. The end of a stream is None, and what breaks one a `ConnectionError`. Beside
+`read` and `write` there are `feed` and `write_now`, which take no task's turn of the loop.
 
 A connection begins with a `Hello`, which the server answers by an empty frame when the handler lets the call
 begin. It says who calls, and proves it by the token, as gRPC's calls do (`channel.py`). Before that nothing
@@ -71,6 +72,7 @@ class Connection(asyncio.Protocol):
         self._largest = GREETING
         self._reading = True
         self._reader: asyncio.Future[None] | None = None
+        self._fed: tuple[asyncio.Future[bool], Callable[[bytes], bool]] | None = None
         self._writer: asyncio.Future[None] | None = None
         self._writable = True
         self.ended = False  # nothing more will come
@@ -115,6 +117,7 @@ class Connection(asyncio.Protocol):
         if self._unread > UNREAD and self._reading:
             self._reading = False
             self._transport.pause_reading()
+        self._feed()
         self._wake()
 
     def eof_received(self) -> bool:
@@ -143,6 +146,28 @@ class Connection(asyncio.Protocol):
     def _wake(self) -> None:
         if self._reader is not None and not self._reader.done():
             self._reader.set_result(None)
+        if self.ended and self._fed is not None and not self._fed[0].done():
+            self._fed[0].set_result(False)
+
+    def _feed(self) -> None:
+        """Hands out frames as long as more are wanted."""
+        if self._fed is None:
+            return
+        fed, take = self._fed
+        try:
+            while self._frames and not fed.done():
+                if not take(self._next()):
+                    fed.set_result(True)
+        except Exception as exc:
+            fed.set_exception(exc)
+
+    def _next(self) -> bytes:
+        frame = self._frames.popleft()
+        self._unread -= 4 + len(frame)
+        if not self._reading and self._unread < UNREAD // 2 and not self.ended:
+            self._reading = True
+            self._transport.resume_reading()
+        return frame
 
     # What streams do with it
 
@@ -153,12 +178,29 @@ class Connection(asyncio.Protocol):
                 return None
             self._reader = asyncio.get_running_loop().create_future()
             await self._reader
-        frame = self._frames.popleft()
-        self._unread -= 4 + len(frame)
-        if not self._reading and self._unread < UNREAD // 2 and not self.ended:
-            self._reading = True
-            self._transport.resume_reading()
-        return frame
+        return self._next()
+
+    async def feed(self, take: Callable[[bytes], bool]) -> bool:
+        """Hands frames to `take` in the moment they come, until it returns False; in the place of `read`.
+
+        Returns:
+            whether there may be more; not at the end.
+        """
+        fed: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
+        self._fed = fed, take
+        try:
+            self._feed()
+            self._wake()
+            return await fed
+        finally:
+            self._fed = None
+
+    def write_now(self, frame: bytes) -> bool:
+        """Sends a frame if that need not wait, and says whether it has; no other may be being written."""
+        if self.lost or not self._writable:
+            return False
+        self._transport.writelines((_LENGTH.pack(len(frame)), frame))
+        return True
 
     async def write(self, frame: bytes) -> None:
         """Sends a frame, and waits until another may be sent; one writer at a time.
@@ -288,6 +330,17 @@ class Call:
                 raise ConnectionError(self._connection.lost)
             return None
         return frame if self._deserialize is None else self._deserialize(frame)
+
+    async def feed(self, take: Callable[[Any], bool]) -> bool:
+        """See `Connection.feed`; of a call that has begun."""
+        deserialize = self._deserialize
+        if deserialize is None:
+            return await self._connection.feed(take)
+        return await self._connection.feed(lambda frame: take(deserialize(frame)))
+
+    def write_now(self, frame: bytes) -> bool:
+        """See `Connection.write_now`; of a call that has begun."""
+        return self._connection.write_now(frame)
 
     async def write(self, message: Any) -> None:
         """Sends a message.
@@ -423,6 +476,17 @@ class Context:
         if frame is None:
             return None
         return frame if self._deserialize is None else self._deserialize(frame)
+
+    async def feed(self, take: Callable[[Any], bool]) -> bool:
+        """See `Connection.feed`."""
+        deserialize = self._deserialize
+        if deserialize is None:
+            return await self._connection.feed(take)
+        return await self._connection.feed(lambda frame: take(deserialize(frame)))
+
+    def write_now(self, frame: bytes) -> bool:
+        """See `Connection.write_now`; of a call that was let begin."""
+        return self._connection.write_now(frame)
 
     async def write(self, message: Any) -> None:
         """Sends a message.

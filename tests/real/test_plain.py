@@ -9,6 +9,7 @@ import struct
 
 import grpc
 import pytest
+import uvloop
 
 from protos.echo_pb2 import Words
 from services.real import plain
@@ -44,6 +45,7 @@ def told(story, talk=echo):
             await server.stop()
 
     asyncio.run(main())
+    uvloop.run(main())  # a server from `zoo.cfg` has this loop
 
 
 def call(port, token="token", method=METHOD, metadata=()):
@@ -208,3 +210,59 @@ def test_finishing_what_the_other_side_has_just_reset_ends_the_call_and_nothing_
         return connection.lost
 
     assert "not connected" in asyncio.run(main())
+
+
+def test_frames_are_fed_as_they_come_until_no_more_are_wanted_and_then_again():
+    async def story(port, _):
+        channel, talk = call(port)
+        await talk.wait_for_connection()
+        for number in range(10):
+            await talk.write(Words(text=f"{number}"))
+        fed = []
+
+        def take(text):
+            fed.append(text)
+            return len(fed) % 4 != 0
+
+        assert await talk.feed(take)
+        assert fed == ["0", "1", "2", "3"]
+        assert await talk.feed(take)
+        assert await talk.read() == "8"  # what is not fed is read
+        await talk.done_writing()
+        assert not await talk.feed(take)
+        assert fed == [*"01234567", "9"]
+        await channel.close()
+
+    told(story)
+
+
+def test_what_cannot_be_taken_ends_the_feeding_with_the_reason():
+    async def story(port, _):
+        _, talk = call(port)
+        await talk.wait_for_connection()
+        await talk.write(Words(text="no number"))
+        with pytest.raises(ValueError, match="no number"):
+            await talk.feed(lambda text: int(text) > 0)
+        talk.cancel()
+
+    told(story)
+
+
+def test_a_frame_is_sent_now_unless_that_had_to_wait():
+    async def ignore(_, context):
+        await context.send_initial_metadata(())
+        await asyncio.Event().wait()
+
+    async def story(port, _):
+        _, talk = call(port)
+        await talk.wait_for_connection()
+        sent = 0
+        while talk.write_now(b"x" * (1 << 20)):
+            sent += 1
+            await asyncio.sleep(0)
+        assert 0 < sent < 100  # until what nobody reads has filled what there is to hold it
+        talk.cancel()
+        await asyncio.sleep(0)
+        assert not talk.write_now(b"x")
+
+    told(story, ignore)

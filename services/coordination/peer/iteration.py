@@ -55,23 +55,22 @@ class Iteration:
         asyncio.get_running_loop().call_later(FLUSH, self.end)
 
     async def run(
-        self,
-        read: Callable[[], Awaitable[Any]],
-        write: Callable[[bytes], Awaitable[None]],
-        receive: Callable[[Any], Awaitable[bool]],
+        self, stream: Any, receive: Callable[[Any], bool], room: Callable[[], Awaitable[None]]
     ) -> None:
         """Carries messages until one side ends it, or the connection breaks.
 
         Args:
-            read: returns the next message, at the end something that is false (`grpc.aio.EOF`, None).
-            write: sends one.
-            receive: is given each; says whether it wants more.
+            stream: has `read`, which returns the next message, at the end something that is false
+                (`grpc.aio.EOF`, None), and `write`; perhaps `feed` and `write_now` (`services.real.plain`).
+            receive: is given each message; says whether it wants more now.
+            room: returns when it wants more; raises `ConnectionError` when it never will.
 
         Raises:
             StorageRefused, OSError: a history that was to be sent cannot be read.
         """
-        sending = asyncio.create_task(self._send(write))
-        reading = asyncio.create_task(_receive(read, receive))
+        self.outbox.now = getattr(stream, "write_now", None)
+        sending = asyncio.create_task(self._send(stream.write))
+        reading = asyncio.create_task(_receive(stream, receive, room))
         try:
             await asyncio.wait((sending, reading, self._ended), return_when=asyncio.FIRST_COMPLETED)
         finally:
@@ -89,8 +88,11 @@ class Iteration:
             await write(data)
 
 
-async def _receive(read: Callable[[], Awaitable[Any]], receive: Callable[[Any], Awaitable[bool]]) -> None:
-    while True:
-        batch = await read()
-        if not batch or not await receive(batch):
-            return
+async def _receive(stream: Any, receive: Callable[[Any], bool], room: Callable[[], Awaitable[None]]) -> None:
+    if hasattr(stream, "feed"):
+        while await stream.feed(receive):
+            await room()
+        return
+    while batch := await stream.read():
+        if not receive(batch):
+            await room()

@@ -270,9 +270,13 @@ class Replica:
         """An iteration has ended."""
         self._drive.input(self._rules.closed, server)
 
-    async def received(self, server: int, batch: Any) -> None:
-        """Takes the messages of an iteration, and more when the disk keeps up."""
+    def received(self, server: int, batch: Any) -> bool:
+        """Takes the messages of an iteration; says whether the disk keeps up."""
         self._drive.input(self._hear_all, server, batch)
+        return not self._storage.full
+
+    async def room(self) -> None:
+        """Returns when the disk keeps up."""
         await self._storage.room()
 
     def unreadable(self, why: Exception) -> None:
@@ -421,7 +425,8 @@ class Replica:
             self._snapshot = None
 
     def _drained(self) -> None:
-        """Begins a snapshot when it is time for one."""
+        """Sends what was said, and begins a snapshot when it is time for one."""
+        self._streams.flush()
         if self._delivery.count >= self._threshold and self._snapshot is None:
             self._snapshot = self._task(self._save_snapshot())
 
@@ -432,6 +437,7 @@ class Replica:
     # The state machine
 
     def _deliver(self, output: out.Deliver) -> None:
+        self._streams.flush()  # others need not wait for what this server does with it
         self._delivery.deliver(output.zxid)
 
     def _heard(self, output: out.Heard) -> None:

@@ -40,8 +40,12 @@ class Events(Protocol):
         """It has ended, and nobody here ended it."""
         ...
 
-    async def received(self, server: int, batch: Any) -> None:
-        """It has brought messages; returns when it may bring more."""
+    def received(self, server: int, batch: Any) -> bool:
+        """It has brought messages; says whether it may bring more now."""
+        ...
+
+    async def room(self) -> None:
+        """Returns when iterations may bring more."""
         ...
 
     def unreadable(self, why: Exception) -> None:
@@ -88,6 +92,11 @@ class Streams:
             iteration.finish()
         return iteration is not None
 
+    def flush(self) -> None:
+        """Sends what waits and can be sent at once."""
+        for iteration in self._present.values():
+            iteration.outbox.flush()
+
     def end_all(self) -> None:
         """Ends all of them at once."""
         present, self._present = self._present, {}
@@ -113,7 +122,7 @@ class Streams:
                 await call.wait_for_connection()
             if self._is_present(iteration):
                 self._events.connected(iteration.server)
-                await iteration.run(call.read, call.write, lambda batch: self._received(iteration, batch))
+                await self._run(iteration, call)
                 await call.done_writing()
         except broken():
             pass
@@ -130,10 +139,10 @@ class Streams:
             said = next(messages(first), None) if first else None
             if not isinstance(said, CEpoch) or said.server == self._server:
                 return
-            iteration = now = self.open(said.server)
+            iteration = self.open(said.server)
             self._events.connected(said.server)
-            if await self._received(iteration, first):
-                await iteration.run(context.read, context.write, lambda batch: self._received(now, batch))
+            self._received(iteration, first)
+            await self._run(iteration, context)
         except broken():
             pass
         except (StorageRefused, OSError) as exc:
@@ -162,11 +171,21 @@ class Streams:
     def _is_present(self, iteration: Iteration) -> bool:
         return self._present.get(iteration.server) is iteration
 
-    async def _received(self, iteration: Iteration, batch: Any) -> bool:
-        """Passes messages on; says whether the iteration still is the present one."""
-        if self._is_present(iteration):
-            await self._events.received(iteration.server, batch)
-        return self._is_present(iteration)
+    async def _run(self, iteration: Iteration, stream: Any) -> None:
+        """Carries messages for as long as the iteration is the present one."""
+
+        async def room() -> None:
+            await self._events.room()
+            if not self._is_present(iteration):
+                raise ConnectionError("the iteration is over")
+
+        await room()
+        await iteration.run(stream, lambda batch: self._received(iteration, batch), room)
+
+    def _received(self, iteration: Iteration, batch: Any) -> bool:
+        """Passes messages on; says whether more may come now."""
+        more = self._is_present(iteration) and self._events.received(iteration.server, batch)
+        return more and self._is_present(iteration)
 
     def _over(self, iteration: Iteration) -> None:
         if self._is_present(iteration):

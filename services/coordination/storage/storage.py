@@ -218,9 +218,14 @@ class Storage:
 
         self._step(step)
 
+    @property
+    def full(self) -> bool:
+        """Whether `ROOM` bytes wait for the disk."""
+        return self._queued >= ROOM
+
     async def room(self) -> None:
-        """Waits until less than `ROOM` bytes wait for the disk."""
-        while self._queued >= ROOM:
+        """Waits until less than that wait."""
+        while self.full:
             self._room.clear()
             await self._room.wait()
 

@@ -386,9 +386,9 @@ class Leader:
     def _commit(self, zxid: int) -> None:
         """COMMIT of this and all before it; INFORM, for observers, of each."""
         own = self._own
-        changed = own.deliver(zxid)
         if self._commit_to:
             own.out.append(SendAll(self._commit_to, Commit(zxid=zxid)))
+        changed = own.deliver(zxid)
         outstanding = self._outstanding
         while outstanding and outstanding[0].zxid <= zxid:
             proposal = outstanding.popleft()

@@ -364,8 +364,8 @@ def test_a_quorum_of_acks_commits() -> None:
     leader.proposes(b"v")
     assert leader.acknowledged(z(1, 1), 1, 2) == []
     assert leader.acknowledged(z(1, 1), 3) == [
-        out.Deliver(z(1, 1)),
         out.SendAll((1, 2, 3, 4), Commit(zxid=z(1, 1))),
+        out.Deliver(z(1, 1)),
     ]
 
 
@@ -384,8 +384,8 @@ def test_an_ack_stands_for_all_before_it_and_so_does_a_commit() -> None:
         leader.proposes(b"v")
     leader.logged(z(1, 2))
     assert leader.acknowledged(z(1, 4), 1) == [
-        out.Deliver(z(1, 2)),
         out.SendAll((1, 2), Commit(zxid=z(1, 2))),
+        out.Deliver(z(1, 2)),
     ]
     assert of(out.Deliver, leader.acknowledged(z(1, 3), 2)) == [out.Deliver(z(1, 3))]
 

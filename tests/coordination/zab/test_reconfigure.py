@@ -82,7 +82,7 @@ def test_it_holds_from_its_delivery_on() -> None:
     leader.proposes(b"r", FIVE)
     leader.logged(z(1, 1))
     outputs = leader.acknowledged(z(1, 1), 1, 4)
-    assert outputs[:2] == [out.Deliver(z(1, 1)), out.Activated(at(FIVE, z(1, 1)))]
+    assert outputs[1:3] == [out.Deliver(z(1, 1)), out.Activated(at(FIVE, z(1, 1)))]
     assert leader.peer.configuration == at(FIVE, z(1, 1))
     leader.proposes(b"v")
     leader.logged(z(1, 2))
