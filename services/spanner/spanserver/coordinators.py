@@ -15,6 +15,7 @@ from protos import spanner_pb2 as pb
 from protos import spanner_pb2_grpc as rpc
 from services.spanner.errors import SpannerError
 from services.spanner.statuses import of_call
+from services.spanner.transactions.coordinators import NoSuchGroup
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
@@ -74,6 +75,10 @@ class RemoteCoordinators:
         self._places: dict[int, _Place] = {}
         self._answered: dict[str, float] = {}  # when each server did last, in the loop's seconds
         self._leaving: dict[asyncio.Task[None], None] = {}
+
+    async def find(self, coordinator: int) -> None:
+        """Returns once it is known where a group is; see the protocol."""
+        await self._place(coordinator)
 
     async def decide(self, coordinator: int, participant: int, transaction: str, prepared: int) -> int:
         """Says that a participant has prepared, and returns the outcome; see the protocol."""
@@ -160,11 +165,13 @@ class RemoteCoordinators:
                     timeout=PATIENCE,
                 )
             except grpc.aio.AioRpcError:
+                self._leave(proxy)
                 continue
             for one in located.groups:
                 servers = [member.server for member in one.members if member.kind in ("", "read-write")]
                 if one.group == group and servers:
                     return servers, one.leader
+            raise NoSuchGroup(group)
         raise SpannerError("UNAVAILABLE", f"nobody says where group {group} is")
 
     def _leave(self, server: str) -> None:

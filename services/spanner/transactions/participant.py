@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from services.spanner.entries import Outcome, Prepare, encode
 from services.spanner.errors import SpannerError
 from services.spanner.group import NotLeader, TooFar
+from services.spanner.transactions.coordinators import NoSuchGroup
 from services.spanner.transactions.leading import Done, unavailable
 from services.spanner.transactions.story import Story
 from services.spanner.transactions.work import log, take_on
@@ -80,6 +81,7 @@ class Participant:
         until = reign.loop.time() + reign.settings.prepare_s
         story = Story(reign, one.id, "participant")
         try:
+            await self._find(one, coordinator)
             work = await take_on(reign, one, request, arrived, until)
             story.step("locked")
             reads = tuple(within for within, exclusive in one.locks.items() if not exclusive)
@@ -114,6 +116,20 @@ class Participant:
             reign.spawn(self._learn(one, coordinator, prepared, story))
         return Done(prepared)
 
+    async def _find(self, one: Transaction, coordinator: int) -> None:
+        """Sees to it that what is prepared can be decided: there is such a group.
+
+        Raises:
+            SpannerError: FAILED_PRECONDITION: there is not; ABORTED: nobody says.
+        """
+        try:
+            async with asyncio.timeout(self._reign.settings.prepare_s):
+                await self._reign.coordinators.find(coordinator)
+        except NoSuchGroup:
+            raise
+        except (SpannerError, TimeoutError):
+            raise self._reign.aborted(f"{one.id}: nobody says where its coordinator is") from None
+
     async def _learn(self, one: Transaction, coordinator: int, prepared: int, story: Story | None) -> None:
         """Asks the coordinator until it tells the outcome, and logs that."""
         try:
@@ -139,6 +155,9 @@ class Participant:
             try:
                 async with asyncio.timeout(reign.settings.ask_again_s):
                     commit = await reign.coordinators.decide(coordinator, number, one.id, prepared)
+                break
+            except NoSuchGroup:  # it went without having heard of it
+                commit = 0
                 break
             except (SpannerError, TimeoutError):
                 await asyncio.sleep(reign.jittered(pause))

@@ -22,6 +22,7 @@ from services.spanner.keys import END, FIRST, KeyRange
 from services.spanner.schema import EMPTY, ColumnSpec, CreateTable, apply_change
 from services.spanner.tablet import Tablet
 from services.spanner.transactions import Transactions, TransactionSettings
+from services.spanner.transactions.coordinators import NoSuchGroup
 from services.spanner.truetime.fixed import FixedTrueTime
 
 BASE = 10**18
@@ -277,6 +278,10 @@ class Others:
     def __init__(self, world: World, replica: Replica) -> None:
         self._world, self._replica = world, replica
 
+    async def find(self, coordinator: int) -> None:
+        if coordinator >= len(self._world.cores):
+            raise NoSuchGroup(coordinator)
+
     async def decide(self, coordinator: int, participant: int, transaction: str, prepared: int) -> int:
         request = pb.DecideRequest(
             coordinator=coordinator,
@@ -299,6 +304,7 @@ class Others:
         if self._replica.dead:
             await forever()
         try:
+            await self.find(group)
             core = self._world.cores[group]
             server = core.leader or self._world.rng.choice(core.replicas)
             return await self._world.call(group, server.name, method, request)
