@@ -69,7 +69,8 @@ class FolderDisk(DiskRules):
         """Opens a file; see `services.host.Disk.open`."""
         if mode not in _FLAGS:
             raise ValueError(f'mode "{mode}" of "{path}" is none of r, w, a, x')
-        return RealFile(self, path, await self.run(self._open, path, mode), writable=mode != "r")
+        descriptor, inode = await self.run(self._open, path, mode)
+        return RealFile(self, path, descriptor, inode, writable=mode != "r")
 
     async def rename(self, source: str, target: str) -> None:
         """Renames a file, replacing `target` atomically."""
@@ -135,7 +136,8 @@ class FolderDisk(DiskRules):
             raise ValueError(f'path "{path}" leads out of the host\'s folder')
         return real
 
-    def _open(self, path: str, mode: str) -> int:
+    def _open(self, path: str, mode: str) -> tuple[int, int]:
+        """Returns a descriptor, and the inode of what it is of."""
         real = self.path(path)
         if mode != "r":
             if self.full and not real.exists():
@@ -148,9 +150,10 @@ class FolderDisk(DiskRules):
         if real.is_dir():
             os.close(descriptor)
             raise _error(errno.EISDIR, path)
+        inode = os.fstat(descriptor).st_ino
         if mode == "w":
-            self.unsynced.emptied(os.fstat(descriptor).st_ino)
-        return descriptor
+            self.unsynced.emptied(inode)
+        return descriptor, inode
 
     def _rename(self, source: str, target: str) -> None:
         try:
@@ -197,12 +200,17 @@ class FolderDisk(DiskRules):
 
 
 class RealFile:
-    """An open file; implements `services.host.File`."""
+    """An open file; implements `services.host.File`.
 
-    def __init__(self, disk: FolderDisk, path: str, descriptor: int, *, writable: bool) -> None:
+    What its operations ask of the system they ask once: at each call that may wait the loop's thread has its
+    turn, and a busy loop gives it back late.
+    """
+
+    def __init__(self, disk: FolderDisk, path: str, descriptor: int, inode: int, *, writable: bool) -> None:
         self._disk = disk
         self._path = path
         self._fd: int | None = descriptor
+        self._inode = inode
         self._writable = writable
 
     async def read(self, size: int = -1, offset: int = 0) -> bytes:
@@ -264,7 +272,7 @@ class RealFile:
             now = data[: len(data) // 2]
             self._disk.unsynced.keep_back(fd, end + len(now), data[len(now) :])
         _write_all(fd, now, end)
-        self._disk.unsynced.wrote(fd, end, end + len(data))
+        self._disk.unsynced.note(self._inode, end, end + len(data))
         if sync:
             self._sync()
 
@@ -275,9 +283,9 @@ class RealFile:
         _write_all(fd, data, offset)
         over = offset + len(before)
         if before:
-            self._disk.unsynced.wrote(fd, offset, over, before)
+            self._disk.unsynced.note(self._inode, offset, over, before)
         if over < offset + len(data):
-            self._disk.unsynced.wrote(fd, over, offset + len(data))
+            self._disk.unsynced.note(self._inode, over, offset + len(data))
 
     def _truncate(self, size: int) -> None:
         fd = self._open()
@@ -293,7 +301,7 @@ class RealFile:
             self._disk.unsynced.lose(fd)
             raise _error(errno.EIO, self._path)
         os.fdatasync(fd) if hasattr(os, "fdatasync") else os.fsync(fd)
-        self._disk.unsynced.synced(os.fstat(fd).st_ino)
+        self._disk.unsynced.synced(self._inode)
 
     def _size(self) -> int:
         fd = self._open()

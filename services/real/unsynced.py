@@ -59,12 +59,8 @@ class Unsynced:
         self._gone: Lost = {}  # what `lost` holds
         self._tails: dict[int, Tail] = {}
 
-    def wrote(self, fd: int, start: int, end: int, before: bytes | None = None) -> None:
-        """Notes bytes that were written, and what they took the place of."""
-        self.note(os.fstat(fd).st_ino, start, end, before)
-
     def note(self, inode: int, start: int, end: int, before: bytes | None = None) -> None:
-        """Notes bytes that were written to a file that need not be open here."""
+        """Notes bytes that were written to a file, and what they took the place of."""
         writes = self._dirty.setdefault(inode, [])
         if before is None and writes and writes[-1].before is None and writes[-1].end == start:
             writes[-1].end = end
