@@ -24,7 +24,7 @@ AUDITS = 0.2  # seconds between two
 STALE = 0.1  # seconds ago
 
 
-@scenario(checks=(*PROMISES, TOTAL, INVARIANTS), plots=("spacetime",), limit_s=600)
+@scenario(checks=(*PROMISES, TOTAL, INVARIANTS), plots=("groups", "commit-wait"), limit_s=600)
 async def bank(
     world: World,
     *,

@@ -12,7 +12,8 @@ effect came before its cause.
 
 With two liars the others outvote them, and everything holds: that is `spanner/liar-outvoted`. The
 picture shows the two transactions: the intervals in red do not contain the moment at which they were
-asked for.
+asked for. On real processes the lie is ten times as large: a round trip of a busy machine and a commit there
+take longer than 20 ms, and who waits that long anyway is not found out.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ from scenarios.spanner.relay import Relay, masters_of_zones
 from sim import World, scenario
 
 ZONE = "z2"
+LIE = {"sim": -0.02, "grpc": -0.2}  # seconds
 
 
 @scenario(checks=(*PROMISES, TOTAL, INVARIANTS), plots=("commit-wait", "epsilon"), limit_s=600)
@@ -33,13 +35,13 @@ async def clock_bound_violation(
     world: World,
     *,
     liars: Annotated[int, Meta(ge=0, le=3)] = 3,
-    lie_s: Annotated[float, Meta(ge=-1, le=1)] = -0.02,
+    lie_s: Annotated[float, Meta(ge=-1, le=1)] | None = None,
     rounds: Annotated[int, Meta(ge=1, le=1000)] = 5,
 ) -> None:
     """A clock is outside its bound: a transaction that came after another gets the smaller timestamp."""
     universe = Relay(world, masters_of_zones())
     near = [one["name"] for one in universe.masters if one["zone"] == ZONE]
-    universe.lies = dict.fromkeys(near[:liars], lie_s)
+    universe.lies = dict.fromkeys(near[:liars], LIE[world.kind] if lie_s is None else lie_s)
     await universe.start()
     await universe.open()
     await universe.run(rounds)

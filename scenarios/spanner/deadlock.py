@@ -81,7 +81,7 @@ class Opposed(Banker):
         await self._record(work, [read], [written], tag)
 
 
-@scenario(checks=(*PROMISES, TOTAL, INVARIANTS, OnlyYounger(), ENDS), plots=("spacetime",), limit_s=600)
+@scenario(checks=(*PROMISES, TOTAL, INVARIANTS, OnlyYounger(), ENDS), plots=("groups",), limit_s=600)
 async def deadlock(
     world: World,
     *,

@@ -66,7 +66,7 @@ class Adder(Banker):
                 await asyncio.sleep(self._chance.uniform(0, 2 * RETRY))
 
 
-@scenario(checks=(*PROMISES, COUNTED, FAIR, INVARIANTS), plots=("spacetime",), limit_s=600)
+@scenario(checks=(*PROMISES, COUNTED, FAIR, INVARIANTS), plots=("groups",), limit_s=600)
 async def hot_key(
     world: World,
     *,

@@ -24,7 +24,7 @@ from sim.faults import Crash
 VICTIM = 1  # the group whose leader dies
 
 
-@scenario(checks=(*PROMISES, TOTAL, INVARIANTS, "another leads"), plots=("spacetime",), limit_s=600)
+@scenario(checks=(*PROMISES, TOTAL, INVARIANTS, "another leads"), plots=("groups",), limit_s=600)
 async def leader_crash(
     world: World,
     *,

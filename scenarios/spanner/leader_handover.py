@@ -27,7 +27,7 @@ LATE = "commits go on"
 PER_GROUP = 4  # accounts
 
 
-@scenario(checks=(*PROMISES, TOTAL, INVARIANTS, "another leads", LATE), plots=("spacetime",), limit_s=600)
+@scenario(checks=(*PROMISES, TOTAL, INVARIANTS, "another leads", LATE), plots=("groups",), limit_s=600)
 async def leader_handover(
     world: World,
     *,

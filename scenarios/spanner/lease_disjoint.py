@@ -34,7 +34,7 @@ NEVER = 1e6  # seconds
 BOUND = 0.00018  # seconds a second: nine tenths of what is taken for the worst
 
 
-@scenario(checks=(*PROMISES, TOTAL, INVARIANTS, ONE, FOLLOWED), plots=("spacetime",), limit_s=600)
+@scenario(checks=(*PROMISES, TOTAL, INVARIANTS, ONE, FOLLOWED), plots=("groups",), limit_s=600)
 async def lease_disjoint(
     world: World,
     *,

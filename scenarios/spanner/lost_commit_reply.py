@@ -25,7 +25,7 @@ METHODS = ("/dsim.spanner.Spanserver/Pipeline", "/dsim.spanner.Spanserver/Decide
 AGAIN = Noted("who asks again is told of the first commit", "commit-again", "transaction")
 
 
-@scenario(checks=(*PROMISES, TOTAL, INVARIANTS, AGAIN), plots=("spacetime",), limit_s=600)
+@scenario(checks=(*PROMISES, TOTAL, INVARIANTS, AGAIN), plots=("groups",), limit_s=600)
 async def lost_commit_reply(
     world: World,
     *,

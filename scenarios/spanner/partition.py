@@ -32,7 +32,7 @@ READS = 10
 
 
 @scenario(
-    checks=(*PROMISES, TOTAL, INVARIANTS, MINORITY, PAST, GOES_ON, HEALS), plots=("spacetime",), limit_s=600
+    checks=(*PROMISES, TOTAL, INVARIANTS, MINORITY, PAST, GOES_ON, HEALS), plots=("groups",), limit_s=600
 )
 async def partition(
     world: World,

@@ -25,7 +25,7 @@ SLACK = 50_000_000  # ns: what the server takes for now may be wrong by ε
 
 
 @scenario(
-    checks=(*PROMISES, TOTAL, INVARIANTS, "every read was made", BOUND), plots=("spacetime",), limit_s=600
+    checks=(*PROMISES, TOTAL, INVARIANTS, "every read was made", BOUND), plots=("groups",), limit_s=600
 )
 async def stale_reads(
     world: World,

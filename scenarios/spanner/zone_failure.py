@@ -28,7 +28,7 @@ SPARE = 2.0  # seconds for an election, on a busy machine too
 CATCHING_UP = 30.0  # seconds
 
 
-@scenario(checks=(*PROMISES, TOTAL, INVARIANTS, ON, CAUGHT_UP), plots=("spacetime",), limit_s=600)
+@scenario(checks=(*PROMISES, TOTAL, INVARIANTS, ON, CAUGHT_UP), plots=("groups",), limit_s=600)
 async def zone_failure(
     world: World,
     *,
