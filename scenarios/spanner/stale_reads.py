@@ -24,9 +24,7 @@ BOUND = "no read is older than its bound"
 SLACK = 50_000_000  # ns: what the server takes for now may be wrong by ε
 
 
-@scenario(
-    checks=(*PROMISES, TOTAL, INVARIANTS, "every read was made", BOUND), plots=("groups",), limit_s=600
-)
+@scenario(checks=(*PROMISES, TOTAL, INVARIANTS, "every read was made", BOUND), plots=("groups",), limit_s=600)
 async def stale_reads(
     world: World,
     *,
