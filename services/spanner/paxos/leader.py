@@ -123,10 +123,11 @@ class Leader:
             own.give_vote(self.ballot, now)
             self._votes.append((own.number + 1, now.earliest))
 
-    def use(self, now: Interval) -> None:
-        """Notes that somebody asks this leader for something."""
+    def use(self, now: Interval) -> bool:
+        """Notes that somebody asks this leader for something; returns whether it had let go of its lease."""
         self._used = now.latest
-        self._asleep = False
+        asleep, self._asleep = self._asleep, False
+        return asleep
 
     def _in_use(self, now: Interval) -> bool:
         own = self._own

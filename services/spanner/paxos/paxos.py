@@ -191,6 +191,14 @@ class Paxos:
             self._stand(now)
         self._turn(now)
 
+    def use(self, now: Interval) -> bool:
+        """Notes that the leader is asked for what takes no entry: that, too, keeps its lease.
+
+        Returns whether there is something to carry out: it had meant to let the lease run out.
+        """
+        role = self._role
+        return isinstance(role, Leader) and role.use(now)
+
     def assign(self, at_least: int, now: Interval) -> int:
         """Returns the timestamp of the next entry: above all assigned and promised, not below `at_least`.
 

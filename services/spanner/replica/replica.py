@@ -141,6 +141,11 @@ class Replica:
         except Unsynchronized:
             return 0
 
+    @property
+    def reign(self) -> int:
+        """As `term`, also while the lease has run out: the next request renews it, if nobody else leads."""
+        return self._reign
+
     def _term(self, now: Interval) -> int:
         """Returns the reign that the state machine knows of, if the lease holds; else 0."""
         term = self._rules.term(now)
@@ -157,6 +162,8 @@ class Replica:
             now = self.truetime.now()
             term = self._term(now)
             if term:
+                if self._rules.use(now):
+                    self._replicas.soon(self)
                 return term
             self._alive()
             future: asyncio.Future[int] = asyncio.get_running_loop().create_future()

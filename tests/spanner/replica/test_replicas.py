@@ -197,6 +197,35 @@ def test_leadership_is_handed_over_at_once() -> None:
     World().run(story)
 
 
+def test_whoever_is_asked_to_lead_keeps_its_lease_without_writing_anything() -> None:
+    async def story(world: World) -> None:
+        await world.write("s1", b"only")
+        replica = world.replica("s1")
+        term, start = replica.term, replica.lease[0]
+        for _ in range(60):
+            await asyncio.sleep(0.5)
+            assert replica.term == term != 0
+            assert await world.on("s1", replica.lead()) == term
+        assert replica.lease[0] == start  # it has never run out
+
+    World().run(story)
+
+
+def test_a_lease_that_was_about_to_run_out_is_kept_when_it_is_needed_again() -> None:
+    async def story(world: World) -> None:
+        await world.write("s1", b"only")
+        replica = world.replica("s1")
+        rules = replica._rules
+        await until(lambda: rules._role._asleep)  # type: ignore[union-attr]
+        assert replica.term, "its lease is over"
+        _, end = replica.lease
+        await world.on("s1", replica.lead())
+        await until(lambda: replica.lease[1] > end)
+        assert replica.term
+
+    World().run(story)
+
+
 def test_a_replica_that_is_not_leader_learns_what_is_safe() -> None:
     async def story(world: World) -> None:
         (timestamp,) = await world.write("s1", b"first")
