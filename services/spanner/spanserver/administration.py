@@ -77,7 +77,8 @@ class Administration:
                 raise SpannerError("NOT_FOUND", f"{request.to} has no replica of group {request.group}")
             await _hand_over(hosted, request.to)
             return pb.Done()
-        leading = [one for one in self._server.groups.values() if one.replica.term]
+        # Also of groups whose lease has run out: the next request would renew it here.
+        leading = [one for one in self._server.groups.values() if one.replica.reign]
         await asyncio.gather(*(_hand_over(one, request.to) for one in leading))
         return pb.Done()
 
