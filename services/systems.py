@@ -70,50 +70,22 @@ _ZONES = ("z1", "z2", "z3")
 
 def _spanner(count: int) -> list[NodeSpec]:
     from services.spanner.group import Member
-    from services.spanner.placement.system import SYSTEM, USER_RANGE, root_group
+    from services.spanner.placement.founding import Plan, hexadecimal
+    from services.spanner.placement.system import USER_RANGE
+    from services.spanner.spanserver.settings import Founding
 
-    masters = [
-        {"name": "gps1", "zone": "z1"},
-        {"name": "gps2", "zone": "z2"},
-        {"name": "atomic1", "zone": "z3"},
-    ]
     zones = {f"s{n}": _ZONES[(n - 1) % len(_ZONES)] for n in range(1, count + 1)}
-    members = [{"server": server, "zone": zone} for server, zone in zones.items()][: len(_ZONES)]
-    groups: list[dict[str, Any]] = [
-        root_group(tuple(Member(one["server"], one["zone"]) for one in members)),
-        *(
-            {
-                "group": number,
-                "members": [*members[number - 1 :], *members[: number - 1]],
-                "ranges": [[USER_RANGE.start.hex(), USER_RANGE.end.hex()]] if number == 1 else [],
-                "schema": SYSTEM.encode().hex(),
-            }
-            for number in range(1, len(members) + 1)
-        ),
+    members = [Member(server, zone) for server, zone in zones.items()][: len(_ZONES)]
+    groups = [
+        Founding(
+            number,
+            (*members[number - 1 :], *members[: number - 1]),
+            hexadecimal(USER_RANGE) if number == 1 else (),
+        )
+        for number in range(1, len(members) + 1)
     ]
-    return [
-        *(
-            NodeSpec(
-                one["name"],
-                "services.spanner.truetime.master:serve",
-                {"kind": "armageddon" if one["name"] == "atomic1" else "gps", "masters": masters},
-            )
-            for one in masters
-        ),
-        NodeSpec(
-            "universe",
-            "services.spanner.placement.universe:serve",
-            {"groups": groups, "spanservers": list(zones)},
-        ),
-        *(
-            NodeSpec(
-                server,
-                "services.spanner.spanserver:serve",
-                {"zone": zone, "masters": masters, "groups": groups, "locations": ["universe"]},
-            )
-            for server, zone in zones.items()
-        ),
-    ]
+    plan = Plan(zones=zones, groups=groups)
+    return [NodeSpec(one.name, one.program, one.parameters) for one in plan.programs()]
 
 
 SYSTEMS = {

@@ -148,7 +148,8 @@ class _Test:
         while self._reading:
             await asyncio.wait(list(self._reading))
         await universe.close()
-        for name in [one for one in universe.names if one != self._victim]:
+        others = [one for one in universe.names if one != self._victim]
+        for name in [*others, *universe.locations, universe.plan.universe]:
             await world.stop(name)
         return curve
 

@@ -59,7 +59,7 @@ async def check_replicas(world: World, universe: Universe, upto: int, within: fl
     deadline = world.now() + within
     everything: list[Version] = []
     ranges = await owned(universe)
-    for number, group in universe.groups.items():
+    for number, group in universe.everything.items():
         known: list[Version] | None = None
         for member in group.members:
             while True:

@@ -18,9 +18,8 @@ from typing import Annotated
 from msgspec import Meta
 
 from scenarios.spanner.accounts import SCHEMA, TABLE, Banker, cuts
-from scenarios.spanner.cluster import LOCATION
+from scenarios.spanner.cluster import LOCATION, Universe
 from scenarios.spanner.ownership import ONE_OWNER, ROWS, check_ownership
-from scenarios.spanner.placed import Placed
 from scenarios.spanner.promises import INVARIANTS, PROMISES, TOTAL, check_invariants, check_total
 from services.spanner.client import SpannerError
 from services.spanner.keys import KeyRange
@@ -45,7 +44,7 @@ async def movedir_under_load(
     locking: bool = True,
 ) -> None:
     """Directories are moved under load, and the driver is killed at it; nothing is lost, nothing is twice."""
-    universe = Placed(world, SCHEMA, cuts(accounts, groups), driver={"locking": locking})
+    universe = Universe(world, SCHEMA, cuts(accounts, groups), driver={"locking": locking})
     await universe.start()
     bankers = [
         Banker(universe, f"c{number}", accounts, zone=f"z{1 + (number - 1) % 3}")
@@ -84,7 +83,7 @@ async def movedir_under_load(
     check_invariants(world)
 
 
-async def _moved(universe: Placed, range_: KeyRange, target: int) -> None:
+async def _moved(universe: Universe, range_: KeyRange, target: int) -> None:
     """Has a range moved; asks again where the universe master died, until one does it."""
     while True:
         try:
@@ -95,7 +94,7 @@ async def _moved(universe: Placed, range_: KeyRange, target: int) -> None:
             return
 
 
-async def _settled(universe: Placed) -> None:
+async def _settled(universe: Universe) -> None:
     """Returns when no move is registered."""
     while (await universe.universe_status()).moves:
         await asyncio.sleep(0.2)

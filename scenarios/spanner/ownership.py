@@ -15,7 +15,7 @@ from services.spanner.placement.steps import FRAGMENT_COLUMNS
 from services.spanner.placement.system import FRAGMENTS, ROOT, USER_RANGE
 
 if TYPE_CHECKING:
-    from scenarios.spanner.placed import Placed
+    from scenarios.spanner.cluster import Universe
     from sim import World
 
 ONE_OWNER = "each key has one owner at each timestamp"
@@ -23,7 +23,7 @@ ROWS = "no row is lost or doubled"
 MOMENTS = 20  # in the past, that are looked at
 
 
-async def check_ownership(world: World, universe: Placed, accounts: int, since: int, until: int) -> None:
+async def check_ownership(world: World, universe: Universe, accounts: int, since: int, until: int) -> None:
     """Reads who owned what, and all rows, at moments of the past; compares with leaders at the end.
 
     Nothing may be moved meanwhile.

@@ -51,9 +51,8 @@ class Relay(Universe):
         self.lies: dict[str, float] = {}
         self._chance = world.stream("relay")
 
-    async def start_masters(self) -> None:
-        """Starts the time masters; some lie before anybody has asked them."""
-        await super().start_masters()
+    async def mastered(self) -> None:
+        """Some of the time masters lie before anybody has asked them."""
         if self.lies:
             self.world.note("lying", masters=list(self.lies))
         for name, seconds in self.lies.items():

@@ -15,8 +15,7 @@ from typing import Annotated
 from msgspec import Meta
 
 from scenarios.spanner.accounts import SCHEMA, TABLE, Banker, cuts
-from scenarios.spanner.cluster import LOCATION
-from scenarios.spanner.placed import Placed
+from scenarios.spanner.cluster import LOCATION, Universe
 from scenarios.spanner.promises import INVARIANTS, PROMISES, TOTAL, check_invariants, check_total
 from services.spanner.client import ALL, SpannerError
 from services.spanner.schema import AddColumn, ColumnSpec, Schema
@@ -40,7 +39,7 @@ async def schema_change(
     crashes: bool = True,
 ) -> None:
     """The schema is changed under load, and who drives that is killed; all groups change at one timestamp."""
-    universe = Placed(world, SCHEMA, cuts(accounts, groups))
+    universe = Universe(world, SCHEMA, cuts(accounts, groups))
     await universe.start()
     bankers = [
         Banker(universe, f"c{number}", accounts, zone=f"z{1 + (number - 1) % 3}")
@@ -78,7 +77,7 @@ async def schema_change(
     check_invariants(world)
 
 
-async def _changed(universe: Placed, column: str) -> int:
+async def _changed(universe: Universe, column: str) -> int:
     """Adds a column, and returns the version of the schema that has it, whoever did it."""
     database = universe.database(f"asks-{column}")
     while True:
@@ -93,7 +92,7 @@ async def _changed(universe: Placed, column: str) -> int:
             return schema.version
 
 
-async def _note(world: World, universe: Placed, column: str, accounts: int) -> None:
+async def _note(world: World, universe: Universe, column: str, accounts: int) -> None:
     """Writes a new column of all accounts, and reads it."""
     database = universe.database(f"notes-{column}")
     async with database.batch() as batch:

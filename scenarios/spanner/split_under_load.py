@@ -16,9 +16,8 @@ from typing import TYPE_CHECKING, Annotated
 from msgspec import Meta
 
 from scenarios.spanner.accounts import SCHEMA, Banker
-from scenarios.spanner.cluster import LOCATION
+from scenarios.spanner.cluster import LOCATION, Universe
 from scenarios.spanner.ownership import ONE_OWNER, ROWS, check_ownership
-from scenarios.spanner.placed import Placed
 from scenarios.spanner.promises import INVARIANTS, PROMISES, TOTAL, check_invariants, check_total
 from services.spanner.placement.system import USER_RANGE
 from sim import World, scenario
@@ -47,7 +46,7 @@ async def split_under_load(
 ) -> None:
     """A group is split as it grows, then gets other replicas, while clients move money; nothing is lost."""
     driver = {"every": 0.5, "limits": {"largest": LARGEST}}
-    universe = Placed(world, SCHEMA, servers=6, driver=driver)
+    universe = Universe(world, SCHEMA, servers=6, driver=driver)
     await universe.start()
     bankers = [
         Banker(universe, f"c{number}", accounts, zone=f"z{1 + (number - 1) % 3}")
@@ -92,7 +91,7 @@ def _owners(status: pb.UniverseStatus) -> dict[int, set[tuple[str, str]]]:
     return {one.group: members.get(one.group, set()) for one in status.fragments if one.group}
 
 
-async def _becomes(world: World, universe: Placed, so: Callable[[pb.UniverseStatus], bool]) -> bool:
+async def _becomes(world: World, universe: Universe, so: Callable[[pb.UniverseStatus], bool]) -> bool:
     """Waits until something is so, and says whether it came to that."""
     until = world.now() + WITHIN
     while world.now() < until:

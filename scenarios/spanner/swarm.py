@@ -30,12 +30,10 @@ from msgspec import Meta
 from scenarios.spanner.accounts import TABLE as ACCOUNTS
 from scenarios.spanner.cluster import LOCATION, ZONES, Universe
 from scenarios.spanner.convergence import EQUAL, KEPT, check_kept, check_replicas
-from scenarios.spanner.placed import Placed
 from scenarios.spanner.promises import INVARIANTS, PROMISES, TOTAL, check_invariants, check_total
 from scenarios.spanner.workload import LISTS, SCHEMA, Worker, cuts
 from services.spanner.client import SpannerError
 from services.spanner.keys import KeyRange
-from services.spanner.placement.system import ROOT
 from sim import World, scenario
 from sim.explore.reduce import SHRINKABLE
 from sim.explore.swarm import swarm as faults_of
@@ -85,7 +83,7 @@ async def swarm(
     cold: bool = False,
 ) -> None:
     """A universe under every kind of fault: no promise is broken."""
-    universe = (Placed if moves else Universe)(
+    universe = Universe(
         world,
         SCHEMA,
         cuts(accounts, lists, groups),
@@ -147,7 +145,7 @@ def _faults(
     others = faults_of(
         rng, universe.names, clients=clients, seconds=seconds, intensity=intensity, without=("clock-drift",)
     )
-    if isinstance(universe, Placed) and rng.random() < 0.5:
+    if rng.random() < 0.5:
         driver = [LOCATION, *universe.locations]
         others += faults_of(
             rng, driver, seconds=seconds, intensity=0.4, kinds=("crash", "isolate", "pause"), max_down=3
@@ -170,11 +168,11 @@ async def _move(
 ) -> None:
     """Has directories moved to other groups, one after the other, with pauses of up to so many
     seconds."""
-    if not isinstance(universe, Placed):
+    if not moves:
         world.check(MOVED, True, "none was asked for")
         return
     chance = world.stream("moves")
-    groups = [number for number in universe.groups if number != ROOT]
+    groups = list(universe.groups)
     for _ in range(moves):
         await asyncio.sleep(every * chance.random())
         table, rows = chance.choice(((ACCOUNTS, accounts), (LISTS, lists)))
@@ -184,7 +182,7 @@ async def _move(
         await _moved(world, universe, KeyRange(keys.key([start]), keys.key([end])), chance.choice(groups))
 
 
-async def _moved(world: World, universe: Placed, range_: KeyRange, to: int) -> None:
+async def _moved(world: World, universe: Universe, range_: KeyRange, to: int) -> None:
     """Has a range moved; asks again until somebody does it."""
     end = world.now() + MOVING
     while True:

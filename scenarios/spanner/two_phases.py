@@ -124,7 +124,7 @@ async def resolved(universe: Universe) -> str:
     """Waits until in no group a transaction has been prepared for long; returns where one is, after all."""
     world = universe.world
     deadline = world.now() + WITHIN
-    doubtful = dict.fromkeys(universe.groups)
+    doubtful = dict.fromkeys(universe.everything)
     while doubtful and world.now() < deadline:
         for number in list(doubtful):
             leads = [

@@ -29,7 +29,7 @@ T = TypeVar("T")
 
 TIMEOUT = 15.0  # seconds
 MOVING = 600.0  # seconds
-LOCATIONS = ("services.spanner.placement.universe:serve", "services.spanner.placement.zonemaster:serve")
+LOCATIONS = ("services.spanner.placement.zonemaster:serve",)
 """Programs that are location proxies."""
 
 app = typer.Typer(no_args_is_help=True, help="The database of a cluster that `dsim up spanner` has started.")

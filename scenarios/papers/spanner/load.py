@@ -89,7 +89,7 @@ class Load:
         number = 0
         for zone in dict.fromkeys(universe.zones.values()):
             machines = [
-                universe.database(f"{universe.location}-{zone}-c{machine}", zone=zone)
+                universe.database(f"{universe.prefix}{zone}-c{machine}", zone=zone)
                 for machine in range(min(MACHINES, count))
             ]
             for place in range(count):

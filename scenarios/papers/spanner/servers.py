@@ -16,7 +16,7 @@ from scenarios.papers.spanner.calibration import VALUE, Costs
 from services.spanner.replica.links import Links
 from services.spanner.spanserver.calls import Calls
 from services.spanner.spanserver.program import run
-from services.spanner.spanserver.settings import founding_of, settings_of
+from services.spanner.spanserver.settings import founding_of, schema_of, settings_of
 from sim.world.loop import nanoseconds
 
 if TYPE_CHECKING:
@@ -146,6 +146,7 @@ async def serve(
     zone: str,
     masters: Sequence[Any],
     groups: Sequence[dict[str, Any]],
+    schema: str,
     locations: Sequence[str],
     settings: dict[str, Any],
     costs: dict[str, Any],
@@ -154,7 +155,7 @@ async def serve(
 
     Args:
         host: a simulated one.
-        zone, masters, groups, locations, settings: as there.
+        zone, masters, groups, schema, locations, settings: as there.
         costs: see `Costs`.
     """
     paid = msgspec.convert(costs, Costs)
@@ -169,4 +170,4 @@ async def serve(
             replicas.links = PaidLinks(host, chosen.universe, replicas._heard, byte_s, processor)
         return Charged(server, paid, processor)
 
-    await run(host, zone, masters, founding_of(groups), locations, chosen, calls)
+    await run(host, zone, masters, founding_of(groups), schema_of(schema), locations, chosen, calls)

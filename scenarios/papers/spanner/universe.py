@@ -10,12 +10,13 @@ import msgspec
 from scenarios.papers.coordination.ensemble import Quiet, simulation_of
 from scenarios.papers.spanner import servers
 from scenarios.papers.spanner.calibration import VALUE, Costs
-from scenarios.spanner.cluster import MASTERS, Universe
-from services.spanner import static
+from scenarios.spanner.cluster import Universe
 from services.spanner.client import connect
 from services.spanner.group import Member
-from services.spanner.keys import END, FIRST
-from services.spanner.schema import EMPTY, ColumnSpec, CreateTable, apply_change
+from services.spanner.placement import founding
+from services.spanner.placement.founding import Plan, hexadecimal, parts
+from services.spanner.placement.system import SYSTEM
+from services.spanner.schema import ColumnSpec, CreateTable, apply_change
 from services.spanner.spanserver.settings import Founding
 from sim.world.disk import DiskModel
 from sim.world.network import lan
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
 TABLE = "Data"
 COLUMNS = ("Directory", "Row", "Value")
 SCHEMA = apply_change(
-    EMPTY,
+    SYSTEM,
     CreateTable(
         TABLE,
         (ColumnSpec("Directory", "INT64"), ColumnSpec("Row", "INT64"), ColumnSpec("Value", "BYTES(MAX)")),
@@ -89,7 +90,7 @@ class PaperUniverse(Universe):
     ) -> None:
         super().__init__(world, SCHEMA, **{"epsilon_ns": round(costs.epsilon_s * 1e9), **settings})
         self.directories = directories
-        self.location = f"{name}universe"
+        self.prefix = name
         self.costs = costs
         self.zones = {
             f"{name}z{zone}s{number}": f"z{zone}"
@@ -100,16 +101,14 @@ class PaperUniverse(Universe):
         self.leaders = self._leaders(zones, groups, leaders)
         table = SCHEMA.table(TABLE)
         cuts = [table.key([directories * part // groups, 0]) for part in range(1, groups)]
-        edges = [FIRST, *cuts, END]
         self.groups = {}
-        for number in range(1, groups + 1):
+        for number, owned in enumerate(parts(cuts), 1):
             members = tuple(
                 Member(f"{name}z{zone}s{1 + (number - 1) % servers}", f"z{zone}")
                 for zone in range(1, zones + 1)
             )
-            owned = ((edges[number - 1].hex(), edges[number].hex()),)
             first = members[self.leaders[number - 1]].server
-            self.groups[number] = Founding(number, members, owned, SCHEMA.encode().hex(), first)
+            self.groups[number] = Founding(number, members, hexadecimal(owned), first)
         for one in self.names:
             simulation_of(world).add_host(
                 one,
@@ -123,27 +122,31 @@ class PaperUniverse(Universe):
         chance = self.world.stream("leaders")
         return [chance.randrange(zones) for _ in range(groups)]
 
+    @property
+    def plan(self) -> Plan:
+        """The universe as it is founded: the placement driver does nothing, and no time master is asked."""
+        return Plan(
+            zones=self.zones,
+            groups=tuple(self.groups.values()),
+            schema=SCHEMA,
+            settings=self.settings,
+            prefix=self.prefix,
+        )
+
     async def start(self) -> None:
-        """Starts it all, and returns when every group has a leader."""
-        groups = msgspec.to_builtins(list(self.groups.values()))
-        await self.world.start(self.location, static.serve, groups=groups)
-        for name in self.names:
-            mine = [one for one in groups if any(member["server"] == name for member in one["members"])]
-            await self.world.start(
-                name,
-                servers.serve,
-                zone=self.zones[name],
-                masters=list(MASTERS),
-                groups=mine,
-                locations=[self.location],
-                settings=self.settings,
-                costs=msgspec.to_builtins(self.costs),
-            )
+        """Starts it all, and returns when every group has a leader, and location proxies tell of them."""
+        for one in self.plan.programs():
+            if one.program == founding.SPANSERVER:
+                costs = msgspec.to_builtins(self.costs)
+                await self.world.start(one.name, servers.serve, **one.parameters, costs=costs)
+            elif one.program != founding.TIME_MASTER:
+                await self.world.start(one.name, self._programs[one.program], **one.parameters)
         await self.serving()
+        await self.told()
 
     def database(self, client: str, *, zone: str = "", timeout: float = 60.0) -> Database:
         """Returns the database, as a client machine has it."""
-        database = connect(self.world.client(client), [self.location], zone=zone, timeout=timeout)
+        database = connect(self.world.client(client), self.plan.proxies(zone), zone=zone, timeout=timeout)
         self._clients.append(database)
         return database
 
@@ -154,7 +157,7 @@ class PaperUniverse(Universe):
 
     async def load(self, size: int = VALUE) -> int:
         """Writes a row of so many bytes into each directory; returns a timestamp at which all are there."""
-        database = self.database(f"{self.location}-loader")
+        database = self.database(f"{self.prefix}loader")
 
         async def fill(group: int) -> int:
             own = self.directories_of(group)
@@ -171,5 +174,5 @@ class PaperUniverse(Universe):
     async def stop(self) -> None:
         """Ends clients and servers."""
         await self.close()
-        for name in [*self.names, self.location]:
+        for name in [*self.names, *self.locations, self.plan.universe]:
             await self.world.stop(name)

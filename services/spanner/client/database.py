@@ -32,7 +32,9 @@ SPREAD = 1_000_000  # ns: ages of transactions that begin in the same moment dif
 T = TypeVar("T")
 
 
-def connect(host: Host, locations: Sequence[str], *, zone: str = "", timeout: float = TIMEOUT) -> Database:
+def connect(
+    host: Host, locations: Sequence[str], *, zone: str = "", timeout: float = TIMEOUT, placement: bool = False
+) -> Database:
     """Returns the database; nothing is asked yet. `async with connect(...) as database` closes it, too.
 
     Args:
@@ -41,22 +43,26 @@ def connect(host: Host, locations: Sequence[str], *, zone: str = "", timeout: fl
         zone: the program's own: reads go to replicas there first. "" leaves that to measured latencies.
         timeout: seconds for a read, or for a transaction with all that it takes to run it again; each call
             can have its own.
+        placement: for placement only: its transactions may write the system tables.
 
     Raises:
         SpannerError: INVALID_ARGUMENT: no location proxy is named.
     """
-    return Database(host, locations, zone, timeout)
+    return Database(host, locations, zone, timeout, placement=placement)
 
 
 class Database:
     """The database; made by `connect`.
 
     Args:
-        host, locations, zone, timeout: see `connect`.
+        host, locations, zone, timeout, placement: see `connect`.
     """
 
-    def __init__(self, host: Host, locations: Sequence[str], zone: str, timeout: float) -> None:
+    def __init__(
+        self, host: Host, locations: Sequence[str], zone: str, timeout: float, *, placement: bool = False
+    ) -> None:
         self.host = host
+        self.placement = placement
         self.locations = Locations(host, locations)
         self.router = Router(host, self.locations, zone)
         self.reader = Reader(self.router)

@@ -236,6 +236,7 @@ class Transaction(Mutations):
             mutations=[one.to_wire() for one in parts.get(coordinator, ())],
             schema_version=version(coordinator),
             participants=participants,
+            placement=self._database.placement,
             **self._changes.get(coordinator, {}),
         )
         refusals: list[SpannerError] = []
@@ -247,6 +248,7 @@ class Transaction(Mutations):
                 mutations=[one.to_wire() for one in parts.get(group, ())],
                 schema_version=version(group),
                 coordinator=coordinator,
+                placement=self._database.placement,
                 **self._changes.get(group, {}),
             )
             try:

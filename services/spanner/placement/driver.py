@@ -23,7 +23,7 @@ from services.spanner.placement.groups import NEXT
 from services.spanner.placement.system import PLACEMENTS, ROOT
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Sequence
+    from collections.abc import Awaitable, Callable, Iterable
 
     from services.host import Host
     from services.spanner.client import Database
@@ -54,7 +54,7 @@ class Driver:
         database: Database,
         groups: Groups,
         move: Callable[[KeyRange, int], Awaitable[None]],
-        spanservers: Sequence[str],
+        spanservers: Iterable[str],
         limits: Limits,
     ) -> None:
         self._host = host
@@ -111,7 +111,7 @@ class Driver:
             await self._groups.drop(change.group)
 
 
-def everybody(view: View, spanservers: Sequence[str]) -> list[str]:
+def everybody(view: View, spanservers: Iterable[str]) -> list[str]:
     """Returns all spanservers that are known."""
     members = (one.server for row in view.groups.values() for one in row.members)
     return list(dict.fromkeys([*spanservers, *members]))

@@ -35,16 +35,14 @@ class LocationProxy(rpc.LocationServicer):
         self._reading: asyncio.Task[View] | None = None
 
     def seen(self, leaders: dict[int, str]) -> None:
-        """Takes who leads which group."""
-        self._leaders.update(leaders)
-
-    def forget(self) -> None:
-        """Has the system tables read again before the next answer."""
-        self._view = None
+        """Takes who leads which group, of those that are known to be led."""
+        self._leaders = leaders
 
     async def Locate(self, request: pb.LocateRequest, context: Context) -> pb.Located:
         """Says who has what, and where groups are."""
-        await checked(request, context)
+        if request.newer_than > LARGEST:
+            why = f"newer_than is a timestamp below 2**63, not {request.newer_than}"
+            await abort(context, SpannerError("INVALID_ARGUMENT", why))
         try:
             view = await self._known(request.newer_than)
             if any(group not in view.groups for group in request.groups):
@@ -105,10 +103,3 @@ class LocationProxy(rpc.LocationServicer):
         if self._view is None or view.timestamp >= self._view.timestamp:
             self._view = view
         return self._view
-
-
-async def checked(request: pb.LocateRequest, context: Context) -> None:
-    """Refuses what makes no sense."""
-    if request.newer_than > LARGEST:
-        why = f"newer_than is a timestamp below 2**63, not {request.newer_than}"
-        await abort(context, SpannerError("INVALID_ARGUMENT", why))

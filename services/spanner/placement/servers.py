@@ -46,10 +46,21 @@ class Servers:
 
     def stub(self, server: str) -> rpc.SpanserverAsyncStub:
         """Returns what a spanserver is called by."""
-        channel = self._channels.get(server)
+        return rpc.SpanserverStub(self.channel(server))
+
+    def channel(self, name: str) -> grpc.aio.Channel:
+        """Returns the connection to a host of the universe."""
+        channel = self._channels.get(name)
         if channel is None:
-            channel = self._channels[server] = self._host.connect(server, options=OPTIONS)
-        return rpc.SpanserverStub(channel)
+            channel = self._channels[name] = self._host.connect(name, options=OPTIONS)
+        return channel
+
+    async def zone(self, zonemaster: str) -> pb.ZoneStatus | None:
+        """Asks a zonemaster; None where it does not answer."""
+        try:
+            return await rpc.ZonemasterStub(self.channel(zonemaster)).Status(pb.Poll(), timeout=PATIENCE)
+        except grpc.aio.AioRpcError:
+            return None
 
     def leader(self, group: int) -> str:
         """Returns who led a group when last asked; "" where that is not known."""
@@ -109,11 +120,18 @@ class Servers:
                 self._leaders[group] = server
                 return answer
 
-    async def status(self, server: str, groups: Sequence[int] = ()) -> pb.SpanserverStatus | None:
-        """Returns how a server is; None where it does not answer."""
+    async def status(
+        self, server: str, groups: Sequence[int] = (), *, leading: bool = False
+    ) -> pb.SpanserverStatus | None:
+        """Returns how a server is; None where it does not answer.
+
+        Args:
+            server: which.
+            groups: that are asked about; none: all.
+            leading: only those that it leads.
+        """
+        request = pb.StatusRequest(groups=groups, leading=leading)
         try:
-            return await self.ask(
-                server, lambda stub: stub.Status(pb.StatusRequest(groups=groups), timeout=PATIENCE)
-            )
+            return await self.ask(server, lambda stub: stub.Status(request, timeout=PATIENCE))
         except SpannerError:
             return None

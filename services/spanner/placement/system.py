@@ -151,14 +151,3 @@ class MoveRow(Struct, frozen=True):
 
 
 _members = msgspec.msgpack.Decoder(tuple[Member, ...])
-
-
-def root_group(members: tuple[Member, ...], preferred: str = "") -> dict[str, object]:
-    """Returns group 0 as spanservers are told of it at the beginning (`spanserver.settings.Founding`)."""
-    return {
-        "group": ROOT,
-        "members": [msgspec.to_builtins(one) for one in members],
-        "ranges": [[SYSTEM_RANGE.start.hex(), SYSTEM_RANGE.end.hex()]],
-        "schema": SYSTEM.encode().hex(),
-        "preferred": preferred,
-    }

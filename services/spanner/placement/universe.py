@@ -7,8 +7,11 @@ groups that are being made, moves that are under way.
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Any
+from contextlib import suppress
+from itertools import starmap
+from typing import TYPE_CHECKING, Any, TypeVar
 
+import grpc
 import msgspec
 
 from protos import spanner_pb2 as pb
@@ -19,7 +22,6 @@ from services.spanner.keys import KeyRange
 from services.spanner.placement.decisions import Limits, Option
 from services.spanner.placement.driver import PLACEMENT_COLUMNS, Driver, everybody
 from services.spanner.placement.groups import Groups, groups_in
-from services.spanner.placement.location import LocationProxy
 from services.spanner.placement.movedir import move, resume
 from services.spanner.placement.root import Root
 from services.spanner.placement.schemas import change_schema, present
@@ -36,19 +38,21 @@ from services.spanner.placement.system import (
     GroupRow,
     MoveRow,
 )
-from services.spanner.placement.zonemaster import leaders_of
 from services.spanner.schema import Schema
-from services.spanner.spanserver.settings import founding_of
+from services.spanner.spanserver.settings import founding_of, schema_of
 from services.spanner.statuses import abort
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Sequence
+    from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 
     from services.host import Context, Host
     from services.spanner.client import Database, Transaction
     from services.spanner.spanserver.settings import Founding
 
+T = TypeVar("T")
+
 AGAIN = 0.5  # seconds before what was refused is tried again
+PATIENCE = 2.0  # seconds for a location proxy to read a new schema
 
 
 class Universe(rpc.UniverseServicer):
@@ -57,10 +61,10 @@ class Universe(rpc.UniverseServicer):
     Args:
         host: on which it is.
         root: where the system tables are.
-        proxy: the location proxy beside it, which hears of changes at once.
-        servers: connections to spanservers.
+        servers: connections to spanservers and zonemasters.
         database: with the system tables.
-        spanservers: names of those that may have no group yet.
+        zonemasters: their names, by zone.
+        spanservers: zones of those that may have no group yet, by name.
         locking: see `Steps`.
     """
 
@@ -68,24 +72,25 @@ class Universe(rpc.UniverseServicer):
         self,
         host: Host,
         root: Root,
-        proxy: LocationProxy,
         servers: Servers,
         database: Database,
-        spanservers: Sequence[str],
+        zonemasters: Mapping[str, str],
+        spanservers: Mapping[str, str],
         *,
         locking: bool = True,
     ) -> None:
         self._host = host
         self._root = root
-        self._proxy = proxy
         self._servers = servers
         self._database = database
-        self._spanservers = list(spanservers)
+        self._zonemasters = zonemasters
+        self._spanservers = spanservers
         self._steps = Steps(database, servers, locking=locking)
         self._groups = Groups(database, servers)
         self._changing = asyncio.Lock()
         self._begun = asyncio.Event()
         self._names = 0
+        self._working: dict[asyncio.Task[Any], None] = {}
 
     async def begin(self, founding: Sequence[Founding]) -> None:
         """Writes the first rows of the system tables, where there are none.
@@ -128,7 +133,7 @@ class Universe(rpc.UniverseServicer):
                 schema, since = await change_schema(self._database, request.change, request.at)
         except SpannerError as error:
             await abort(context, error)
-        self._proxy.forget()
+        await asyncio.gather(*(self._tell(name, schema.version) for name in self._zonemasters.values()))
         self._host.trace("schema changed", version=schema.version, since=since)
         return pb.SchemaReply(version=schema.version, schema=schema.encode(), since=since)
 
@@ -139,7 +144,7 @@ class Universe(rpc.UniverseServicer):
             range_ = KeyRange(request.range.start, request.range.end)
             if not (range_.start < range_.end and USER_RANGE.covers(range_)):
                 raise SpannerError("INVALID_ARGUMENT", "a range of the user's tables is moved, not empty")
-            await self._move(range_, request.to)
+            await self._whole(self._move(range_, request.to))
         except SpannerError as error:
             await abort(context, error)
         return pb.Done()
@@ -148,8 +153,8 @@ class Universe(rpc.UniverseServicer):
         """Makes a group."""
         await self._begun.wait()
         try:
-            number = await self._groups.create(
-                request.group, members_of(request.members), request.preferred_leader
+            number = await self._whole(
+                self._groups.create(request.group, members_of(request.members), request.preferred_leader)
             )
         except SpannerError as error:
             await abort(context, error)
@@ -184,7 +189,12 @@ class Universe(rpc.UniverseServicer):
         except SpannerError as error:
             await abort(context, error)
         names = everybody(view, self._spanservers)
-        found = await asyncio.gather(*(self._servers.status(name, request.groups) for name in names))
+        found, zones = await asyncio.gather(
+            asyncio.gather(
+                *(self._servers.status(name, request.groups, leading=request.leading) for name in names)
+            ),
+            asyncio.gather(*starmap(self._zone, self._zonemasters.items())),
+        )
         return pb.UniverseStatus(
             servers=[one for one in found if one is not None],
             fragments=[
@@ -196,6 +206,7 @@ class Universe(rpc.UniverseServicer):
                 f"{one.target}"
                 for one in moves
             ],
+            zones=zones,
         )
 
     def driver(self, limits: Limits) -> Driver:
@@ -229,6 +240,27 @@ class Universe(rpc.UniverseServicer):
             moved = await move(self._steps, MoveRow(name, part, source, to))
             self._host.trace("move ends", move=name, moved=moved)
 
+    async def _whole(self, work: Coroutine[Any, Any, T]) -> T:
+        """Does something to its end, though who asked for it may go away."""
+        task = asyncio.ensure_future(work)
+        self._working[task] = None
+        task.add_done_callback(self._ended)
+        return await asyncio.shield(task)
+
+    def _ended(self, task: asyncio.Task[Any]) -> None:
+        del self._working[task]
+        if not task.cancelled():
+            task.exception()  # whoever still waits has been told
+
+    async def _tell(self, proxy: str, version: int) -> None:
+        """Has a location proxy read a schema: who asks it next need not find out that its own is old."""
+        stub = rpc.LocationStub(self._servers.channel(proxy))
+        with suppress(grpc.aio.AioRpcError):  # it is down, or cut off: its clients find out
+            await stub.Schema(pb.SchemaRequest(newer_than=version - 1), timeout=PATIENCE)
+
+    async def _zone(self, zone: str, name: str) -> pb.ZoneStatus:
+        return await self._servers.zone(name) or pb.ZoneStatus(zone=zone, zonemaster=name)
+
     async def _insist(self, step: Callable[[], Awaitable[Any]]) -> Any:
         while True:
             try:
@@ -250,67 +282,54 @@ async def serve(
     host: Host,
     *,
     groups: list[dict[str, Any]],
-    spanservers: Sequence[str] = (),
-    poll: float = 1.0,
+    zonemasters: Mapping[str, str],
+    schema: str = "",
+    spanservers: Mapping[str, str] | None = None,
     every: float = 0.0,
-    limits: dict[str, int] | None = None,
+    limits: dict[str, Any] | None = None,
     locking: bool = True,
 ) -> None:
-    """Runs the universe master and placement driver, and a location proxy for who asks here: a program.
+    """Runs the universe master and the placement driver: a program.
 
     Args:
         host: its door.
         groups: as `Founding` has them, the same as the spanservers are told: group 0 has the system tables.
             The others are taken into them where they are empty.
-        spanservers: names of servers that may have no group yet.
-        poll: seconds between two questions to spanservers who leads.
+        zonemasters: names of the zones' zonemasters and location proxies, by zone.
+        schema: the first one, as the spanservers are told.
+        spanservers: zones of servers that may have no group yet, by name.
         every: seconds between two looks of the placement driver; 0: it does only what it is told.
         limits: when groups are split and merged, as `Limits` has them.
         locking: see `Steps`.
 
     Raises:
-        ValueError: the groups, or limits, make no sense.
+        ValueError: the groups, zonemasters or limits make no sense.
     """
     try:
         chosen = msgspec.convert(limits or {}, Limits)
     except msgspec.ValidationError as error:
         raise ValueError(f"limits: {error}") from None
-    founding = founding_of(groups)
+    founding, encoded = founding_of(groups), schema_of(schema)
     first = next((one for one in founding if one.group == ROOT), None)
     if first is None:
         raise ValueError("groups: group 0, of the system tables, is missing")
+    if not zonemasters:
+        raise ValueError("zonemasters: there is none, and so no location proxy")
     servers = Servers(host)
-    root = Root(
-        servers, first.members, Schema.decode(bytes.fromhex(first.schema)) if first.schema else SYSTEM
-    )
-    proxy = LocationProxy(root, servers)
-    database = connect(host, [host.name])
-    universe = Universe(host, root, proxy, servers, database, spanservers, locking=locking)
+    root = Root(servers, first.members, Schema.decode(encoded) if encoded else SYSTEM)
+    database = connect(host, list(zonemasters.values()), placement=True)
+    universe = Universe(host, root, servers, database, zonemasters, spanservers or {}, locking=locking)
     server = host.serve()
-    rpc.add_LocationServicer_to_server(proxy, server)
     rpc.add_UniverseServicer_to_server(universe, server)
     await server.start()
-
-    async def begin() -> None:
+    try:
         await universe.begin(founding)
         await universe.go_on()
         if every:
             await universe.driver(chosen).run(every)
-
-    async def look() -> None:
-        names = list(
-            dict.fromkeys([*spanservers, *(one.server for each in founding for one in each.members)])
-        )
-        while True:
-            proxy.seen(await leaders_of(servers, names))
-            await asyncio.sleep(poll)
-
-    background = [asyncio.ensure_future(begin()), asyncio.ensure_future(look())]
-    try:
-        await asyncio.gather(*background)
+        else:
+            await asyncio.get_running_loop().create_future()
     finally:
-        for task in background:
-            task.cancel()
         await database.close()
         await server.stop(None)
         await servers.close()

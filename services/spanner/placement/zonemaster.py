@@ -1,7 +1,7 @@
 """A zone's zonemaster and location proxy (2), one program a zone.
 
 The zonemaster of the paper assigns data to the zone's spanservers; here the placement driver does, since the
-members of a group never change. What is left of it is to know its spanservers: it asks them who leads what.
+members of a group never change. What is left of it is to know its spanservers: who answers, who leads what.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from protos import spanner_pb2 as pb
 from protos import spanner_pb2_grpc as rpc
 from services.spanner.group import Member
 from services.spanner.placement.location import LocationProxy
@@ -18,11 +19,56 @@ from services.spanner.placement.root import Root
 from services.spanner.placement.servers import Servers
 from services.spanner.placement.system import SYSTEM
 from services.spanner.schema import Schema
+from services.spanner.spanserver.settings import schema_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from services.host import Host
+    from services.host import Context, Host
+
+
+class Zonemaster(rpc.ZonemasterServicer):
+    """Watches the spanservers of a zone.
+
+    Args:
+        zone: which.
+        name: its own.
+        servers: connections.
+        spanservers: the zone's.
+        proxy: the location proxy beside it, which hears who leads.
+    """
+
+    def __init__(
+        self, zone: str, name: str, servers: Servers, spanservers: Sequence[str], proxy: LocationProxy
+    ) -> None:
+        self._zone = zone
+        self._name = name
+        self._servers = servers
+        self._spanservers = list(spanservers)
+        self._proxy = proxy
+        self._silent: list[str] = []
+
+    async def watch(self, every: float) -> None:
+        """Asks its spanservers how they are, every so many seconds, until cancelled."""
+        while True:
+            found = await asyncio.gather(
+                *(self._servers.status(name, leading=True) for name in self._spanservers)
+            )
+            self._silent = [name for name, one in zip(self._spanservers, found, strict=True) if one is None]
+            self._proxy.seen(
+                {group.group: status.server for status in found if status for group in status.groups}
+            )
+            await asyncio.sleep(every)
+
+    async def Status(self, request: pb.Poll, context: Context) -> pb.ZoneStatus:
+        """Says which spanservers it knows, and who of them is silent."""
+        return pb.ZoneStatus(
+            zone=self._zone,
+            zonemaster=self._name,
+            answers=True,
+            spanservers=self._spanservers,
+            silent=self._silent,
+        )
 
 
 def members_of(told: Any) -> tuple[Member, ...]:
@@ -41,42 +87,37 @@ def members_of(told: Any) -> tuple[Member, ...]:
 
 
 async def serve(
-    host: Host, *, root: Any, spanservers: Sequence[str] = (), schema: str = "", poll: float = 1.0
+    host: Host,
+    *,
+    root: Any,
+    zone: str = "",
+    spanservers: Sequence[str] = (),
+    schema: str = "",
+    poll: float = 5.0,
 ) -> None:
     """Runs a zonemaster with its location proxy: a program.
 
     Args:
-        host: its door; the location proxy is at its default port.
+        host: its door; both are at its default port.
         root: the members of group 0, as `Member` has them.
+        zone: which.
         spanservers: the zone's.
-        schema: of the root group at its beginning, as `Founding` has it.
+        schema: of the root group at its beginning, as spanservers are told.
         poll: seconds between two questions to them.
 
     Raises:
-        ValueError: the members make no sense.
+        ValueError: the members, or the schema, make no sense.
     """
     servers = Servers(host)
-    first = Schema.decode(bytes.fromhex(schema)) if schema else SYSTEM
-    proxy = LocationProxy(Root(servers, members_of(root), first), servers)
+    first = schema_of(schema)
+    proxy = LocationProxy(Root(servers, members_of(root), Schema.decode(first) if first else SYSTEM), servers)
+    zonemaster = Zonemaster(zone, host.name, servers, spanservers, proxy)
     server = host.serve()
     rpc.add_LocationServicer_to_server(proxy, server)
+    rpc.add_ZonemasterServicer_to_server(zonemaster, server)
     await server.start()
     try:
-        while True:
-            proxy.seen(await leaders_of(servers, spanservers))
-            await asyncio.sleep(poll)
+        await zonemaster.watch(poll)
     finally:
         await server.stop(None)
         await servers.close()
-
-
-async def leaders_of(servers: Servers, names: Sequence[str]) -> dict[int, str]:
-    """Asks spanservers what they lead; returns the leaders by group."""
-    found = await asyncio.gather(*(servers.status(name) for name in names))
-    return {
-        group.group: status.server
-        for status in found
-        if status is not None
-        for group in status.groups
-        if group.term
-    }

@@ -143,6 +143,8 @@ class Administration:
         except Unsynchronized:
             earliest = latest = 0
         wanted = dict.fromkeys(request.groups) or server.groups
+        if request.leading:
+            wanted = {number: None for number in wanted if _leads(server, number)}
         return pb.SpanserverStatus(
             server=server.host.name,
             zone=server.zone,
@@ -150,6 +152,11 @@ class Administration:
             latest=latest,
             groups=[_status(number, server.groups[number]) for number in wanted if number in server.groups],
         )
+
+
+def _leads(server: Spanserver, number: int) -> bool:
+    hosted = server.groups.get(number)
+    return hosted is not None and bool(hosted.replica.term)
 
 
 def _named(member: Member) -> bool:

@@ -57,6 +57,8 @@ def commit(request: pb.CommitRequest) -> None:
     """Checks a commit."""
     transaction(request.transaction)
     _mutations(request.mutations)
+    if not request.placement:
+        _not_placement(request)
     if len(request.participants) > MOST_PARTICIPANTS:
         raise _wrong(f"{len(request.participants)} participants are too many: at most {MOST_PARTICIPANTS}")
     if request.participants and len({request.group, *request.participants}) <= len(request.participants):
@@ -71,6 +73,8 @@ def prepare(request: pb.PrepareRequest) -> None:
     """Checks a participant's part."""
     transaction(request.transaction)
     _mutations(request.mutations)
+    if not request.placement:
+        _not_placement(request)
     if request.coordinator == request.group:
         raise _wrong("a group does not prepare for itself: its coordinator is another one")
     if request.at > LARGEST:
@@ -93,6 +97,19 @@ def _mutations(mutations: Sequence[pb.Mutation]) -> None:
             raise _wrong(f"there is no mutation of kind {one.kind}")
         if len(one.columns) > MOST_COLUMNS:
             raise _wrong(f"{len(one.columns)} columns are too many: at most {MOST_COLUMNS}")
+
+
+def _not_placement(request: pb.CommitRequest | pb.PrepareRequest) -> None:
+    """Refuses what only placement may do: system tables, ownership and schemas change together."""
+    for one in request.mutations:
+        if "." in one.table:
+            raise SpannerError(
+                "FAILED_PRECONDITION", f"Table {one.table[:130]} is the system's: only placement writes it"
+            )
+    if request.schema or request.HasField("ownership"):
+        raise SpannerError(
+            "FAILED_PRECONDITION", "what a group owns, and its schema, are changed by placement only"
+        )
 
 
 def _ownership(ownership: pb.Ownership) -> None:

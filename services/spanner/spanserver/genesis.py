@@ -22,12 +22,13 @@ AGAIN = 0.2  # seconds
 TURN = 1.0  # seconds that each member leaves to those before it
 
 
-async def found(hosted: Hosted, founding: Founding, server: str) -> None:
+async def found(hosted: Hosted, founding: Founding, schema: bytes, server: str) -> None:
     """Sees to it that a group has its first entry; returns when it has.
 
     Args:
         hosted: the group's replica here.
         founding: what it is to own.
+        schema: the universe's first one, encoded; b"" for one without tables.
         server: this one's name.
     """
     electable = [one.server for one in founding.members if one.kind == "read-write"]
@@ -41,7 +42,8 @@ async def found(hosted: Hosted, founding: Founding, server: str) -> None:
         ownership=pb.Ownership(
             acquired=[pb.KeyRange(start=one.start, end=one.end) for one in founding.owned]
         ),
-        schema=bytes.fromhex(founding.schema) or EMPTY.encode(),
+        schema=schema or EMPTY.encode(),
+        placement=True,
     )
     await asyncio.sleep(turn * TURN)
     while not hosted.tablet.schemas:

@@ -11,7 +11,7 @@ from services.spanner.spanserver.administration import Administration
 from services.spanner.spanserver.calls import Calls
 from services.spanner.spanserver.door import Door
 from services.spanner.spanserver.server import Spanserver
-from services.spanner.spanserver.settings import founding_of, settings_of
+from services.spanner.spanserver.settings import founding_of, schema_of, settings_of
 from services.spanner.storage import Storage, StorageFailed
 from services.spanner.truetime.fixed import FixedTrueTime
 from services.spanner.truetime.settings import masters_of
@@ -30,6 +30,7 @@ async def serve(
     zone: str = "",
     masters: Sequence[Any] = (),
     groups: Sequence[dict[str, Any]] = (),
+    schema: str = "",
     locations: Sequence[str] = (),
     settings: dict[str, Any] | None = None,
 ) -> None:
@@ -40,6 +41,7 @@ async def serve(
         zone: where it is.
         masters: time masters, as `truetime.settings.masters_of` takes them.
         groups: those that there are from the beginning, as `Founding` has them; others are created later.
+        schema: the first one of these, encoded, in hexadecimal; "" for one without tables.
         locations: names of location proxies, to find the leaders of groups that are not here.
         settings: as `Settings` has them.
 
@@ -49,9 +51,10 @@ async def serve(
         InvariantBroken: a rule found itself broken.
     """
     founding, chosen = founding_of(groups), settings_of(settings or {})
+    first = schema_of(schema)
     while True:
         try:
-            await run(host, zone, masters, founding, locations, chosen)
+            await run(host, zone, masters, founding, first, locations, chosen)
         except StorageFailed as exc:
             host.trace("the disk fails", why=str(exc))
             if not chosen.retry_s:
@@ -64,6 +67,7 @@ async def run(
     zone: str,
     masters: Sequence[Any],
     founding: Sequence[Founding],
+    schema: bytes,
     locations: Sequence[str],
     chosen: Settings,
     calls: Callable[[Spanserver], Calls] = Calls,
@@ -72,7 +76,7 @@ async def run(
 
     Args:
         host, zone, masters, locations: see there.
-        founding, chosen: its groups and settings.
+        founding, schema, chosen: its groups, their first schema, and settings.
         calls: makes what answers clients, of the server; experiments put the cost of work there.
     """
     background: list[asyncio.Future[Any]] = []
@@ -90,7 +94,7 @@ async def run(
         server = host.serve(options=SERVER_OPTIONS)
         spanserver.replicas.add_to(server)
         rpc.add_SpanserverServicer_to_server(Door(calls(spanserver), Administration(spanserver)), server)
-        background.append(asyncio.ensure_future(spanserver.run(founding)))
+        background.append(asyncio.ensure_future(spanserver.run(founding, schema)))
         await server.start()
         await asyncio.wait(background, return_when=asyncio.FIRST_COMPLETED)
         for task in background:

@@ -82,11 +82,12 @@ class Spanserver:
         self._coordinators = RemoteCoordinators(host, locations, self._known)
         self._changing = asyncio.Lock()
 
-    async def run(self, founding: Sequence[Founding]) -> None:
+    async def run(self, founding: Sequence[Founding], schema: bytes = b"") -> None:
         """Takes part until cancelled, with the groups that the disk has, and those of the configuration.
 
         Args:
             founding: groups that there are from the beginning.
+            schema: their first one, encoded.
 
         Raises:
             StorageFailed, StorageRefused: the disk.
@@ -105,7 +106,7 @@ class Spanserver:
                 if self.host.name in [member.server for member in one.members]:
                     await self.create(one.group, one.members, one.preferred or one.members[0].server)
                     background.append(
-                        asyncio.ensure_future(found(self.groups[one.group], one, self.host.name))
+                        asyncio.ensure_future(found(self.groups[one.group], one, schema, self.host.name))
                     )
             await running
         finally:

@@ -7,9 +7,11 @@ from typing import Any
 import msgspec
 from msgspec import Struct
 
+from services.spanner.errors import SpannerError
 from services.spanner.group import Member
 from services.spanner.keys import EVERYTHING, KeyRange
 from services.spanner.paxos import Settings as PaxosSettings
+from services.spanner.schema import Schema
 from services.spanner.transactions import TransactionSettings
 from services.spanner.truetime.settings import Settings as TrueTimeSettings
 
@@ -39,21 +41,19 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
 
 class Founding(Struct, frozen=True, forbid_unknown_fields=True):
-    """A group that there is from the beginning, by configuration: group 0, and those of universes that stay
-    as they are.
+    """A group that there is from the beginning, by configuration: group 0, and those that a universe is
+    founded with.
 
     Attributes:
         group: its number.
         members: its replicas.
         ranges: what it owns at first: pairs of keys, as bytes in hexadecimal.
-        schema: the first schema, encoded, in hexadecimal; "" for one without tables.
         preferred: who leads, if it can; "" for the first member.
     """
 
     group: int
     members: tuple[Member, ...]
     ranges: tuple[tuple[str, str], ...] = ((EVERYTHING.start.hex(), EVERYTHING.end.hex()),)
-    schema: str = ""
     preferred: str = ""
 
     @property
@@ -83,7 +83,6 @@ def founding_of(told: object) -> tuple[Founding, ...]:
     try:
         found = msgspec.convert(told, tuple[Founding, ...])
         for one in found:
-            bytes.fromhex(one.schema)
             if any(not part.start < part.end for part in one.owned):
                 raise ValueError(f"group {one.group}: a range ends after its start")
     except (msgspec.ValidationError, ValueError) as error:
@@ -92,3 +91,18 @@ def founding_of(told: object) -> tuple[Founding, ...]:
     if len(dict.fromkeys(numbers)) != len(numbers):
         raise ValueError("groups: two have the same number")
     return found
+
+
+def schema_of(told: str) -> bytes:
+    """Returns a schema, encoded, from the parameters of a program.
+
+    Raises:
+        ValueError: in one line, what is wrong.
+    """
+    try:
+        data = bytes.fromhex(told)
+        if data:
+            Schema.decode(data)
+    except (ValueError, SpannerError) as error:
+        raise ValueError(f"schema: {error}") from None
+    return data

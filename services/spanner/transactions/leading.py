@@ -166,6 +166,7 @@ class Reign:
             raise SpannerError(
                 "FAILED_PRECONDITION",
                 f"transaction {who.id} began too long ago: whether it has committed is not known any more",
+                "forgotten",
             )
 
     def refused(self, id: str) -> bool:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from sim.world.simulation import Simulation
 from tests.bench.figure import Figure, show
-from tests.bench.spanner.simulated import boot, founding
+from tests.bench.spanner.simulated import boot, plan_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -26,7 +26,7 @@ TARGET = 60.0
 def idle(groups: int) -> tuple[float, float]:
     """Returns the seconds of wall time until all groups have come to rest, and of the hour after that."""
     simulation = Simulation(seed=0)
-    boot(simulation, founding(groups, 10 * groups))
+    boot(simulation, plan_of(groups, 10 * groups))
     began = time.perf_counter()
     settled = 0.0
 

@@ -24,7 +24,7 @@ from services.spanner.client import connect, keys
 from tests.bench.coordination.clients import CLIENTS
 from tests.bench.coordination.load import OUTSTANDING, SIZE
 from tests.bench.coordination.own_client import PROCESSES
-from tests.bench.spanner.universe import COLUMNS, LOCATION, SERVERS, TABLE
+from tests.bench.spanner.universe import COLUMNS, LOCATIONS, SERVERS, TABLE
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -57,7 +57,7 @@ async def _databases(
     sessions = []
     for which in range(SESSIONS):
         zone = zones[(number * SESSIONS + which) % len(zones)]
-        sessions.append(await stack.enter_async_context(connect(host, [LOCATION], zone=zone)))
+        sessions.append(await stack.enter_async_context(connect(host, LOCATIONS, zone=zone)))
     first = number * SESSIONS * OUTSTANDING
     await asyncio.gather(*(write(sessions[0], first + row) for row in range(SESSIONS * OUTSTANDING)))
     work = {"write": write, "latency": write, "read": read}[sys.argv[2]]

@@ -15,20 +15,19 @@ import tempfile
 import time
 from contextvars import Context
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
-
-import msgspec
+from typing import TYPE_CHECKING
 
 from services.recorder import Recorder
-from services.spanner import spanserver, static
+from services.spanner import spanserver
 from services.spanner.client import connect, keys
 from services.spanner.group import Member
-from services.spanner.keys import END, FIRST
+from services.spanner.placement import founding, universe, zonemaster
+from services.spanner.placement.founding import Plan, hexadecimal, parts
 from services.spanner.spanserver.settings import Founding
 from services.spanner.truetime import master
 from sim.world.simulation import Simulation
 from tests.bench.figure import Figure, show
-from tests.bench.spanner.universe import COLUMNS, LOCATION, MASTERS, SCHEMA, SERVERS, TABLE
+from tests.bench.spanner.universe import COLUMNS, LOCATIONS, SCHEMA, SERVERS, TABLE
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -43,31 +42,30 @@ STALE = 100_000_000  # ns
 TARGET = 1000
 
 
-def boot(
-    simulation: Simulation, groups: list[dict[str, Any]], settings: dict[str, Any] | None = None
-) -> None:
+PROGRAMS = {
+    founding.TIME_MASTER: master.serve,
+    founding.SPANSERVER: spanserver.serve,
+    founding.ZONEMASTER: zonemaster.serve,
+    founding.UNIVERSE: universe.serve,
+}
+
+
+def boot(simulation: Simulation, plan: Plan) -> None:
     """Starts a universe."""
-    for one in MASTERS:
-        kind = "armageddon" if one["name"].startswith("atomic") else "gps"
-        simulation.boot(one["name"], master.serve, {"kind": kind, "masters": MASTERS})
-    simulation.boot(LOCATION, static.serve, {"groups": groups})
-    for name, zone in SERVERS.items():
-        parameters = {"zone": zone, "masters": MASTERS, "groups": groups, "locations": [LOCATION]}
-        simulation.boot(name, spanserver.serve, {**parameters, "settings": settings or {}})
+    for one in plan.programs():
+        simulation.boot(one.name, PROGRAMS[one.program], one.parameters)
 
 
-def founding(count: int, rows: int) -> list[dict[str, Any]]:
-    """Returns groups, each with as many rows, and another spanserver to lead it."""
+def plan_of(count: int, rows: int) -> Plan:
+    """Returns a universe of so many groups, each with as many rows, and another spanserver to lead it."""
     names = list(SERVERS)
-    edges = [FIRST, *(SCHEMA.table(TABLE).key([rows * part // count]) for part in range(1, count)), END]
-    schema = SCHEMA.encode().hex()
+    ranges = parts([SCHEMA.table(TABLE).key([rows * part // count]) for part in range(1, count)])
     groups = []
-    for number in range(1, count + 1):
+    for number, owned in enumerate(ranges, 1):
         turned = [names[(number + place) % len(names)] for place in range(len(names))]
         members = tuple(Member(name, SERVERS[name]) for name in turned)
-        owned = ((edges[number - 1].hex(), edges[number].hex()),)
-        groups.append(msgspec.json.decode(msgspec.json.encode(Founding(number, members, owned, schema))))
-    return groups
+        groups.append(Founding(number, members, hexadecimal(owned)))
+    return Plan(zones=SERVERS, groups=groups, schema=SCHEMA)
 
 
 async def _change(transaction: Transaction, rows: list[int]) -> None:
@@ -79,12 +77,12 @@ async def _change(transaction: Transaction, rows: list[int]) -> None:
 def rate(trace: Path, operations: int, reads_of_five: int = 4) -> tuple[float, float]:
     """Returns transactions per second of wall time, and of processor time, from the first to the last."""
     simulation = Simulation(seed=0, recorder=Recorder(trace))
-    boot(simulation, founding(GROUPS, ROWS))
+    boot(simulation, plan_of(GROUPS, ROWS))
     done = 0
     zones = list(SERVERS.values())
 
     async def client(host: Host, number: int) -> None:
-        async with connect(host, [LOCATION], zone=zones[number % len(zones)]) as database:
+        async with connect(host, LOCATIONS, zone=zones[number % len(zones)]) as database:
 
             async def caller(which: int) -> None:
                 nonlocal done
@@ -104,7 +102,7 @@ def rate(trace: Path, operations: int, reads_of_five: int = 4) -> tuple[float, f
     began = worked = 0.0
 
     async def fill(host: Host) -> None:
-        async with connect(host, [LOCATION]) as database, database.batch() as batch:
+        async with connect(host, LOCATIONS) as database, database.batch() as batch:
             batch.insert(TABLE, COLUMNS, [(row, DATA) for row in range(ROWS)])
 
     def begin() -> None:

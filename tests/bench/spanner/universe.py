@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import msgspec
 
 from protos.trace import Span
 from services.cluster import Cluster
 from services.spanner.group import Member
-from services.spanner.schema import EMPTY, ColumnSpec, CreateTable, apply_change
+from services.spanner.placement.founding import Plan, hexadecimal
+from services.spanner.placement.system import SYSTEM, USER_RANGE
+from services.spanner.schema import ColumnSpec, CreateTable, apply_change
 from services.spanner.spanserver.settings import Founding
 
 if TYPE_CHECKING:
@@ -18,11 +20,10 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 SERVERS = {"s1": "z1", "s2": "z2", "s3": "z3"}
-LOCATION = "universe"
-MASTERS = [{"name": "gps1", "zone": "z1"}, {"name": "gps2", "zone": "z2"}, {"name": "atomic1", "zone": "z3"}]
+LOCATIONS = [f"zone-{zone}" for zone in SERVERS.values()]
 TABLE, COLUMNS = "Rows", ("Id", "Data")
 SCHEMA = apply_change(
-    EMPTY,
+    SYSTEM,
     CreateTable(TABLE, (ColumnSpec("Id", "INT64"), ColumnSpec("Data", "BYTES(MAX)")), primary_key=("Id",)),
 )
 
@@ -31,28 +32,9 @@ SCHEMA = apply_change(
 async def universe(folder: Path) -> AsyncIterator[Cluster]:
     """Starts the universe, and ends it; the first spanserver leads."""
     members = tuple(Member(name, zone) for name, zone in SERVERS.items())
-    founding = Founding(1, members, schema=SCHEMA.encode().hex())
-    groups = msgspec.json.decode(msgspec.json.encode([founding]))
+    plan = Plan(zones=SERVERS, groups=(Founding(1, members, hexadecimal(USER_RANGE)),), schema=SCHEMA)
     async with Cluster.create(folder) as cluster:
-        nodes: list[tuple[str, str, dict[str, Any], bool]] = [
-            (
-                one["name"],
-                "services.spanner.truetime.master:serve",
-                {"kind": "armageddon" if one["name"].startswith("atomic") else "gps", "masters": MASTERS},
-                False,
-            )
-            for one in MASTERS
-        ]
-        nodes.append((LOCATION, "services.spanner.static:serve", {"groups": groups}, False))
-        nodes += [
-            (
-                name,
-                "services.spanner.spanserver:serve",
-                {"zone": zone, "masters": MASTERS, "groups": groups, "locations": [LOCATION]},
-                False,
-            )
-            for name, zone in SERVERS.items()
-        ]
+        nodes = [(one.name, one.program, one.parameters, False) for one in plan.programs()]
         await cluster.start_all(nodes)
         await cluster.serving([name for name, *_ in nodes])
         yield cluster

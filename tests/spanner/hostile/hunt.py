@@ -81,7 +81,7 @@ class Attacker:
 
     async def learn(self) -> None:
         """Finds out what the schema is, and the time: requests are to be nearly right."""
-        reply = await rpc.LocationStub(self._channel(LOCATION)).Schema(pb.SchemaRequest())
+        reply = await rpc.LocationStub(self._channel(self._universe.locations[0])).Schema(pb.SchemaRequest())
         self._maker.schema = Schema.decode(reply.schema)
         self._maker.now = self._host.clock.time_ns()
         statuses = await self._universe.statuses()
@@ -93,7 +93,9 @@ class Attacker:
         """Sends one message, and looks at what comes."""
         service, name = self._rng.choice(CALLS)
         to = self._rng.choice(self._universe.names)
-        if "Location" in service or "Universe" in service:
+        if "Location" in service:
+            to = self._rng.choice(self._universe.locations)
+        elif "Universe" in service:
             to = LOCATION
         elif "TimeMaster" in service:
             to = str(self._rng.choice(MASTERS)["name"])

@@ -11,8 +11,8 @@ from protos import spanner_pb2 as pb
 from protos import spanner_pb2_grpc as rpc
 from scenarios.spanner.cluster import LOCATION, Universe
 from services.spanner.client import ALL, SpannerError, keys
+from services.spanner.placement.system import SYSTEM
 from services.spanner.schema import (
-    EMPTY,
     AddColumn,
     AlterColumn,
     ColumnSpec,
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from services.spanner.client import Database
 
 SCHEMA = apply_change(
-    EMPTY,
+    SYSTEM,
     CreateTable(
         "Singers",
         (
@@ -122,6 +122,11 @@ CASES: dict[str, tuple[Callable[[Database], Awaitable[Any]], str, str]] = {
     "read of an unknown column": (read("Singers", ("No",)), "NOT_FOUND", "No"),
     "wrong type": (mutated("insert", "Singers", KEY, ("eu", "2")), "FAILED_PRECONDITION", "Id"),
     "missing key part": (mutated("insert", "Singers", ("Region",), ("eu",)), "FAILED_PRECONDITION", "Id"),
+    "a system table": (
+        mutated("insert_or_update", "spanner_sys.fragments", ("start", "end", "group"), (b"a", b"b", 1)),
+        "FAILED_PRECONDITION",
+        "spanner_sys.fragments",
+    ),
     "duplicate key": (mutated("insert", "Singers", KEY, ("eu", 1)), "ALREADY_EXISTS", "eu"),
     "duplicate key in one": (
         mutated("insert", "Singers", KEY, ("eu", 9), ("eu", 9)),
@@ -175,6 +180,13 @@ CHANGES: dict[str, tuple[Any, int, str, str]] = {
     "a column twice": (AddColumn("Singers", ColumnSpec("Name", "BOOL")), 0, "FAILED_PRECONDITION", "Name"),
     "a key column dropped": (DropColumn("Singers", "Id"), 0, "FAILED_PRECONDITION", "Id"),
     "a parent dropped": (DropTable("Singers"), 0, "FAILED_PRECONDITION", "Albums"),
+    "a system table dropped": (DropTable("spanner_sys.groups"), 0, "FAILED_PRECONDITION", "sys.groups"),
+    "a table of the system": (
+        CreateTable("spanner_sys.mine", (ColumnSpec("A", "INT64"),), primary_key=("A",)),
+        0,
+        "INVALID_ARGUMENT",
+        "spanner_sys.mine",
+    ),
     "no such table": (DropTable("Bands"), 0, "NOT_FOUND", "Bands"),
     "another type": (AlterColumn("Singers", ColumnSpec("Name", "INT64")), 0, "FAILED_PRECONDITION", "Name"),
     "long ago": (AddColumn("Singers", ColumnSpec("Old", "BOOL")), 5, "FAILED_PRECONDITION", "5"),

@@ -176,6 +176,7 @@ class Maker:
             request.ownership.CopyFrom(self._ownership())
         elif draw < 0.2:
             request.schema, request.at = self._changed(), self.rng.choice((0, self.now + 10**9))
+        request.placement = draw < 0.2 and self.rng.random() < 0.9
         return request
 
     def _prepare(self) -> pb.PrepareRequest:
@@ -189,6 +190,7 @@ class Maker:
             ownership=whole.ownership,
             schema=whole.schema,
             at=whole.at,
+            placement=whole.placement,
         )
 
     def _rollback(self) -> pb.TransactionRequest:

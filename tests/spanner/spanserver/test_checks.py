@@ -58,7 +58,15 @@ def test_reads_that_make_no_sense_are_refused(request_, why):
         (pb.CommitRequest(transaction=WHO, group=1, participants=[2, 2]), "takes part twice"),
         (pb.CommitRequest(transaction=WHO, mutations=[pb.Mutation(kind=9)]), "no mutation of kind 9"),
         (pb.CommitRequest(transaction=pb.Transaction(id="t", age=1 << 63)), "below 2"),
-        (pb.CommitRequest(transaction=WHO, ownership=pb.Ownership(acquired=[pb.KeyRange()])), "range"),
+        (
+            pb.CommitRequest(
+                transaction=WHO, ownership=pb.Ownership(acquired=[pb.KeyRange()]), placement=True
+            ),
+            "range",
+        ),
+        (pb.CommitRequest(transaction=WHO, ownership=pb.Ownership()), "by placement only"),
+        (pb.CommitRequest(transaction=WHO, schema=b"\x90"), "by placement only"),
+        (pb.CommitRequest(transaction=WHO, mutations=[pb.Mutation(table="spanner_sys.moves")]), "sys.moves"),
     ],
 )
 def test_commits_that_make_no_sense_are_refused(request_, why):
