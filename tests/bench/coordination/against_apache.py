@@ -71,7 +71,7 @@ def _measured(seconds: float, rounds: int) -> Mapping[Kind, Found]:
                 found[kind].add("failover", _failover(servers))
     for kind in kinds:
         with tempfile.TemporaryDirectory() as name, Servers(kind, Path(name)) as servers:
-            with Writer(servers.ports[0]) as writer:
+            with Writer(servers.ports[1]) as writer:
                 writer.create((f"/{folder}" for folder in range(100)), b"")
                 writer.create((f"/{number % 100}/{number}" for number in range(100_000)), RECORD)
             found[kind].add("full", max(servers.resident()) / MB)
@@ -93,7 +93,7 @@ def _round(servers: Servers, what: str, seconds: float, found: Found) -> None:
 def _failover(servers: Servers) -> float:
     """Kills the leader; returns the seconds until the next write is acknowledged."""
     leader = servers.leader()
-    others = ",".join(f"127.0.0.1:{port}" for n, port in enumerate(servers.ports, 1) if n != leader)
+    others = ",".join(f"127.0.0.1:{port}" for n, port in servers.ports.items() if n != leader)
     client = KazooClient(
         others, timeout=10, connection_retry={"max_tries": -1, "delay": 0.01, "max_delay": 0.02}
     )
@@ -112,7 +112,7 @@ def _failover(servers: Servers) -> float:
     taken = time.monotonic() - began
     client.stop()
     client.close()
-    servers.start([leader])
+    servers.start(leader)
     servers.serving()
     time.sleep(1)
     return taken
@@ -134,15 +134,13 @@ def _restart(kind: Kind, count: int) -> float:
     """Logs so many transactions; returns the seconds from a cold start to serving."""
     with tempfile.TemporaryDirectory() as name:
         servers = Servers(kind, Path(name), count=1)
-        servers.start()
         try:
-            servers.serving()
-            with Writer(servers.ports[0]) as writer:
+            servers.starting()
+            with Writer(servers.ports[1]) as writer:
                 writer.create(iter(("/restart",)), b"")
                 writer.set("/restart", RECORD, count)
             servers.stop()
-            servers.start()
-            return servers.serving(600)
+            return servers.starting()
         finally:
             servers.stop()
 

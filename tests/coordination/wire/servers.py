@@ -54,6 +54,7 @@ class Servers:
         command: what starts one, before the path of its configuration.
         extra: more lines of configuration.
         observers: those that do not vote.
+        common: what all are told.
     """
 
     def __init__(
@@ -63,6 +64,7 @@ class Servers:
         command: tuple[str, ...] = OURS,
         extra: str = "",
         observers: tuple[int, ...] = (),
+        common: str = COMMON,
     ) -> None:
         self.folder = folder
         self._command = command
@@ -77,7 +79,7 @@ class Servers:
             home = self.home(number)
             (home / "data").mkdir(parents=True)
             (home / "data" / "myid").write_text(f"{number}\n")
-            own = [COMMON, extra, f"dataDir={home}/data", f"clientPort={port}", *(lines if count > 1 else ())]
+            own = [common, extra, f"dataDir={home}/data", f"clientPort={port}", *(lines if count > 1 else ())]
             self.configuration(number).write_text("\n".join(own) + "\n")
 
     @property
@@ -123,6 +125,10 @@ class Servers:
         """Says whether one was started and not ended."""
         return number in self._processes
 
+    def pids(self) -> list[int]:
+        """Returns the processes of those that run."""
+        return [process.pid for process in self._processes.values()]
+
     def state(self, number: int) -> str:
         """Returns what a server says that it is: leader, follower, observer, standalone; "" when nothing."""
         for line in word(self.ports[number], "srvr").decode().splitlines():
@@ -130,14 +136,14 @@ class Servers:
                 return line.removeprefix("Mode: ")
         return ""
 
-    def serving(self, *numbers: int) -> None:
-        """Waits until some, or all, serve clients that write."""
+    def serving(self, *numbers: int, within: float = 40) -> None:
+        """Waits so many seconds until some, or all, serve clients that write."""
         for number in numbers or tuple(self.ports):
 
             def serves(number: int = number) -> bool:
                 return self.state(number) not in ("", "read-only")
 
-            until(serves, 40, lambda number=number: self.log(number))  # type: ignore[misc]
+            until(serves, within, lambda number=number: self.log(number))  # type: ignore[misc]
 
     def leader(self) -> int:
         """Returns the number of the leader."""
