@@ -362,6 +362,44 @@ def test_3_4_most_input_is_read_locally_when_every_host_has_some() -> None:
     assert len(rig.noted("assigned", kind="map", near="data-local")) > 110
 
 
+def test_3_4_maps_that_come_back_go_to_the_idle_workers_that_have_their_input() -> None:
+    async def story(rig: Rig):
+        for number in range(8):
+            rig.add(f"w{number}", slots=1)
+        await asyncio.sleep(1.0)
+        job = rig.start()
+        for number in range(16):
+            await rig.until("completed", kind="map", number=number)
+        before = len(rig.noted("assigned", kind="map"))
+        rig.faults.inject(Crash(host="w7"))
+        await rig.until("reopened")
+        await asyncio.sleep(0.0)
+        again = rig.noted("assigned", kind="map")[before:]
+        await job
+        return again
+
+    rig = Rig(0, maps=16, worker={"seconds": 3.0})
+    rig.files.hosts = {f"in/a:{100 * n}": ("w7", f"w{6 - n % 7}") for n in range(16)}
+    again = rig.run(story)
+    assert again
+    assert {fields["near"] for fields in again} == {"data-local"}, again
+
+
+@pytest.mark.parametrize("holder", ["w1", "w5"])
+def test_3_4_and_3_6_a_backup_runs_where_the_input_is_when_that_worker_is_free(holder) -> None:
+    rig = Rig(0, maps=12, backups=Rule(share=0.5))
+
+    async def story(rig: Rig):
+        for number in range(6):
+            rig.add(f"w{number}", slots=1, seconds=60.0 if number == 0 else 1.0)
+        return await rig.do()
+
+    rig.files.hosts = {f"in/a:{100 * n}": ("w0", holder) if n < 2 else () for n in range(12)}
+    rig.run(story)
+    backups = rig.noted("assigned", kind="map", backup=True)
+    assert {f["worker"] for f in backups if f["number"] < 2} == {holder}, backups
+
+
 # The master fails
 
 

@@ -101,14 +101,15 @@ def test_3_4_a_map_is_never_taken_from_far_away_while_there_is_a_nearer_one() ->
             worker = chance.choice(names)
             unfit = {number for number in idle if chance.random() < 0.1}
             fitting = [number for number in idle if number not in unfit]
-            picked = locality.take(worker, idle, lambda number, unfit=unfit: number not in unfit)
+            at_most = chance.choice(list(Near))
+            picked = locality.take(worker, idle, lambda number, unfit=unfit: number not in unfit, at_most)
+            rack = racks.of.get(worker, "")
+            best = min((distance(hosts[n], worker, rack, racks) for n in fitting), default=None)
             if picked is None:
-                assert not fitting
+                assert best is None or best > at_most
                 continue
             number, near = picked
             assert number in fitting
-            rack = racks.of.get(worker, "")
-            best = min(distance(hosts[n], worker, rack, racks) for n in fitting)
             assert near == best == distance(hosts[number], worker, rack, racks)
             del idle[number]
             gone.append(number)

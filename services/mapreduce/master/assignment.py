@@ -11,6 +11,7 @@ import asyncio
 import math
 from typing import TYPE_CHECKING
 
+from services.mapreduce.master.locality import Near
 from services.mapreduce.master.state import Kind, State
 
 if TYPE_CHECKING:
@@ -39,8 +40,13 @@ class Assignment:
         self._jobs = jobs
         self._hungry: tuple[dict[Link, None], dict[Link, None]] = ({}, {})  # have free slots of that kind
 
-    def fill(self, link: Link) -> None:
-        """Gives a worker as much as it can take."""
+    def fill(self, link: Link, at_most: Near = Near.ANY) -> None:
+        """Gives a worker as much as it can take.
+
+        Args:
+            link: the worker.
+            at_most: maps whose input lies farther away are left to others.
+        """
         now = asyncio.get_running_loop().time()
         if self.holding or not link.usable:
             return
@@ -49,7 +55,7 @@ class Assignment:
             return
         for kind in Kind:
             first = True
-            while self._give_one(link, kind, now, first):
+            while self._give_one(link, kind, now, first, at_most):
                 first = False
             if len(link.queue[kind]) < link.slots[kind]:
                 self._hungry[kind][link] = None
@@ -57,11 +63,12 @@ class Assignment:
                 self._hungry[kind].pop(link, None)
 
     def kick(self, kind: Kind) -> None:
-        """Work of a kind may have become available: those with free slots get it."""
-        for link in list(self._hungry[kind]):
-            if not any(job.state.available(kind) for job in self._jobs.values() if not job.ending):
-                return
-            self.fill(link)
+        """Work of a kind may have become available: those with free slots get it, the nearest first (3.4)."""
+        for at_most in Near if kind is Kind.MAP else (Near.ANY,):
+            for link in list(self._hungry[kind]):
+                if not any(job.state.available(kind) for job in self._jobs.values() if not job.ending):
+                    return
+                self.fill(link, at_most)
 
     def drop(self, link: Link) -> None:
         """Forgets a worker that has failed."""
@@ -75,9 +82,11 @@ class Assignment:
             if not free:
                 continue
             for task in job.backups.candidates(kind, now):
-                link = next((link for link in free if _suits(link, task)), None)
-                if link is None:
+                fit = [link for link in free if _suits(link, task)]
+                if not fit:
                     continue
+                near = job.near.hosts[task.number] if kind is Kind.MAP else ()
+                link = next((link for link in fit if link.name in near), fit[0])  # 3.4 holds for backups too
                 self._give(job, job.backups.begin(task, link.id, now), link, now)
                 if len(link.queue[kind]) >= link.slots[kind]:
                     free.remove(link)
@@ -96,7 +105,7 @@ class Assignment:
             **fields,
         )
 
-    def _give_one(self, link: Link, kind: Kind, now: float, first: bool) -> bool:
+    def _give_one(self, link: Link, kind: Kind, now: float, first: bool, at_most: Near) -> bool:
         waiting = len(link.queue[kind]) - link.slots[kind]
         for job in self._jobs.values():
             if job.ending or not job.state.available(kind):
@@ -106,7 +115,7 @@ class Assignment:
                 ahead = job.ahead(kind, link.slots[kind], self._workers.usable)
                 if waiting >= ((ahead + 1) // 2 if first else ahead):
                     continue
-            execution = job.state.take(kind, link.id, self._workers.usable, now)
+            execution = job.state.take(kind, link.id, self._workers.usable, now, at_most)
             if execution is not None:
                 self._give(job, execution, link, now)
                 return True

@@ -85,13 +85,16 @@ class Locality:
             self._at[host].appendleft(number)
             self.learn(host)
 
-    def take(self, worker: str, idle: Container[int], fits: Callable[[int], bool]) -> tuple[int, Near] | None:
+    def take(
+        self, worker: str, idle: Container[int], fits: Callable[[int], bool], at_most: Near = Near.ANY
+    ) -> tuple[int, Near] | None:
         """Picks a map for a worker.
 
         Args:
             worker: its host.
             idle: the idle maps.
             fits: whether a map may be given to this worker.
+            at_most: no map whose input lies farther away.
 
         Returns:
             The map and how near it is, or None when none fits.
@@ -99,9 +102,13 @@ class Locality:
         number = _first(self._at.get(worker), idle, fits)
         if number is not None:
             return self._taken(number, Near.HOST)
+        if at_most is Near.HOST:
+            return None
         number = self._in_rack(self._racks.of.get(worker, ""), idle, fits)
         if number is not None:
             return self._taken(number, Near.RACK)
+        if at_most is Near.RACK:
+            return None
         number = _first(self._all, idle, fits)
         if number is None:
             return None

@@ -29,6 +29,9 @@ if TYPE_CHECKING:
     from services.mapreduce.master.state import Worker
     from services.mapreduce.master.workers import Link
 
+LOOK_S = 5.0
+"""The master looks at least so often for what only the passing of time calls for, be pings ever so rare."""
+
 
 class Scheduler:
     """The decisions of one master.
@@ -414,8 +417,9 @@ class Scheduler:
 
     async def tick(self) -> None:
         """Does, for ever, what only the passing of time calls for."""
+        said, pause = self._now(), min(self._interval, LOOK_S)
         while True:
-            await asyncio.sleep(self._interval)
+            await asyncio.sleep(pause)
             now = self._now()
             for kind in Kind:
                 self.assignment.kick(kind)  # those that have rested
@@ -424,8 +428,10 @@ class Scheduler:
                     self.assignment.back_up(job, now)
             self._pardon()
             self._give_up_alone(now)
-            for job in self.jobs.values():
-                self._progress(job)
+            if now - said > self._interval - pause / 2:
+                said = now
+                for job in self.jobs.values():
+                    self._progress(job)
 
     def _give_up_alone(self, now: float) -> None:
         """Fails all jobs when there has been no worker for long: better than to wait for ever."""

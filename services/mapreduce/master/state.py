@@ -198,7 +198,9 @@ class JobState:
 
     # Executions begin
 
-    def take(self, kind: Kind, worker: Worker, workers: int, now: float) -> Execution | None:
+    def take(
+        self, kind: Kind, worker: Worker, workers: int, now: float, at_most: Near = Near.ANY
+    ) -> Execution | None:
         """Picks an idle task for a worker with a free slot, and begins an execution of it.
 
         Args:
@@ -206,6 +208,7 @@ class JobState:
             worker: who asks.
             workers: how many there are that could.
             now: seconds.
+            at_most: of maps whose input's place is known: no farther away than that.
 
         Returns:
             None when there is nothing for this worker.
@@ -218,7 +221,7 @@ class JobState:
             return worker not in shunned or len(shunned) >= workers
 
         if kind is Kind.MAP and self._near is not None:
-            picked = self._near.take(worker[0], self.idle[kind], fits)
+            picked = self._near.take(worker[0], self.idle[kind], fits, at_most)
             if picked is None:
                 return None
             execution = self.begin(self.tasks[kind][picked[0]], worker, now)
