@@ -24,8 +24,8 @@ Reason: TypeAlias = Literal[
     "", "not-leader", "moved", "schema", "wounded", "lost-locks", "unknown-group", "no-time", "forgotten"
 ]
 """What a client's library does about it: "not-leader": ask `hint`; "moved": ask where the key is now;
-"schema": fetch the schema again; "no-time": another replica (this host's clock is not synchronized); "forgotten": who has
-asked before does not know what became of that."""
+"schema": fetch the schema again; "no-time": another replica (this host's clock is not synchronized);
+"forgotten": who has asked before does not know what became of that."""
 
 
 class SpannerError(Exception):

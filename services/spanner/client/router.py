@@ -154,7 +154,7 @@ class Search:
                 router.suspect(server)
             if place.leader == server:
                 place.leader = place.another()
-        elif error.reason == "unknown-group" and self._unsure:
+        elif error.reason in ("unknown-group", "forgotten") and self._unsure:
             raise SpannerError("UNAVAILABLE", f"it may have been done, and then: {error.detail}")
         else:
             raise error

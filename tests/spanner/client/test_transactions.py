@@ -131,6 +131,21 @@ def test_who_runs_out_of_time_gives_its_locks_up():
     Rig().run(story)
 
 
+def test_who_asks_again_after_the_outcome_is_forgotten_is_told_that_nobody_knows():
+    async def story(rig, database):
+        await deposit(database, 1, 2)
+        forgotten = SpannerError("FAILED_PRECONDITION", "it began too long ago", "forgotten")
+        rig.one.refusals = [SpannerError("UNAVAILABLE", "the answer is lost"), forgotten]
+        with pytest.raises(OutcomeUnknown, match="too long ago"):
+            await deposit(database, 3)
+        rig.one.refusals = [forgotten]  # nobody had asked before
+        with pytest.raises(SpannerError, match="too long ago") as refused:
+            await deposit(database, 3)
+        assert not isinstance(refused.value, OutcomeUnknown)
+
+    Rig().run(story)
+
+
 def test_a_lost_answer_never_commits_twice():
     async def story(rig, database):
         await deposit(database, 1, 2)
