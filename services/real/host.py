@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import itertools
 import random
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from services.host import DEFAULT_PORT
-from services.real.child import Children
 from services.real.clock import SkewedClock
-from services.real.compute import WorkerPool
 from services.real.disk import FolderDisk
 from services.real.door import Door
 from services.real.names import Names, free_port, parse_target
@@ -26,6 +25,8 @@ if TYPE_CHECKING:
     from protos import control_pb2
     from services.child import Child
     from services.host import Clock, Disk
+    from services.real.child import Children
+    from services.real.compute import WorkerPool
     from services.real.door import Link
     from services.real.forks import Forks
 
@@ -77,8 +78,7 @@ class RealHost:
         self.door = Door(name)
         self.callers: dict[str, Link] = {}
         self.serving: dict[int, None] = {}
-        self.pool = WorkerPool(programs)
-        self.children = Children(self._disk, programs, forks)
+        self._programs, self._forks = programs, forks
         self.call_numbers = itertools.count(first_call_number())
         self.tracing = HostTrace(name, folder if record else None, incarnation, self._clock)
 
@@ -86,6 +86,20 @@ class RealHost:
     def name(self) -> str:
         """The host's name."""
         return self._name
+
+    @cached_property
+    def pool(self) -> WorkerPool:
+        """Its worker processes. Many hosts have none, and this and the next take 2 MB."""
+        from services.real.compute import WorkerPool
+
+        return WorkerPool(self._programs)
+
+    @cached_property
+    def children(self) -> Children:
+        """Its processes for code that is not the service's own."""
+        from services.real.child import Children
+
+        return Children(self._disk, self._programs, self._forks)
 
     @property
     def incarnation(self) -> int:
@@ -189,10 +203,13 @@ class RealHost:
     def close(self) -> None:
         """Ends the workers and closes the trace and the disk."""
         self._throttle.set(1.0, self._workers)
-        self.children.close()
-        self.pool.close()
+        if self._forks is not None or "children" in self.__dict__:
+            self.children.close()
+        if "pool" in self.__dict__:
+            self.pool.close()
         self._disk.close()
         self.tracing.close()
 
     def _workers(self) -> list[int]:
-        return [*self.pool.pids(), *self.children.pids()]
+        pids = self.pool.pids() if "pool" in self.__dict__ else []
+        return [*pids, *self.children.pids()] if "children" in self.__dict__ else pids
