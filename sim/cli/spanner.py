@@ -82,9 +82,11 @@ def tables(folder: DirOption = None, json: JsonOption = False) -> None:
         print_json({"version": schema.version, "tables": found})
         return
     for one in found:
-        print(f"{one['name']}{' in ' + one['parent'] if one['parent'] else ''}")
+        inside = f" in {one['parent']}{', on delete cascade' * one['cascade']}" if one["parent"] else ""
+        print(f"{one['name']}{inside}")
         for column in one["columns"]:
             marks = " NOT NULL" * column["not_null"] + " KEY" * (column["name"] in one["key"])
+            marks += " DESC" * (column["name"] in one["descending"])
             print(f"  {column['name']} {word(column['type'])}{marks}")
     if not found:
         print("there are no tables: dsim spanner create")
@@ -124,6 +126,8 @@ def create(
     else:
         if not table or not columns:
             raise InvalidInput('name a table and its columns: dsim spanner create T "Id INT64", or --file')
+        if cascade and not parent:
+            raise InvalidInput("--cascade: rows go with those of which table? --in names it")
         changes = (table_of(table, columns, key or columns[0].split()[0], parent, cascade=cascade),)
     request = pb.ChangeSchemaRequest(change=encode_changes(changes))
     reply = _ask_universe(folder, lambda universe: universe.ChangeSchema(request, timeout=TIMEOUT))
@@ -174,12 +178,12 @@ def get(
         names = _columns(found, columns)
         snapshot = _snapshot(database, at, max_staleness)
         rows = await snapshot.read_stamped(found.name, names, keys(key_of(found, key)))
-        return names, rows, snapshot.timestamp
+        return found, names, rows, snapshot.timestamp
 
-    names, rows, timestamp = _run(folder, read)
+    found, names, rows, timestamp = _run(folder, read)
     if not rows:
         raise InvalidInput(f"{table} has no row ({', '.join(key)})")
-    show_rows(names, rows, timestamp, json=json)
+    show_rows(found, names, rows, timestamp, json=json)
 
 
 def delete(table: TableArgument, key: KeyArgument, folder: DirOption = None) -> None:
@@ -218,10 +222,10 @@ def scan(
         wanted = beginning(*key_of(found, prefix, whole=False)) if prefix else ALL
         snapshot = _snapshot(database, at, max_staleness)
         rows = await snapshot.read_stamped(found.name, names, wanted, limit=limit)
-        return names, rows, snapshot.timestamp
+        return found, names, rows, snapshot.timestamp
 
-    names, rows, timestamp = _run(folder, read)
-    show_rows(names, rows, timestamp, json=json)
+    found, names, rows, timestamp = _run(folder, read)
+    show_rows(found, names, rows, timestamp, json=json)
 
 
 def versions(
@@ -231,41 +235,33 @@ def versions(
     folder: DirOption = None,
     json: JsonOption = False,
 ) -> None:
-    """Says what stood in a row at which time, the newest first, as far as versions are kept."""
-    from services.spanner.client import SpannerError, keys
+    """Says what has stood in a row since when, the newest first, as far as versions are kept."""
     from sim.cli.spanner_values import key_of, plain, shown, word
+    from sim.cli.spanner_versions import versions_of
 
     async def read(database: Database) -> Any:
         found = await _table(database, table)
-        names = _columns(found, "")
-        wanted = keys(key_of(found, key))
-        rows: list[Any] = []
-        snapshot = database.snapshot()
-        while len(rows) < limit:
-            try:
-                row = await snapshot.read_stamped(found.name, names, wanted)
-            except SpannerError as exc:
-                if rows and exc.code == "OUT_OF_RANGE":
-                    break
-                raise
-            if not row:
-                break
-            rows += row
-            if row[0][1] <= 1:
-                break
-            snapshot = database.snapshot(read_timestamp=row[0][1] - 1)
-        return names, rows
+        told = await versions_of(database, found, key_of(found, key), TIMEOUT)
+        return found.columns, told[:limit]
 
-    names, rows = _run(folder, read)
+    columns, rows = _run(folder, read)
     if json:
         print_json(
             [
-                {"timestamp": stamp, "row": dict(zip(names, map(plain, row), strict=True))}
-                for row, stamp in rows
+                {"timestamp": stamp, "row": row and {name: plain(value) for name, value in row.items()}}
+                for stamp, row in rows
             ]
         )
-        return
-    print_table(["written", *names], [[shown(stamp), *map(word, row)] for row, stamp in rows])
+    elif rows:
+        told = [
+            [shown(stamp), *(word(row[one.name], one.type) for one in columns)]
+            if row is not None
+            else [shown(stamp), "deleted", *([""] * (len(columns) - 1))]
+            for stamp, row in rows
+        ]
+        print_table(["written", *(one.name for one in columns)], told)
+    else:
+        print(f"nothing has stood in {table} {' '.join(key)}, as far as versions are kept")
 
 
 def groups(folder: DirOption = None, json: JsonOption = False) -> None:

@@ -16,7 +16,13 @@ def described(table: Table) -> dict[str, Any]:
     return {
         "name": table.name,
         "parent": table.parent.name if table.parent else "",
+        "cascade": table.cascade,
         "key": [one.name for one in table.key_columns],
+        "descending": [
+            column.name
+            for column, part in zip(table.key_columns, table.definition.primary_key, strict=True)
+            if part.descending
+        ],
         "columns": [
             {"name": one.name, "type": str(one.type), "not_null": one.not_null} for one in table.columns
         ],
@@ -55,7 +61,9 @@ def groups_of(status: pb.UniverseStatus) -> list[dict[str, Any]]:
     return [found[number] for number in sorted(found)]
 
 
-def show_rows(names: Sequence[str], rows: Sequence[Any], timestamp: int | None, *, json: bool) -> None:
+def show_rows(
+    table: Table, names: Sequence[str], rows: Sequence[Any], timestamp: int | None, *, json: bool
+) -> None:
     """Prints rows that were read."""
     from sim.cli.spanner_values import plain, word
 
@@ -67,7 +75,8 @@ def show_rows(names: Sequence[str], rows: Sequence[Any], timestamp: int | None, 
             }
         )
         return
-    print_table(names, [list(map(word, row)) for row, _ in rows])
+    types = [table.column(name).type for name in names]
+    print_table(names, [list(map(word, row, types)) for row, _ in rows])
 
 
 def print_table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> None:

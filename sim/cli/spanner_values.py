@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import binascii
 import datetime
+import re
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from services.spanner.schema import Column, Table, Type
 
 NULL = "NULL"
+_FRACTION = re.compile(r"\.(\d+)")
 _EPOCH = datetime.datetime(1970, 1, 1, tzinfo=datetime.UTC)
 
 
@@ -67,10 +69,14 @@ def moment(text: str) -> int:
     """
     if text.isascii() and text.isdigit():
         return int(text)
-    time = datetime.datetime.fromisoformat(text)
+    found = _FRACTION.search(text)  # datetime knows no nanoseconds, and cuts them off
+    fraction = found[1] if found else ""
+    if len(fraction) > 9:
+        raise ValueError(f"{text}: there is nothing below a nanosecond")
+    time = datetime.datetime.fromisoformat(text.replace(f".{fraction}", "") if fraction else text)
     if time.tzinfo is None:
         raise ValueError(f"{text} needs a time zone")
-    return (time - _EPOCH) // datetime.timedelta(microseconds=1) * 1000
+    return (time - _EPOCH) // datetime.timedelta(seconds=1) * 1_000_000_000 + int(fraction.ljust(9, "0"))
 
 
 def shown(timestamp: int) -> str:
@@ -89,10 +95,17 @@ def plain(value: Any) -> Any:
     return value
 
 
-def word(value: Any) -> str:
-    """Returns a value as tables show it, and `parse` reads it: a text that would not do as it is, as JSON."""
+def word(value: Any, kind: Type | None = None) -> str:
+    """Returns a value as tables show it, and `parse` reads it: a text that would not do as it is, as JSON.
+
+    Args:
+        value: of a column.
+        kind: its type: a TIMESTAMP is shown as a time.
+    """
     if value is None:
         return NULL
+    if kind is not None and kind.code == "TIMESTAMP":
+        return shown(value)
     value = plain(value)
     if isinstance(value, str) and value.isprintable() and value != NULL and not value.startswith('"'):
         return value
@@ -113,8 +126,12 @@ def key_of(table: Table, words: Sequence[str], *, whole: bool = True) -> tuple[A
     columns = table.key_columns
     names = ", ".join(f"{one.name} {one.type}" for one in columns)
     if len(words) > len(columns) or (whole and len(words) != len(columns)):
-        raise InvalidInput(f"the key of {table.name} is ({names}): {len(words)} values do not fit")
+        raise InvalidInput(f"the key of {table.name} is ({names}): {_count(len(words))} not fit")
     return tuple(parse(column.type, text, column.name) for column, text in zip(columns, words, strict=False))
+
+
+def _count(values: int) -> str:
+    return "1 value does" if values == 1 else f"{values} values do"
 
 
 def row_of(table: Table, words: Sequence[str]) -> tuple[list[str], list[Any]]:

@@ -67,7 +67,21 @@ def test_a_row_is_written_read_changed_and_deleted(spanner: Dsim) -> None:
     gone = spanner("get", "Accounts", "1")
     assert (gone.status, gone.out, gone.err) == (2, "", "dsim: Accounts has no row (1)\n")
     versions = json.loads(spanner("versions", "Accounts", "1", "--json").out)
-    assert versions == []  # the newest is that there is none
+    assert [one["row"] and one["row"]["Owner"] for one in versions] == [None, None, "ann", "ann"]
+    assert versions[0]["row"] is None and versions[1]["row"] is not None  # deleted, and before that NULL
+    assert "  deleted\n" in spanner("versions", "Accounts", "1").out
+    nothing = spanner("versions", "Accounts", "404")
+    assert nothing.out == "nothing has stood in Accounts 404, as far as versions are kept\n"
+
+
+def test_a_time_that_was_shown_can_be_typed(spanner: Dsim) -> None:
+    committed = spanner("put", "Accounts", "Id=6", "Owner=ann").out.removeprefix("committed at ").strip()
+    at = spanner("get", "Accounts", "6", "--columns", "Owner", "--at", committed)
+    assert at.out == "Owner\nann\n"  # to the nanosecond: the row was not there before
+    spanner("put", "Accounts", "Id=6", f"Born={committed}")
+    assert spanner("get", "Accounts", "6", "--columns", "Born").out == f"Born\n{committed}\n"
+    tables = spanner("tables").out
+    assert "History in Accounts, on delete cascade\n" in tables and "At INT64 NOT NULL KEY DESC\n" in tables
 
 
 def test_versions_are_told_the_newest_first(spanner: Dsim) -> None:
@@ -118,6 +132,7 @@ def test_bytes_are_base64(spanner: Dsim) -> None:
         ("create T Id~INT64 --key No", "INVALID_ARGUMENT: Table T: its key names no column: No"),
         ("create T Id~INT64 --in No", "NOT_FOUND: Table not found: No"),
         ("create T Id~INT64 --file x.json", "--file says all of the tables"),
+        ("create T Id~INT64 --cascade", "--cascade: rows go with those of which table? --in names it"),
         ("create --file x.json", "x.json: No such file or directory"),
         ("put No Id=1", "NOT_FOUND: Table not found: No"),
         ("put Accounts Id", "'Id': expected COLUMN=VALUE"),
@@ -136,6 +151,8 @@ def test_bytes_are_base64(spanner: Dsim) -> None:
         ("get Accounts 1 2", "the key of Accounts is (Id INT64): 2 values do not fit"),
         ("get Accounts -5", "No such option: -5"),
         ("get Accounts 1 --columns Id,No", "NOT_FOUND: Column not found in table Accounts: No"),
+        ("get History 1", "the key of History is (Id INT64, At INT64): 1 value does not fit"),
+        ("get Accounts 1 --at 2026-01-01T00:00:00.0123456789Z", "--at 2026-01-01T00:00:00.0123456789Z: "),
         ("get Accounts 1 --at then", "--at then: expected nanoseconds, or a time such as "),
         ("get Accounts 1 --at 2026-01-01T00:00:00", "--at 2026-01-01T00:00:00: expected nanoseconds, or"),
         ("get Accounts 1 --at 2099-01-01T00:00:00Z", "--at 2099-01-01T00:00:00Z: has not come yet"),
@@ -228,7 +245,15 @@ def test_what_is_no_spanner_or_not_up_is_named(dsim: Dsim, cluster: Path) -> Non
     few = dsim("up", "spanner", "--nodes", "2", "--dir", "few")
     assert (few.status, few.err) == (2, "dsim: spanner needs at least 3 nodes, not 2\n")
     asyncio.run(Cluster.open(cluster).stop("universe"))
-    for command in (("tables",), ("groups",), ("get", "Accounts", "1")):
+    assert dsim("spanner", "tables", "--dir", cluster).status == 0  # who knows where is what is there
+    for command in (("groups",), ("now",), ("move", "Accounts", "--to", "2")):
+        down = dsim("spanner", command[0], "--dir", cluster, *command[1:])
+        assert (down.status, down.out, down.err.count("\n")) == (2, "", 1)
+        assert down.err.startswith("dsim: UNAVAILABLE: ")
+    proxies = [name for name in Cluster.open(cluster).alive() if name.startswith("zone")]
+    for name in proxies:
+        asyncio.run(Cluster.open(cluster).stop(name))
+    for command in (("tables",), ("get", "Accounts", "1")):
         down = dsim("spanner", command[0], "--dir", cluster, *command[1:])
         assert (down.status, down.out) == (2, "")
-        assert down.err == "dsim: universe is down: dsim heal, or dsim up spanner where all is\n"
+        assert down.err == f"dsim: {proxies[0]} is down: dsim heal, or dsim up spanner where all is\n"
