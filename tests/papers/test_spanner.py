@@ -2,16 +2,26 @@
 
 from __future__ import annotations
 
+import random
+import statistics
 from typing import Any
 
 import pytest
 
 from scenarios.papers import spanner_availability, truetime_epsilon
+from scenarios.papers.spanner import leaders
 from sim import run
 from sim.scenario.errors import InvalidInput
 from sim.scenario.summary import Summary
 
-MICRO: dict[str, Any] = {"groups": 3, "directories": 6, "operations": 3, "clients": 5, "seconds": 0.02}
+MICRO: dict[str, Any] = {
+    "groups": 3,
+    "directories": 6,
+    "operations": 3,
+    "clients": 5,
+    "seconds": 0.02,
+    "runs": 2,
+}
 
 
 def value(summary: Summary, name: str) -> float:
@@ -29,6 +39,24 @@ def test_the_points_of_calibration_are_met() -> None:
 def test_with_the_papers_mean_uncertainty_paxos_hides_the_commit_wait() -> None:
     summary = run("papers/spanner-microbenchmarks", {**MICRO, "replicas": [1], "epsilon_ms": 4.0})
     assert value(summary, "Table 3, latency, write, 1 replicas") < 11
+
+
+def test_leaders_are_handed_over_from_run_to_run() -> None:
+    few = {**MICRO, "replicas": [3], "without_wait": False, "groups": 6, "clients": 30, "pace": 9000}
+    summary = run("papers/spanner-microbenchmarks", few)
+    assert summary.passed, summary
+    assert value(summary, "3 replicas, write: sd of throughput") > 0
+
+
+def test_the_urn_has_leaders_in_clumps_and_strata_keep_its_mean() -> None:
+    chance = random.Random(1)
+    shares = {
+        clumping: statistics.mean(map(leaders.most, leaders.draws(chance, 50, 3, clumping, 20))) / 50
+        for clumping in (0.01, 0.5, 1e9)
+    }
+    assert shares[0.01] > 0.9
+    assert 0.6 < shares[0.5] < 0.8  # arcsine law
+    assert shares[1e9] < 0.45
 
 
 def test_two_groups_commit_in_two_phases() -> None:

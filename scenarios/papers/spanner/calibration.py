@@ -26,6 +26,7 @@ class Costs(Struct, frozen=True):
         write_s: the same for a commit, or a prepare, at the leader of a group: request, log, tablet.
         replicate_s: seconds of a core for `VALUE` bytes of what replicas say to each other, at either end.
         vote_s: seconds of a core at a coordinator for the vote of a participant, one vote after the other.
+        voter_s: the same, for each participant that the transaction has.
         sync_s: of the log.
         disk_Bps: bytes a second of the log.
         epsilon_s: of TrueTime, always the same.
@@ -38,6 +39,7 @@ class Costs(Struct, frozen=True):
     write_s: float = 0.0
     replicate_s: float = 0.0
     vote_s: float = 0.0
+    voter_s: float = 0.0
     sync_s: float = 0.0
     disk_Bps: float = 200e6
     epsilon_s: float = 0.0
@@ -48,8 +50,15 @@ SPANNER = Costs(
     snapshot_s=CORES / 13.5e3,
     strong_s=CORES / 10.9e3,
     write_s=CORES / 4.1e3,
-    replicate_s=0.77e-3,
-    vote_s=0.43e-3,
+    replicate_s=0.50e-3,
+    vote_s=0.26e-3,
+    voter_s=0.0019e-3,
     sync_s=7.2e-3,
     epsilon_s=6.2e-3,
 )
+
+CLUMPING = 0.5
+"""How leaders are spread over zones: 0 has them all in one, infinity draws each by itself (`leaders.py`)."""
+
+PACE = 50_000.0
+"""Operations that clients ask for a second, all together, at most: as many as those of Figure 5 do."""

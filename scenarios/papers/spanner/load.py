@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     from services.spanner.client import Database
     from sim import World
 
-STEP_S = 0.001
 MACHINES = 5  # of clients, in each zone
+DRAIN_S = 0.5  # after a test, until servers have done what was asked of them
 
 
 class Client:
@@ -74,6 +74,7 @@ class Load:
         universe: what they use, loaded.
         count: how many there are for each zone.
         at: the timestamp of snapshot reads.
+        pace: what they ask a second at most, all together; 0: as much as is answered.
 
     Attributes:
         clients: they.
@@ -81,7 +82,7 @@ class Load:
         failed: those that did not.
     """
 
-    def __init__(self, world: World, universe: PaperUniverse, count: int, at: int) -> None:
+    def __init__(self, world: World, universe: PaperUniverse, count: int, at: int, pace: float = 0.0) -> None:
         self._world = world
         self._universe = universe
         self.done = self.failed = 0
@@ -95,6 +96,7 @@ class Load:
             for place in range(count):
                 number += 1
                 self.clients.append(Client(universe, machines[place % len(machines)], number, at))
+        self._pause = len(self.clients) / pace if pace else 0.0
 
     async def warm(self) -> None:
         """One round, so that clients know where everything is (5.1), and leases are taken."""
@@ -112,22 +114,28 @@ class Load:
         return took
 
     async def rate(self, what: Callable[[Client], Awaitable[None]], warm_s: float, seconds: float) -> float:
-        """Has all clients do something all the time; returns how many were done a second, after a while."""
+        """Has all clients do something all the time; returns how many were done a second, after a while.
+
+        What one test leaves to be done would be in the way of the next one: it is waited for.
+        """
         tasks = [self._world.spawn(self._repeat(what, client)) for client in self.clients]
         await asyncio.sleep(warm_s)
         before = self.done
         await asyncio.sleep(seconds)
         rate = (self.done - before) / seconds
         await stop(tasks)
+        await asyncio.sleep(DRAIN_S)
         return rate
 
     async def _repeat(self, what: Callable[[Client], Awaitable[None]], client: Client) -> None:
         while True:
+            begin = self._world.now()
             try:
                 await what(client)
                 self.done += 1
             except SpannerError:
                 self.failed += 1
+            await asyncio.sleep(max(0.0, begin + self._pause - self._world.now()))
 
 
 async def stop(tasks: Sequence[asyncio.Task[None]]) -> None:

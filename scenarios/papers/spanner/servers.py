@@ -72,6 +72,7 @@ class Charged(Calls):
         self._costs = costs
         self._work = processor.work
         self._voting = asyncio.Lock()
+        self._voters: dict[str, int] = {}
 
     async def read(self, request: pb.ReadRequest) -> AsyncIterator[pb.PartialResultSet]:
         """Reads."""
@@ -82,8 +83,13 @@ class Charged(Calls):
 
     async def commit(self, request: pb.CommitRequest) -> pb.CommitReply:
         """Commits."""
-        await self._work(self._costs.write_s)
-        return await super().commit(request)
+        id = request.transaction.id
+        self._voters[id] = len(request.participants)
+        try:
+            await self._work(self._costs.write_s)
+            return await super().commit(request)
+        finally:
+            self._voters.pop(id, None)
 
     async def prepare(self, request: pb.PrepareRequest) -> pb.PrepareReply:
         """Prepares."""
@@ -94,7 +100,8 @@ class Charged(Calls):
         """Takes a vote, one after the other; that a participant has logged the outcome costs no more."""
         if not request.finished:
             async with self._voting:
-                await self._work(self._costs.vote_s)
+                voters = self._voters.get(request.transaction, 0)
+                await self._work(self._costs.vote_s + self._costs.voter_s * voters)
         return await super().decide(request)
 
 

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from protos import spanner_pb2 as pb
+from protos import spanner_pb2_grpc as rpc
 from scenarios.papers.coordination.ensemble import Quiet, simulation_of
 from scenarios.papers.spanner import servers
 from scenarios.papers.spanner.calibration import VALUE, Costs
@@ -67,7 +69,8 @@ class PaperUniverse(Universe):
         groups: how many; each has equally many directories.
         directories: how many.
         name: before the names of all its hosts: universes that live one after the other need different ones.
-        leaders: the number of the zone (from 0) in which each group's leader is to be; drawn when not given.
+        leaders: the number of the zone (from 0) in which each group's leader is to be; each drawn by itself
+            when not given.
         epsilon_s: of TrueTime; None for what `costs` say, 0.0 for masters that are asked.
         settings: of all spanservers.
 
@@ -170,6 +173,40 @@ class PaperUniverse(Universe):
             return last
 
         return max(await asyncio.gather(*(fill(group) for group in self.groups)))
+
+    async def lead(self, leaders: Sequence[int], within: float = 10.0) -> None:
+        """Has leadership handed over to where it is wanted.
+
+        Args:
+            leaders: the number of the zone (from 0) for each group.
+            within: seconds.
+
+        Raises:
+            TimeoutError: some group has another leader still.
+        """
+        before, self.leaders = self.leaders, list(leaders)
+        deadline = self.world.now() + within
+
+        async def hand_over(group: int) -> None:
+            members = self.groups[group].members
+            old, new = (members[zones[group - 1]].server for zones in (before, self.leaders))
+            if old != new:
+                stub = rpc.SpanserverStub(self.operator.connect(old))
+                await stub.HandOver(pb.HandOverRequest(group=group, to=new))
+
+        await asyncio.gather(*(hand_over(group) for group in self.groups))
+        wanted = {
+            group: one.members[zone].server
+            for (group, one), zone in zip(self.groups.items(), leaders, strict=True)
+        }
+        while True:
+            statuses = (await self.statuses()).items()
+            led = {group.group: name for name, status in statuses for group in status.groups if group.term}
+            if wanted.items() <= led.items():
+                return
+            if self.world.now() > deadline:
+                raise TimeoutError(f"groups are not led from where they should be within {within:g} s")
+            await asyncio.sleep(0.1)
 
     async def stop(self) -> None:
         """Ends clients and servers."""
