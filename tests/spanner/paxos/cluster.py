@@ -104,8 +104,10 @@ class Cluster:
         choose: Callable[[int], int],
         preferred: str = "",
         settings: Settings = SETTINGS,
+        epsilon: int = EPSILON,
     ) -> None:
         self.choose = choose
+        self.epsilon = epsilon
         self.now = 1_000 * SECOND
         self.settings = settings
         self.preferred = preferred
@@ -356,8 +358,8 @@ class Cluster:
 
     def bend(self, server: Server) -> None:
         """Moves a clock, and how sure it is, within ε."""
-        server.before = self.choose(EPSILON)
-        server.behind = self.choose(EPSILON)
+        server.before = self.choose(self.epsilon)
+        server.behind = self.choose(self.epsilon)
 
     def lead(self, server: Server) -> None:
         if server.paxos is not None:
@@ -387,6 +389,7 @@ class Cluster:
             self.proposals += 1
             start, end = paxos.lease
             self.witness.hold(start < timestamp < end, "a timestamp outside the lease")
+            self.witness.hold(self.now < end, "a timestamp is assigned after the end of the lease")
             index = paxos.propose(timestamp, b"%d" % self.proposals)
         self.input_done(server)
         return index

@@ -11,8 +11,8 @@ import sys
 import time
 from typing import TYPE_CHECKING
 
-from services.spanner.paxos import InvariantBroken
-from tests.spanner.paxos.cluster import MS, SECOND, Cluster, Server
+from services.spanner.paxos import InvariantBroken, Settings
+from tests.spanner.paxos.cluster import EPSILON, MS, SECOND, Cluster, Server
 from tests.spanner.paxos.witness import Violation
 
 if TYPE_CHECKING:
@@ -133,7 +133,11 @@ def run(choose: Callable[[int], int], steps: int = 0, log: list[str] | None = No
         Violation, InvariantBroken: a property does not hold.
     """
     kinds = GROUPS[choose(len(GROUPS))]
-    cluster = Cluster(kinds, choose, "s1" if choose(2) else "")
+    preferred = "s1" if choose(2) else ""
+    # Few entries in a message: what is accepted ends where it hurts. Clocks far off: rules about them matter.
+    settings = Settings(batch=(1, 2, 256)[choose(3)], window=(3, 4096)[choose(2)])
+    epsilon = (EPSILON, EPSILON, 400 * MS)[choose(3)]
+    cluster = Cluster(kinds, choose, preferred, settings, epsilon)
     cluster.log = log
     faults = [kind for kind in FAULTS if choose(2)]
     often = (1, 2, 5, 10)[choose(4)]
