@@ -3,7 +3,7 @@
 The paper passes strings and leaves conversion to the user; here a hint such as `Iterator[tuple[str, int]]`
 is enough, and tuples, dataclasses and msgspec Structs arrive as what they were. Without hints a value
 arrives as MessagePack knows it: a tuple as a list (a key's tuples stay tuples, so that keys can be compared
-and counted).
+and counted), a dataclass as a dict (which no key may be: dicts have no order).
 """
 
 from __future__ import annotations
@@ -158,8 +158,15 @@ class Codec:
     def decode(self, data: bytes | memoryview, escaped: bool) -> list[tuple[Any, Any]]:
         """Returns the pairs."""
         pairs = msgspec.convert(_decode_loose(data), self._pairs) if escaped else self._decode(data)
-        if self._loose_key and any(type(key) is list for key, _ in pairs):
-            pairs = [(_as_tuple(key), value) for key, value in pairs]
+        if self._loose_key:
+            kinds = {type(key) for key, _ in pairs}
+            if dict in kinds:
+                raise TypeError(
+                    "a key that is a dataclass or Struct arrives as a dict unless map's type hint names its "
+                    "class: -> Iterator[tuple[YourKey, ...]]"
+                )
+            if list in kinds:
+                pairs = [(_as_tuple(key), value) for key, value in pairs]
         return pairs
 
 

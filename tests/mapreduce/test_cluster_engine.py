@@ -121,7 +121,7 @@ def test_nodes_that_die_are_started_again_and_the_job_goes_on(tmp_path: Path, te
 
     def kill_all(report: pb.Progress) -> None:
         if report.maps_completed > 2 and not killed:
-            files = temporary.glob("dsim-mr-*/nodes/*/process.json")
+            files = temporary.glob("dsim-mr-*/cluster/nodes/*/process.json")
             killed.extend(json.loads(file.read_text())["pid"] for file in files)
             for number in killed:
                 os.kill(number, signal.SIGKILL)

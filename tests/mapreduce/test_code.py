@@ -9,10 +9,11 @@ import threading
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 from services.mapreduce.code import load, pack
-from services.mapreduce.hints import Types
+from services.mapreduce.hints import Codec, Types
 from services.mapreduce.job import Job, Spec, SpecError
 from services.mapreduce.jobs.word_count import WordCount
 
@@ -166,6 +167,19 @@ def untyped(key, value):  # type: ignore[no-untyped-def]
 
 def typed(key: bytes, values: list[float]) -> list[str]:
     return []
+
+
+class Place(msgspec.Struct, frozen=True, order=True):
+    name: str
+    number: int
+
+
+def test_a_key_that_would_arrive_as_a_dict_is_refused_with_what_to_do() -> None:
+    pairs = [(Place("a", 1), 1)]
+    loose, typed = Codec(Types()), Codec(Types(key=Place))
+    assert typed.decode(*typed.encode(pairs)) == pairs
+    with pytest.raises(TypeError, match=r"unless map's type hint names its class: -> Iterator\[tuple\["):
+        loose.decode(*loose.encode(pairs))
 
 
 def test_hints_are_read_from_map_then_combine_then_reduce() -> None:

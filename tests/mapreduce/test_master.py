@@ -169,6 +169,22 @@ def test_without_any_worker_for_long_a_job_fails_instead_of_waiting_for_ever() -
     assert rig.files.folders == set(), "not even an empty folder is left"
 
 
+def test_a_task_that_workers_die_of_is_named_when_none_is_left() -> None:
+    async def story(rig: Rig):
+        job = rig.start()
+        for number in range(2):
+            assigned = await rig.until("assigned", kind="map", number=0, worker=f"w{number}")
+            rig.faults.inject(Crash(host=assigned["worker"]))
+            rig.add(f"w{number + 1}", seconds=100.0)
+        await rig.until("assigned", worker="w2")
+        rig.faults.inject(Crash(host="w2"))
+        await job
+
+    rig = Rig(1, maps=1, worker={"seconds": 100.0})
+    with pytest.raises(JobFailed, match=r"20 s; .* workers were executing map task 0 \(3 times\)"):
+        rig.run(story)
+
+
 def test_when_the_last_worker_dies_too() -> None:
     async def story(rig: Rig):
         job = rig.start()

@@ -243,6 +243,8 @@ def test_each_file_of_a_split_has_a_mapper_of_its_own(tmp_path: Path) -> None:
         ("cat; echo first >&2; echo it broke >&2; exit 3", "mapper exited with status 3: first | it broke"),
         ("kill -SEGV $$", "mapper was killed by SIGSEGV"),
         ("python3 -c 'import os; os.abort()' | cat; exit 134", "mapper was killed by SIGABRT"),
+        ("grep nothing", "mapper exited with status 1: grep's word for nothing found; append '|| true'"),
+        ("cat >/dev/null; exit 1", "mapper exited with status 1"),
         ("./nowhere", "mapper exited with status 127: /bin/sh: 1: ./nowhere: not found"),
     ],
 )

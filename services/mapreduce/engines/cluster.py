@@ -12,16 +12,14 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
-import shutil
-import tempfile
 import time
 from dataclasses import replace
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from services.cluster import Cluster, ClusterError
 from services.mapreduce import client
 from services.mapreduce.engines.prepare import prepare
+from services.mapreduce.engines.scratch import scratch
 from services.mapreduce.job import JobFailed, SpecError, parts_of, reader_of
 from services.mapreduce.message import job_message, result_of
 from services.real.shared_folder import SharedFolder
@@ -29,6 +27,7 @@ from services.real.storage import FolderStorage
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
+    from pathlib import Path
     from typing import Any
 
     from protos import mapreduce_pb2 as pb
@@ -116,9 +115,9 @@ async def _running(
         finally:
             cluster.client(_USER).close()
         return
-    temporary = Path(tempfile.mkdtemp(prefix="dsim-mr-"))
-    try:
-        cluster = Cluster.create(temporary)
+    with scratch() as temporary:
+        folder = temporary / "cluster"
+        cluster = Cluster.create(folder)
         try:
             settings = {} if status_port is None else {"status_port": status_port}
             starts = [asyncio.create_task(node) for node in nodes(cluster, workers, **settings)]
@@ -134,9 +133,7 @@ async def _running(
         finally:
             await asyncio.shield(cluster.down())
             if after_down is not None:
-                after_down(temporary)
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
+                after_down(folder)
 
 
 async def _keep(cluster: Cluster, starts: Sequence[asyncio.Task[None]]) -> None:

@@ -9,7 +9,6 @@ from __future__ import annotations
 import os
 import shutil
 import signal
-import tempfile
 import threading
 import time
 from contextlib import contextmanager
@@ -20,6 +19,7 @@ from protos import mapreduce_pb2 as pb
 from services.mapreduce.code import pack, program_of
 from services.mapreduce.commit import commit
 from services.mapreduce.engines.prepare import prepare
+from services.mapreduce.engines.scratch import scratch
 from services.mapreduce.job import JobFailed, Result, SpecError, parts_of, reader_of
 from services.mapreduce.tasks.intermediate import pairs_of
 from services.mapreduce.tasks.map import run_map
@@ -61,11 +61,13 @@ async def run(
     began = time.monotonic()
     files = SharedFolder("/")
     output = os.path.abspath(spec.output)
-    with tempfile.TemporaryDirectory(prefix="dsim-mr-") as scratch, _interruptible():
+    with scratch() as folder, _interruptible():
         inputs = [os.path.abspath(path) for path in spec.paths]
-        target = os.path.join(scratch, "output") if only else output
+        target = str(folder / "output") if only else output
         prepared = await prepare(replace(spec, inputs=inputs, output=target), files)
-        job = _Local(prepared, files, await SharedFolder(scratch).view(()), await files.view(()), progress)
+        job = _Local(
+            prepared, files, await SharedFolder(str(folder)).view(()), await files.view(()), progress
+        )
         if only:
             return job.alone(*only, output, began)
         try:

@@ -442,7 +442,7 @@ class Scheduler:
             self._alone_since = now
         elif now - self._alone_since >= self._limit:
             for job in list(self.jobs.values()):
-                self._over(job, f"no worker left for {self._limit:g} s", None)
+                self._over(job, f"no worker left for {self._limit:g} s{self.workers.suspicion(job.id)}", None)
 
     def _progress(self, job: RunningJob) -> None:
         running = [task for tasks in job.state.running for task in tasks.values()]

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import asyncio
 import math
+from collections import Counter
 from itertools import islice
 from typing import TYPE_CHECKING
 
@@ -218,13 +219,23 @@ class Workers:
                 task.cancel()
         executing = tuple(
             f"{job}: {execution.kind.word} task {execution.number}"
-            for queue in link.queue
-            for (job, _), execution in queue.items()
+            for kind, queue in enumerate(link.queue)
+            for (job, _), execution in islice(queue.items(), link.slots[kind])
         )
         self.failures.append(Gone(worker, why, asyncio.get_running_loop().time(), executing))
         del self.failures[:-1000]
         self._recount()
         self._failed(link, why)
+
+    def suspicion(self, job: str) -> str:
+        """Says which tasks of a job several workers were executing when they failed: it may be these."""
+        counts = Counter(task for gone in self.failures for task in gone.executing)
+        tasks = [
+            f"{task.removeprefix(f'{job}: ')} ({times} times)"
+            for task, times in counts.most_common(3)
+            if times > 1 and task.startswith(f"{job}: ")
+        ]
+        return f"; when they failed, workers were executing {', '.join(tasks)}" if tasks else ""
 
     def trouble(self, link: Link, now: float) -> bool:
         """Counts an execution that a machine failed: its worker rests; failing often, it is banned.

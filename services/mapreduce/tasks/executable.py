@@ -10,6 +10,7 @@ import contextlib
 import ctypes
 import fcntl
 import os
+import re
 import select
 import signal
 import subprocess
@@ -150,6 +151,8 @@ def pipe(
         raise trouble[0]
     if status:
         said = " | ".join(line.decode("utf-8", "replace") for line in reporter.last)
+        if status == 1 and not said and re.search(r"\bz?[ef]?grep\b", command):
+            said = "grep's word for nothing found; append '|| true' where that is no failure"
         raise UserError(f"{what} {_how(status)}{': ' + said if said else ''}")
 
 
