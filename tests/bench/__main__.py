@@ -2,7 +2,7 @@
 
     python -m tests.bench [--quick | --full] [PART ...]
 
-`--quick` measures less; `--full` also what takes very long (`mapreduce_master.py`). A part is the beginning
+`--quick` measures less; `--full` also what takes very long (word count of 4 GB, the largest master). A part is the beginning
 of a module's name: `mapreduce` prints the table of MapReduce alone, `coordination` that of the coordination
 service, `spanner` that of Spanner.
 """
