@@ -2,9 +2,9 @@
 
     python -m tests.bench [--quick | --full] [PART ...]
 
-`--quick` measures less; `--full` also what takes very long (word count of 4 GB, the largest master). A part is the beginning
-of a module's name: `mapreduce` prints the table of MapReduce alone, `coordination` that of the coordination
-service, `spanner` that of Spanner.
+`--quick` measures less; `--full` also what takes very long (word count of 4 GB, the largest master). A part
+is the beginning of a module's name: `mapreduce` prints the table of MapReduce alone, `coordination` that of
+the coordination service, `spanner` that of Spanner.
 """
 
 from __future__ import annotations
