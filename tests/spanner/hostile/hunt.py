@@ -50,6 +50,7 @@ CALLS = (
     (REPLICAS, "Checkpoint"),
     ("/dsim.spanner.TimeMaster/", "Now"),
     *(("/dsim.spanner.Location/", name) for name in requests.LOCATION),
+    ("/dsim.spanner.Zonemaster/", "Status"),
     *(("/dsim.spanner.Universe/", name) for name in requests.UNIVERSE),
 )
 UNCLEAR = ("UNKNOWN", "INTERNAL")
@@ -93,7 +94,7 @@ class Attacker:
         """Sends one message, and looks at what comes."""
         service, name = self._rng.choice(CALLS)
         to = self._rng.choice(self._universe.names)
-        if "Location" in service:
+        if "Location" in service or "Zonemaster" in service:
             to = self._rng.choice(self._universe.locations)
         elif "Universe" in service:
             to = LOCATION
@@ -125,7 +126,7 @@ class Attacker:
         rng = self._rng
         if name == "Checkpoint":
             return pb.CheckpointRequest, broken(pb.CheckpointRequest(group=rng.randrange(9)), rng), 0
-        if name == "Now":
+        if name == "Now" or "Zonemaster" in service:
             return pb.Poll, broken(pb.Poll(), rng), 0
         kind: Any = pb.Calls if name == "Pipeline" else _kinds(service)[name]
         message = self._maker.make(name)
