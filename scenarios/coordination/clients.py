@@ -350,14 +350,14 @@ def _known(stat: api.Stat) -> dict[str, Any]:
 def _described(one: api.Create | api.Delete | api.SetData | api.Check) -> dict[str, Any]:
     match one:
         case api.Create(path, data, mode=mode):
-            told: dict[str, Any] = {"f": "create", "key": path, "data": data.decode()}
+            told: dict[str, Any] = {"f": "create", "key": path, "data": (data or b"").decode()}
             if mode.ephemeral:
                 told["ephemeral"] = True
             if mode.sequential:
                 told["sequential"] = True
             return told
         case api.SetData(path, data, version):
-            told = {"f": "set", "key": path, "data": data.decode()}
+            told = {"f": "set", "key": path, "data": (data or b"").decode()}
         case api.Delete(path, version):
             told = {"f": "delete", "key": path}
         case api.Check(path, version):

@@ -153,7 +153,7 @@ class Create(Request, frozen=True):
     """Creates a znode; the answer is its name, which a sequential one learns only so. `ttl` in ms."""
 
     path: str
-    data: bytes = b""
+    data: bytes | None = b""
     acl: tuple[Acl, ...] = OPEN_ACL
     mode: CreateMode = CreateMode.PERSISTENT
     ttl: int = 0
@@ -170,7 +170,7 @@ class SetData(Request, frozen=True):
     """Puts new data in the place of the old."""
 
     path: str
-    data: bytes
+    data: bytes | None
     version: int = ANY_VERSION
 
 
@@ -374,7 +374,7 @@ class Written(Result, frozen=True):
 class Data(Result, frozen=True):
     """A znode's data (also the new configuration, after `Reconfigure`)."""
 
-    data: bytes
+    data: bytes | None
     stat: Stat
 
 

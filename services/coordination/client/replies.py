@@ -38,14 +38,14 @@ def stat_or_none(reply: Reply, path: str) -> Stat | None:
 
 
 def data_of(reply: Reply, path: str) -> tuple[bytes, Stat]:
-    """Returns data and stat."""
+    """Returns data and stat; null, which some clients of ZooKeeper write, is empty here."""
     result = result_of(reply, path)
-    return result.data, result.stat
+    return result.data or b"", result.stat
 
 
 def data_only(reply: Reply, path: str) -> bytes:
     """Returns the data."""
-    return result_of(reply, path).data  # type: ignore[no-any-return]
+    return result_of(reply, path).data or b""
 
 
 def names_of(reply: Reply, path: str) -> tuple[str, ...]:

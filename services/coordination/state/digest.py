@@ -38,7 +38,7 @@ def of_znode(path: str, key: int, znode: Znode) -> int:
     return hash(
         (
             key,
-            crc32(znode.data),
+            -1 if znode.data is None else crc32(znode.data),
             znode.acl.checksum,
             znode.owner,
             znode.czxid,

@@ -88,12 +88,12 @@ class Hierarchy:
             self._parents[where] = parent
         children[name] = znode
         self._znodes += 1
-        self.data_size += len(path) + len(znode.data)
+        self.data_size += len(path) + znode.size
         self._sum += _terms(path, znode)
         if znode.owner:
             self._index(znode.owner)[path] = None
         if self.quotas.usage:
-            self.quotas.count(path, 1, len(znode.data))
+            self.quotas.count(path, 1, znode.size)
 
     def _unhang(self, path: str, znode: Znode, parent: Znode, where: str, name: str) -> None:
         children = parent.children
@@ -111,22 +111,22 @@ class Hierarchy:
 
     def _forget(self, path: str, znode: Znode) -> None:
         self._znodes -= 1
-        self.data_size -= len(path) + len(znode.data)
+        self.data_size -= len(path) + znode.size
         self._sum -= _terms(path, znode)
         if znode.owner:
             self._index(znode.owner).pop(path, None)
             if not self.ephemerals.get(znode.owner, True):
                 del self.ephemerals[znode.owner]
         if self.quotas.usage:
-            self.quotas.count(path, -1, -len(znode.data))
+            self.quotas.count(path, -1, -znode.size)
             subtree = quota.subject(path)
             if subtree is not None:
                 self.quotas.usage.pop(subtree, None)
 
-    def _write(self, path: str, znode: Znode, data: bytes, version: int, zxid: int, time: int) -> None:
+    def _write(self, path: str, znode: Znode, data: bytes | None, version: int, zxid: int, time: int) -> None:
         key = digest.key_of(path)
         before = digest.of_znode(path, key, znode)
-        grows = len(data) - len(znode.data)
+        grows = (len(data) if data else 0) - znode.size
         znode.data = data
         znode.version = version
         znode.mzxid = zxid
@@ -146,7 +146,7 @@ class Hierarchy:
         if self.root.children:
             raise KeyError(ROOT)
         self._sum += _terms(ROOT, znode) - _terms(ROOT, self.root)
-        self.data_size += len(znode.data) - len(self.root.data)
+        self.data_size += znode.size - self.root.size
         znode.children = {}
         self.root = self._parents[""] = znode
 
@@ -184,7 +184,7 @@ class Hierarchy:
             top = self.lookup(subtree)
             for _, znode in descend(subtree, top) if top is not None else ():
                 usage.count += 1
-                usage.size += len(znode.data)
+                usage.size += znode.size
 
 
 def descend(path: str, top: Znode) -> Iterator[tuple[str, Znode]]:

@@ -30,7 +30,7 @@ class Future(Struct, frozen=True, gc=False):
 
     zxid: int
     exists: bool
-    data: bytes
+    data: bytes | None
     acl: AccessList
     owner: int
     version: int

@@ -232,8 +232,9 @@ class Preparer:
             raise CoordinationError(Code.NODE_EXISTS, path)
         if is_session(parent.owner):
             raise CoordinationError(Code.NO_CHILDREN_FOR_EPHEMERALS, path)
-        self._check_data(path, request.data, 1, len(request.data))
-        self._grow(path, zxid, 1, len(request.data))
+        size = len(request.data or b"")
+        self._check_data(path, request.data, 1, size)
+        self._grow(path, zxid, 1, size)
         put = self.outstanding.put
         put(where, parent.with_children(zxid, 1, 1))
         put(path, Future(zxid, True, request.data, AccessList.of(entries), owner, 0, 0, 0, 0))
@@ -275,7 +276,7 @@ class Preparer:
             raise CoordinationError(Code.NO_AUTH, path)
         znode = self._find(path)
         self._permit(znode, _WRITE, asked, path)
-        grows = len(data) - len(znode.data)
+        grows = len(data or b"") - len(znode.data or b"")
         self._check_data(path, data, 0, grows)
         version = _next_version(znode.version, request.version, path)
         self._grow(path, asked.zxid, 0, grows)
@@ -360,10 +361,10 @@ class Preparer:
         put = self.outstanding.put
         put(paths.parent_of(path), parent.with_children(zxid, 0, -1))
         put(path, Future(zxid, False, b"", znode.acl, znode.owner, 0, 0, 0, 0))
-        self._grow(path, zxid, -1, -len(znode.data))
+        self._grow(path, zxid, -1, -len(znode.data or b""))
 
-    def _check_data(self, path: str, data: bytes, znodes: int, size: int) -> None:
-        if len(data) > self._limits.data:
+    def _check_data(self, path: str, data: bytes | None, znodes: int, size: int) -> None:
+        if len(data or b"") > self._limits.data:
             raise CoordinationError(Code.BAD_ARGUMENTS, path)
         quota.validate(path, data)
         if not self._tree.quotas.usage or not self._limits.enforce_quota:

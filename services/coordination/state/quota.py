@@ -51,14 +51,14 @@ class Limit(Struct, frozen=True):
 
 
 @lru_cache(1024)
-def parse(data: bytes) -> Limit:
+def parse(data: bytes | None) -> Limit:
     """Reads limits.
 
     Raises:
         ValueError: they are malformed.
     """
     numbers: dict[str, int] = {}
-    for part in filter(None, re.split("[,;]+", data.decode())):
+    for part in filter(None, re.split("[,;]+", (data or b"").decode())):
         pair = _PAIR.fullmatch(part)
         if pair is None:
             raise ValueError(f"not a quota: {part!r}")
@@ -78,7 +78,7 @@ def subject(path: str, kind: str = LIMITS) -> str | None:
     return None if prefix in ("", ZOOKEEPER) or prefix.startswith(ZOOKEEPER + ROOT) else prefix
 
 
-def validate(path: str, data: bytes) -> None:
+def validate(path: str, data: bytes | None) -> None:
     """Does nothing unless the data is for a quota and malformed.
 
     Raises:

@@ -38,7 +38,7 @@ class _Sessions(Struct, array_like=True, tag="sessions"):
     sessions: list[tuple[int, int, bytes]]
 
 
-Row: TypeAlias = tuple[str, bytes, int, int, int, int, int, int, int, int, int, int]
+Row: TypeAlias = tuple[str, bytes | None, int, int, int, int, int, int, int, int, int, int]
 
 
 class _Znodes(Struct, array_like=True, tag="znodes"):
@@ -82,7 +82,7 @@ def snapshot(tree: Tree) -> Iterator[bytes]:
             piece.lists.append((number, znode.acl.entries))
         piece.rows.append(_row(path, znode, number))
         written += 1
-        size += len(path) + len(znode.data)
+        size += len(path) + znode.size
         if znode.children is not None:
             above.append(("" if path == ROOT else path, znode, iter(list(znode.children))))
         if size >= PIECE:
@@ -200,7 +200,7 @@ class Restoration:
         config = tree.lookup(CONFIG)
         if config is None:
             raise ValueError(f"a damaged snapshot: it has no {CONFIG}")
-        tree.configuration = Configuration.parse(config.data.decode())
+        tree.configuration = Configuration.parse((config.data or b"").decode())
         tree.count_quotas()
         tree.expect(end.zxid, end.digest)
         return tree

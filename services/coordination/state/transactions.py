@@ -29,7 +29,7 @@ class CreateTxn(Struct, frozen=True, array_like=True, tag=1):
     """
 
     path: str
-    data: bytes
+    data: bytes | None
     created: int
     owner: int = 0
     acl: tuple[Acl, ...] = ()
@@ -45,7 +45,7 @@ class SetDataTxn(Struct, frozen=True, array_like=True, tag=3):
     """A znode has new data; `version` is the new one."""
 
     path: str
-    data: bytes
+    data: bytes | None
     version: int
 
 

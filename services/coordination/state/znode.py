@@ -44,12 +44,13 @@ class Znode(Struct, gc=False):
     """A znode.
 
     Attributes:
+        data: None where a client has written null, which its readers can tell from an empty string.
         owner: of an ephemeral its session; or what makes it a container or gives it a time to live; or 0.
         created: how many children were ever created under it: it only grows, and numbers sequential names.
         children: by name; None while there are none.
     """
 
-    data: bytes
+    data: bytes | None
     acl: AccessList = OPEN
     owner: int = 0
     czxid: int = 0
@@ -61,6 +62,11 @@ class Znode(Struct, gc=False):
     aversion: int = 0
     created: int = 0
     children: dict[str, Znode] | None = None
+
+    @property
+    def size(self) -> int:
+        """The bytes of its data."""
+        return len(self.data) if self.data else 0
 
     def stat(self) -> Stat:
         """Returns what clients see of it.
@@ -78,7 +84,7 @@ class Znode(Struct, gc=False):
             signed32(2 * self.created - children),
             self.aversion,
             self.owner,
-            len(self.data),
+            self.size,
             children,
             self.pzxid,
         )

@@ -22,6 +22,7 @@ LONG = Struct(">q")
 _int = INT.unpack_from
 _long = LONG.unpack_from
 _pack = INT.pack
+_NULL = INT.pack(-1)
 
 
 class Malformed(ValueError):
@@ -61,6 +62,13 @@ def read_buffer(frame: bytes, at: int) -> tuple[bytes, int]:
     return frame[at:end], end
 
 
+def read_data(frame: bytes, at: int) -> tuple[bytes | None, int]:
+    """Reads a `buffer` that may be null, None, which is not an empty one."""
+    if frame.startswith(_NULL, at):
+        return None, at + 4
+    return read_buffer(frame, at)
+
+
 def read_text(frame: bytes, at: int) -> tuple[str, int]:
     """Reads a `ustring`; null is as an empty one.
 
@@ -90,9 +98,9 @@ def read_vector(
     return tuple(values), at
 
 
-def buffer(data: bytes) -> bytes:
+def buffer(data: bytes | None) -> bytes:
     """Returns a `buffer`."""
-    return _pack(len(data)) + data
+    return _NULL if data is None else _pack(len(data)) + data
 
 
 def text(value: str) -> bytes:

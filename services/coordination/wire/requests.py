@@ -25,6 +25,7 @@ from services.coordination.wire.jute import (
     Malformed,
     read_bool,
     read_buffer,
+    read_data,
     read_int,
     read_long,
     read_text,
@@ -155,7 +156,7 @@ def _read_acl(frame: bytes, at: int) -> tuple[tuple[api.Acl, ...], int]:
 
 def _read_create(frame: bytes, at: int, *, ttl: bool = False) -> tuple[api.Create, int]:
     path, at = read_text(frame, at)
-    data, at = read_buffer(frame, at)
+    data, at = read_data(frame, at)
     acl, at = _read_acl(frame, at)
     flags, at = read_int(frame, at)
     life = 0
@@ -174,7 +175,7 @@ def _read_delete(frame: bytes, at: int) -> tuple[api.Delete, int]:
 
 def _read_set_data(frame: bytes, at: int) -> tuple[api.SetData, int]:
     path, at = read_text(frame, at)
-    data, at = read_buffer(frame, at)
+    data, at = read_data(frame, at)
     version, at = read_int(frame, at)
     return api.SetData(path, data, version), at
 

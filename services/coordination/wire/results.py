@@ -76,7 +76,7 @@ def written(result: api.Written) -> bytes:
 
 def data(result: api.Data) -> bytes:
     """Writes a `GetDataResponse`."""
-    return _pack(len(result.data)) + result.data + stat(result.stat)
+    return buffer(result.data) + stat(result.stat)
 
 
 def names(result: api.Children) -> bytes:

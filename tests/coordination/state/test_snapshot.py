@@ -158,6 +158,16 @@ def test_a_snapshot_of_a_still_tree_is_the_tree() -> None:
     assert contents(copy(service.tree)) == contents(service.tree)
 
 
+def test_null_data_is_no_empty_string_after_a_snapshot_either() -> None:
+    log = history([(1, Create("/null", None)), (1, Create("/empty", b"")), (1, Create("/set", b"x"))])
+    log_too = history([(1, Create("/null", b"")), (1, Create("/empty", b"")), (1, Create("/set", b"x"))])
+    tree, other = (replay(Tree(Service().tree.configuration), one) for one in (log, log_too))
+    assert tree.digest != other.digest
+    again = restored(list(snapshot(tree)))
+    assert [again.lookup(path).data for path in ("/null", "/empty", "/set")] == [None, b"", b"x"]
+    assert again.digest == tree.digest
+
+
 def test_many_sessions_and_much_data_are_split_into_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(snapshots, "PIECE", 64 * 1024)
     service = Service()

@@ -12,8 +12,9 @@ from collections.abc import Callable
 from typing import Any
 
 from kazoo.client import KazooClient
+from kazoo.protocol.serialization import Create, GetData, SetData
 from kazoo.protocol.states import WatchedEvent, ZnodeStat
-from kazoo.security import ACL, Id, make_acl, make_digest_acl
+from kazoo.security import ACL, OPEN_ACL_UNSAFE, Id, make_acl, make_digest_acl
 
 SUPER = "super:D/InIHSb7yEEbrWz8b9l71RjZJU="
 """What a server must be told of its super-user, whose password is "test"."""
@@ -281,6 +282,27 @@ def _until(condition: Callable[[], bool]) -> None:
         time.sleep(0.005)
 
 
+def _null(s: Scene) -> Any:
+    """Null data, which kazoo can send only by its inner parts, and Java's clients send often."""
+
+    def call(request: Any) -> Any:
+        result = s.zk.handler.async_result()
+        s.zk._call(request, result)
+        return result.get(10)
+
+    def read(path: str) -> Any:
+        data, stat = call(GetData(path, None))
+        return None if data is None else data.decode(), stat.dataLength
+
+    seen = []
+    call(Create("/null", None, OPEN_ACL_UNSAFE, 0))
+    call(Create("/null/empty", b"", OPEN_ACL_UNSAFE, 0))
+    seen += [read("/null"), read("/null/empty")]
+    call(SetData("/null", b"", -1))
+    call(SetData("/null/empty", None, -1))
+    return [*seen, read("/null"), read("/null/empty")]
+
+
 STEPS: dict[str, Callable[[Scene], Any]] = {
     "create": lambda s: s.zk.create("/a", b"1"),
     "create again": lambda s: s.zk.create("/a", b"1"),
@@ -368,6 +390,7 @@ STEPS: dict[str, Callable[[Scene], Any]] = {
     "server_version": _server_version,
     "config node": lambda s: s.zk.exists("/zookeeper/config") is not None,
     "quota node": lambda s: sorted(s.zk.get_children("/zookeeper/quota")),
+    "null data": _null,
 }
 
 

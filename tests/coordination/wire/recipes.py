@@ -122,12 +122,15 @@ def read_and_write_lock(clients: Clients, disturb: Disturb) -> None:
 def semaphore(clients: Clients, disturb: Disturb) -> None:
     """`Semaphore`: so many inside, no more."""
     inside = Inside()
+    together = threading.Barrier(2, timeout=WAIT)
 
     def work(client: KazooClient) -> None:
         mine = client.Semaphore("/semaphore", max_leases=2)
         for turn in range(2):
             assert mine.acquire(timeout=WAIT)
             with inside:
+                if inside.times <= 2 and turn == 0:
+                    together.wait()  # nobody would come here, did they exclude each other
                 if client is clients[0] and turn == 0:
                     disturb()
                 time.sleep(0.02)

@@ -37,7 +37,7 @@ REQUESTS = {
         api.Create("/a", b"", (*api.OPEN_ACL, JANE)),
     ),
     "create without acl": (1, create("/a", b"", 0, INT(0)), api.Create("/a", b"", ())),
-    "create with null data": (1, text("/a") + INT(-1) + WORLD + INT(0), api.Create("/a")),
+    "create with null data": (1, text("/a") + INT(-1) + WORLD + INT(0), api.Create("/a", None)),
     "create2": (15, create("/ä", b"", 2), api.Create("/ä", mode=api.CreateMode.PERSISTENT_SEQUENTIAL)),
     "createContainer": (19, create("/a", b"", 4), api.Create("/a", mode=api.CreateMode.CONTAINER)),
     "createTTL": (

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from services.coordination.zab.history import History
@@ -13,6 +13,9 @@ from tests.coordination.zab.by_hand import z
 RUNS = st.lists(
     st.tuples(st.integers(1, 3), st.integers(1, 4)), max_size=5
 )  # epochs apart, proposals in each
+
+
+IN_ITS_OWN_TIME = settings(deadline=None)  # others may use the machine
 
 
 def zxids(runs: list[tuple[int, int]], epoch: int = 0) -> list[int]:
@@ -35,6 +38,7 @@ def ends(written: list[int]) -> tuple[int, ...]:
     return tuple({zxid >> 32: zxid for zxid in written}.values())
 
 
+@IN_ITS_OWN_TIME
 @given(RUNS, RUNS, RUNS)
 def test_the_common_prefix_of_two_histories_is_found_by_the_last_zxid_of_one(
     both: list[tuple[int, int]], mine: list[tuple[int, int]], yours: list[tuple[int, int]]
@@ -47,6 +51,7 @@ def test_the_common_prefix_of_two_histories_is_found_by_the_last_zxid_of_one(
     assert history.common(last) == ([0, *prefix])[-1]
 
 
+@IN_ITS_OWN_TIME
 @given(RUNS, st.data())
 def test_a_history_is_made_truncated_and_purged_alike(runs: list[tuple[int, int]], data: Any) -> None:
     written = zxids(runs)
