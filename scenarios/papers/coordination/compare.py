@@ -20,7 +20,7 @@ class Table:
     Args:
         world: where they are reported.
         name: of the table.
-        unit: of all its numbers.
+        unit: of its numbers.
     """
 
     def __init__(self, world: World, name: str, unit: str = "ops/s") -> None:
@@ -30,11 +30,13 @@ class Table:
         self._errors: list[float] = []
         self._calibrated = 0
 
-    def add(self, name: str, value: float, paper: float | None, *, calibrated: bool = False) -> None:
+    def add(
+        self, name: str, value: float, paper: float | None, *, calibrated: bool = False, unit: str = ""
+    ) -> None:
         """Reports a number; one that the machines were calibrated on is no prediction, and said to be so."""
         said = f"{self._name}, {name}" + (" (calibrated)" if calibrated else "")
         digits = 1 if abs(value) >= 100 else 3
-        self._world.measure(said, round(value, digits), paper=paper, unit=self._unit)
+        self._world.measure(said, round(value, digits), paper=paper, unit=unit or self._unit)
         if paper is not None and not calibrated:
             self._errors.append(abs(value / paper - 1))
         self._calibrated += calibrated

@@ -48,6 +48,7 @@ class Load:
         targets: names of the servers.
         outstanding: requests of a session that are not answered.
         timeout_ms: of a session.
+        away_s: what a session rests longer than the client would, before each attempt to connect again.
 
     Attributes:
         reads: the share of requests that read; it may change at any time.
@@ -57,12 +58,18 @@ class Load:
     """
 
     def __init__(
-        self, world: World, targets: Sequence[str], outstanding: int, timeout_ms: int = 10_000
+        self,
+        world: World,
+        targets: Sequence[str],
+        outstanding: int,
+        timeout_ms: int = 10_000,
+        away_s: float = 0.0,
     ) -> None:
         self._world = world
         self._targets = list(targets)
         self._outstanding = outstanding
         self._timeout_ms = timeout_ms
+        self._away_s = away_s
         self._tasks: list[asyncio.Task[Any]] = []
         self.reads = 0.0
         self.done = self.failed = self.lost = 0
@@ -114,7 +121,7 @@ class _Session:
         targets = list(self._load._targets)
         self._chance.shuffle(targets)
         for target in itertools.cycle(targets):
-            await asyncio.sleep(self._chance.uniform(0.0, REST_S))
+            await asyncio.sleep(self._load._away_s + self._chance.uniform(0.0, REST_S))
             await self._talk(target)
 
     async def _talk(self, target: str) -> None:
