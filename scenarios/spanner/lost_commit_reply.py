@@ -5,6 +5,10 @@ answers on a stream, and the connection with them; participants lose the coordin
 transaction that was carried out twice would stand where a later one had written.
 
     dsim run spanner/lost-commit-reply --set count=20
+    dsim run spanner/lost-commit-reply --set outcomes=false
+
+Where the outcome is not looked for, whoever asks again is taken for one whose locks are lost, and runs the
+transaction again: it reads what it has written itself.
 """
 
 from __future__ import annotations
@@ -33,9 +37,10 @@ async def lost_commit_reply(
     accounts: Annotated[int, Meta(ge=2, le=1000)] = 12,
     clients: Annotated[int, Meta(ge=1, le=50)] = 4,
     count: Annotated[int, Meta(ge=1, le=1000)] = 60,
+    outcomes: bool = True,
 ) -> None:
     """Answers about commits get lost: who waits asks again, and nothing is committed twice."""
-    universe = Universe(world, SCHEMA, cuts(accounts, groups))
+    universe = Universe(world, SCHEMA, cuts(accounts, groups), transactions={"outcomes": outcomes})
     await universe.start()
     bankers = [Banker(universe, f"c{number}", accounts) for number in range(1, clients + 1)]
     await bankers[0].open_accounts()

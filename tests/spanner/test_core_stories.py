@@ -54,6 +54,15 @@ def test_they_hold(name: str, parameters: dict[str, object]) -> None:
             {"rounds": 1, "wounds": False},
             {"only younger ones are wounded", "nobody waits in a circle"},
         ),
+        (
+            "lost-commit-reply",
+            {"count": 20, "outcomes": False},
+            {
+                "strict-serializable",
+                "replay by timestamp",
+                "who asks again is told of the first commit",
+            },
+        ),
         ("hot-key", {"clients": 12, "seconds": 1.5, "ages": False, "seed": 5}, {"nobody starves"}),
     ],
 )

@@ -46,7 +46,7 @@ class Coordinator:
         rule)."""
         reign = self._reign
         who = request.transaction
-        decision = reign.tablet.outcome(who.id)
+        decision = reign.tablet.outcome(who.id) if reign.settings.outcomes else None
         if decision is not None:
             reign.host.trace("commit-again", group=reign.group.number, transaction=who.id)
             return Done(await self._known(decision))

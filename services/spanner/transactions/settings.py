@@ -25,6 +25,8 @@ class TransactionSettings(Struct, frozen=True):
             experiments (Table 3's "1D", and to see what breaks).
         wound_wait: False: who asks for a lock waits, and nobody is wounded: those that wait for each other do
             so until their time is over. For experiments.
+        outcomes: False: who asks for a commit again is not told of the first one, but taken for somebody
+            whose locks are lost. For experiments.
     """
 
     idle_transaction_s: float = 10.0
@@ -36,3 +38,4 @@ class TransactionSettings(Struct, frozen=True):
     keep_s: float = 3600.0
     commit_wait: bool = True
     wound_wait: bool = True
+    outcomes: bool = True

@@ -81,6 +81,6 @@ class Watcher:
             return False, f"{self._polls} polls of time masters gave a time: nothing was shown"
         calls = self._earlier + sum(self._calls.values())
         return True, (
-            f"{calls:,} calls on {len(self._calls)} hosts, {self._polls:,} polls, "
+            f"{self._polls:,} polls on {len(self._calls)} hosts, {calls:,} calls until the last of them, "
             f"ε up to {self._widest / 1e6:.2f} ms"
         )
