@@ -33,7 +33,7 @@ async def look_and_serve(host: Host, *, server: int, look_at: Sequence[str], **p
         for path in look_at:
             znode = tree.lookup(path)
             if znode is not None:
-                found[path] = [znode.data.decode(), znode.version]
+                found[path] = [(znode.data or b"").decode(), znode.version]
         host.trace("in the snapshot", zxid=storage.snapshot.zxid, found=found, log_to=storage.last)
     await storage.close()
     await serve(host, server=server, **parameters)
