@@ -1091,7 +1091,7 @@ class StatusRequest(_message.Message):
     GROUPS_FIELD_NUMBER: _builtins.int
     LEADING_FIELD_NUMBER: _builtins.int
     leading: _builtins.bool
-    """only those that it leads"""
+    """only those that it leads, and of these only who leads how long"""
     @_builtins.property
     def groups(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
         """none: all"""

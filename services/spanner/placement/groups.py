@@ -6,6 +6,7 @@ with it: each step can be done again.
 
 from __future__ import annotations
 
+import asyncio
 from typing import TYPE_CHECKING
 
 from protos import spanner_pb2 as pb
@@ -136,18 +137,33 @@ class Groups:
 
     async def _forget(self, row: GroupRow) -> None:
         """Drops replicas, when the leader says that nothing is left to be decided or told."""
-        found = [await self._servers.status(one.server, [row.group]) for one in row.members]
-        told = [group for status in found if status is not None for group in status.groups]
-        if told and not any(group.term and not group.prepared and not group.unfinished for group in told):
-            raise SpannerError("UNAVAILABLE", f"group {row.group} may still be asked for outcomes")
+        names = [one.server for one in row.members]
+        answers = await asyncio.gather(*(self._servers.status(name, [row.group]) for name in names))
+        found = [(name, one) for name, one in zip(names, answers, strict=True) if one is not None]
+        if all(one.groups for _, one in found):  # otherwise that was seen to already, and replicas are going
+            await self._wake(row)
+            told = [status for name, _ in found if (status := await self._servers.status(name, [row.group]))]
+            ends = [one for status in told for one in status.groups if one.term]
+            if not any(not one.prepared and not one.unfinished for one in ends):
+                raise SpannerError("UNAVAILABLE", f"group {row.group} may still be asked for outcomes")
         request = pb.GroupRequest(group=row.group)
-        for one in row.members:
-            await self._servers.ask(one.server, lambda stub: stub.DropReplica(request, timeout=PATIENCE))
+        for name, _ in found:
+            await self._servers.ask(name, lambda stub: stub.DropReplica(request, timeout=PATIENCE))
+        if len(found) < len(names):
+            silent = [name for name, one in zip(names, answers, strict=True) if one is None]
+            raise SpannerError("UNAVAILABLE", f"{silent[0]} has a replica of group {row.group} to drop")
 
         async def end(transaction: Transaction) -> None:
             transaction.delete(GROUPS, keys([row.group]))
 
         await self._database.run_in_transaction(end)
+
+    async def _wake(self, row: GroupRow) -> None:
+        """Has a group led by somebody: by a request that does nothing."""
+        nothing = pb.TransactionRequest(group=row.group, transaction=pb.Transaction(id="wake", age=1))
+        await self._servers.lead(
+            row.group, row.members, lambda stub: stub.Rollback(nothing, timeout=PATIENCE), PATIENCE
+        )
 
     async def unfinished(self) -> list[GroupRow]:
         """Returns the groups that are being made, or dropped."""

@@ -19,10 +19,11 @@ from protos import spanner_pb2_grpc as rpc
 from services.spanner.client import ALL, connect
 from services.spanner.errors import SpannerError
 from services.spanner.keys import KeyRange
-from services.spanner.placement.decisions import Limits, Option
+from services.spanner.placement.decisions import Limits
 from services.spanner.placement.driver import PLACEMENT_COLUMNS, Driver, everybody
 from services.spanner.placement.groups import Groups, groups_in
 from services.spanner.placement.movedir import move, resume
+from services.spanner.placement.options import Option
 from services.spanner.placement.root import Root
 from services.spanner.placement.schemas import change_schema, present
 from services.spanner.placement.servers import Servers
@@ -91,6 +92,7 @@ class Universe(rpc.UniverseServicer):
         self._begun = asyncio.Event()
         self._names = 0
         self._working: dict[asyncio.Task[Any], None] = {}
+        self._refusals: dict[str, str] = {}
 
     async def begin(self, founding: Sequence[Founding]) -> None:
         """Writes the first rows of the system tables, where there are none.
@@ -115,14 +117,20 @@ class Universe(rpc.UniverseServicer):
                     FRAGMENTS, FRAGMENT_COLUMNS, [(part.start, part.end, one.group) for part in one.owned]
                 )
 
-        await self._insist(lambda: self._database.run_in_transaction(work))
+        await self.insist(lambda: self._database.run_in_transaction(work))
         self._begun.set()
 
     async def go_on(self) -> None:
-        """Goes on with what another incarnation has begun."""
-        for row in await self._insist(self._groups.unfinished):
+        """Goes on with what was begun, and nobody works at: by another incarnation, or in vain so far.
+
+        Raises:
+            SpannerError: the system tables cannot be read.
+        """
+        if self._working:
+            return  # what is unfinished is theirs, or its turn comes
+        for row in await self._groups.unfinished():
             await self._noted(f"group {row.group}", lambda row=row: self._groups.go_on(row))  # type: ignore[misc]
-        for registered in await self._insist(self._steps.moves):
+        for registered in await self._steps.moves():
             await self._noted(registered.name, lambda one=registered: resume(self._steps, one))  # type: ignore[misc]
 
     async def ChangeSchema(self, request: pb.ChangeSchemaRequest, context: Context) -> pb.SchemaReply:
@@ -218,6 +226,7 @@ class Universe(rpc.UniverseServicer):
             self._database,
             self._groups,
             self._move,
+            self.go_on,
             self._spanservers,
             limits,
         )
@@ -261,7 +270,8 @@ class Universe(rpc.UniverseServicer):
     async def _zone(self, zone: str, name: str) -> pb.ZoneStatus:
         return await self._servers.zone(name) or pb.ZoneStatus(zone=zone, zonemaster=name)
 
-    async def _insist(self, step: Callable[[], Awaitable[Any]]) -> Any:
+    async def insist(self, step: Callable[[], Awaitable[Any]]) -> Any:
+        """Does something again and again until it is not refused."""
         while True:
             try:
                 return await step()
@@ -273,8 +283,11 @@ class Universe(rpc.UniverseServicer):
         try:
             await step()
         except SpannerError as error:
-            self._host.trace("placement gives up", what=what, why=error.detail)
+            if self._refusals.get(what) != error.detail:
+                self._host.trace("placement gives up", what=what, why=error.detail)
+            self._refusals[what] = error.detail
         else:
+            self._refusals.pop(what, None)
             self._host.trace("placement went on", what=what)
 
 
@@ -324,7 +337,7 @@ async def serve(
     await server.start()
     try:
         await universe.begin(founding)
-        await universe.go_on()
+        await universe.insist(universe.go_on)
         if every:
             await universe.driver(chosen).run(every)
         else:

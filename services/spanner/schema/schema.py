@@ -64,6 +64,14 @@ class Schema:
             number, at = ordered.tag_back(key, at)
         return None
 
+    def directory(self, key: bytes) -> bytes:
+        """Returns where the directory of a key begins (2.2); the key itself, where it is of none."""
+        try:
+            table = self.table_of(key)
+        except (ValueError, IndexError):
+            return key  # the beginning of several: a bound of a range that is read
+        return key if table is None else table.directory(key).start
+
     @functools.cached_property
     def _encoded(self) -> bytes:
         return _encoder.encode(self.definition)

@@ -11,12 +11,12 @@ from protos import spanner_pb2 as pb
 from services.spanner.errors import SpannerError
 from services.spanner.group import Member
 from services.spanner.keys import KeyRange
-from services.spanner.schema import Schema
+from services.spanner.schema import EMPTY, Schema
 from services.spanner.spanserver import checks
 from services.spanner.truetime.interval import Unsynchronized
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Sequence
 
     from services.spanner.entries import Version
     from services.spanner.spanserver.server import Hosted, Spanserver
@@ -143,20 +143,19 @@ class Administration:
         except Unsynchronized:
             earliest = latest = 0
         wanted = dict.fromkeys(request.groups) or server.groups
-        if request.leading:
-            wanted = {number: None for number in wanted if _leads(server, number)}
         return pb.SpanserverStatus(
             server=server.host.name,
             zone=server.zone,
             earliest=earliest,
             latest=latest,
-            groups=[_status(number, server.groups[number]) for number in wanted if number in server.groups],
+            groups=[
+                _reign(number, server.groups[number])
+                if request.leading
+                else _status(number, server.groups[number])
+                for number in wanted
+                if number in server.groups and (not request.leading or server.groups[number].replica.term)
+            ],
         )
-
-
-def _leads(server: Spanserver, number: int) -> bool:
-    hosted = server.groups.get(number)
-    return hosted is not None and bool(hosted.replica.term)
 
 
 def _named(member: Member) -> bool:
@@ -167,10 +166,23 @@ def _named(member: Member) -> bool:
     )
 
 
+def _reign(number: int, hosted: Hosted) -> pb.GroupStatus:
+    start, end = hosted.replica.lease
+    return pb.GroupStatus(
+        group=number,
+        leader=hosted.replica.leader,
+        term=hosted.replica.term,
+        lease_start=start,
+        lease_end=end,
+    )
+
+
 def _status(number: int, hosted: Hosted) -> pb.GroupStatus:
     replica, tablet = hosted.replica, hosted.tablet
     start, end = replica.lease
-    schema = tablet.schemas[-1][1] if tablet.schemas else b""
+    schema = Schema.decode(tablet.schemas[-1][1]) if tablet.schemas else EMPTY
+    demand = hosted.transactions.demand
+    middle = tablet.middle() or b""
     return pb.GroupStatus(
         group=number,
         members=[pb.Member(server=one.server, zone=one.zone, kind=one.kind) for one in replica.members],
@@ -184,10 +196,22 @@ def _status(number: int, hosted: Hosted) -> pb.GroupStatus:
         bytes=sum(map(tablet.size, tablet.owned)),
         prepared=len(tablet.prepared),
         owned=[pb.KeyRange(start=one.start, end=one.end) for one in tablet.owned],
-        schema_version=Schema.decode(schema).version if schema else 0,
-        middle=tablet.middle() or b"",
+        schema_version=schema.version,
+        load=demand.rate(asyncio.get_running_loop().time()),
+        middle=_cut(schema, middle, tablet.owned),
+        hot=demand.half(tablet.owned, schema.directory) or demand.half(tablet.owned, _as_it_is),
         unfinished=sum(1 for _ in tablet.unfinished()),
     )
+
+
+def _cut(schema: Schema, key: bytes, owned: Sequence[KeyRange]) -> bytes:
+    """Returns where to cut near a key: between directories (2.2), or in the midst of one that is large."""
+    start = schema.directory(key) if key else b""
+    return start if any(part.start < start and key in part for part in owned) else key
+
+
+def _as_it_is(key: bytes) -> bytes:
+    return key
 
 
 async def _hand_over(hosted: Hosted, to: str) -> None:

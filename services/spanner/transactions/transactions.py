@@ -6,11 +6,12 @@ from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from protos import spanner_pb2 as pb
-from services.spanner.entries import Collect, decode, encode
+from services.spanner.entries import Collect, Commit, Prepare, decode, encode
 from services.spanner.group import NotLeader
 from services.spanner.transactions import read_only, reading, staging
 from services.spanner.transactions.coordinator import Coordinator
 from services.spanner.transactions.leading import Reign, no_time, unavailable
+from services.spanner.transactions.load import Load
 from services.spanner.transactions.participant import Participant
 from services.spanner.truetime.interval import Unsynchronized
 
@@ -41,6 +42,9 @@ class Transactions:
         host: the door.
         coordinators: reaches the leaders of other groups.
         settings: times.
+
+    Attributes:
+        demand: what is asked of this replica: reads, and at the leader writes.
     """
 
     def __init__(
@@ -52,6 +56,7 @@ class Transactions:
         self._settings = settings
         self._reign: Reign | None = None
         self._collect_at = 0
+        self.demand = Load()
 
     def attach(self, group: Group) -> None:
         """Tells which Paxos group it is on; once, before anything else is called."""
@@ -61,10 +66,13 @@ class Transactions:
 
     def apply(self, index: int, timestamp: int, entry: bytes) -> None:
         """Applies an entry; see `StateMachine`."""
-        tablet = self._tablet
-        tablet.apply(index, timestamp, decode(entry))
-        if timestamp >= self._collect_at and self._reign is not None:
-            self._collect(self._reign, timestamp)
+        decoded = decode(entry)
+        self._tablet.apply(index, timestamp, decoded)
+        if self._reign is not None:
+            if isinstance(decoded, (Commit, Prepare)) and decoded.effects.writes:
+                self.demand.note(decoded.effects.writes[0][0])
+            if timestamp >= self._collect_at:
+                self._collect(self._reign, timestamp)
 
     def leads(self, term: int) -> None:
         """Begins a reign: prepared transactions get their locks again, and their coordinators are asked."""
@@ -102,6 +110,8 @@ class Transactions:
         Raises:
             SpannerError: see the class; OUT_OF_RANGE for versions that were collected.
         """
+        if request.ranges:
+            self.demand.note(request.ranges[0].start)
         if request.transaction.HasField("read_write"):
             parts = reading.read(await self._lead(), request)
         else:
