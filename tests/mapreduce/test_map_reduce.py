@@ -382,6 +382,13 @@ def test_what_map_does_wrong_names_the_record(
     assert [path for path in tmp_path.rglob("*") if path.is_file()] == []
 
 
+@pytest.mark.parametrize("combine", [None, add])
+def test_a_set_is_no_key_for_sets_compare_but_have_no_order(tmp_path: Path, combine: Any) -> None:
+    tasks = tasks_of(tmp_path, [(frozenset({1, 2}), 1)], map=failing, reduce=add, combine=combine)
+    with pytest.raises(UserError, match=r"map gave a key of type frozenset, which has no order.*record 0"):
+        tasks.map(0, Range("memory", 0, 1))
+
+
 def test_a_line_on_which_map_fails_is_named_by_file_and_offset(tmp_path: Path) -> None:
     (tmp_path / "f").write_bytes(b"1\n2\nx\n")
 

@@ -78,6 +78,7 @@ class Groups:
             return
         if {*map(type, pairs)} != _TUPLE:
             check_shape(pairs)
+        check_shape(pairs[:1])
         try:
             values = [value for _, value in pairs]
         except ValueError:

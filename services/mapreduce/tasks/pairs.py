@@ -13,18 +13,22 @@ if TYPE_CHECKING:
 
 _TUPLE = {tuple}
 _TWO = {2}
+_UNORDERED = (set, frozenset)
 
 
 def check_shape(pairs: Sequence[Any]) -> None:
-    """Looks whether all are pairs.
+    """Looks whether all are pairs, and their keys not sets: these compare, but cannot be put in order.
 
     Raises:
-        BadPair: one is no tuple of two.
+        BadPair: one is no tuple of two, or the first one's key is a set (mixed with others, sorting fails).
     """
     if not ({*map(type, pairs)} <= _TUPLE and {*map(len, pairs)} <= _TWO):
         for index, pair in enumerate(pairs):
             if not isinstance(pair, tuple) or len(pair) != 2:
                 raise BadPair(index, not_a_pair(pair))
+    if pairs and type(pairs[0][0]) in _UNORDERED:
+        kind = type(pairs[0][0]).__name__
+        raise BadPair(0, f"gave a key of type {kind}, which has no order: make it a sorted tuple")
 
 
 def check_pairs(pairs: Sequence[Any], codec: Codec) -> int:
