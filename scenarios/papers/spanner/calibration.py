@@ -30,6 +30,7 @@ class Costs(Struct, frozen=True):
         sync_s: of the log.
         disk_Bps: bytes a second of the log.
         epsilon_s: of TrueTime, always the same.
+        block_s: seconds for each 4 KB of what is read, where it is not in memory.
     """
 
     cores: int = CORES
@@ -43,6 +44,7 @@ class Costs(Struct, frozen=True):
     sync_s: float = 0.0
     disk_Bps: float = 200e6
     epsilon_s: float = 0.0
+    block_s: float = 0.0
 
 
 SPANNER = Costs(

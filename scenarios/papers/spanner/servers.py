@@ -79,6 +79,8 @@ class Charged(Calls):
         strong = not request.transaction.HasField("read_only") or request.transaction.read_only.strong
         await self._work(self._costs.strong_s if strong else self._costs.snapshot_s)
         async for part in super().read(request):
+            if self._costs.block_s and len(part.rows) > VALUE:  # one of many disks: it waits for itself alone
+                await asyncio.sleep(self._costs.block_s * len(part.rows) / VALUE)
             yield part
 
     async def commit(self, request: pb.CommitRequest) -> pb.CommitReply:
