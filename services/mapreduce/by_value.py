@@ -12,6 +12,7 @@ import io
 import sys
 import sysconfig
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
@@ -110,20 +111,34 @@ def _make_struct(
 
 def _foreign() -> list[ModuleType]:
     """Returns the modules that are neither installed nor this package's."""
-    installed = [Path(path).resolve() for path in (*sysconfig.get_paths().values(), sys.base_prefix)]
+    return [
+        module
+        for name, module in list(sys.modules.items())
+        if (file := getattr(module, "__file__", None))
+        and name != "__main__"
+        and getattr(module, "__name__", "") == name
+        and not _workers_have(name, file)
+    ]
+
+
+@cache
+def _workers_have(name: str, file: str) -> bool:
+    """Whether a module is installed or of this package. Links are followed only where that matters: there are
+    thousands of modules."""
+    if file.startswith(_installed()):
+        return True
+    path = Path(file).resolve()
+    if str(path).startswith(_installed()):
+        return True
     own = Path(__file__).resolve().parents[2]
-    found = []
-    for name, module in list(sys.modules.items()):
-        file = getattr(module, "__file__", None)
-        if not file or name == "__main__" or getattr(module, "__name__", "") != name:
-            continue
-        path = Path(file).resolve()
-        if any(path.is_relative_to(folder) for folder in installed):
-            continue
-        if path.is_relative_to(own) and path.relative_to(own).parts[0] == name.partition(".")[0]:
-            continue
-        found.append(module)
-    return found
+    return path.is_relative_to(own) and path.relative_to(own).parts[0] == name.partition(".")[0]
+
+
+@cache
+def _installed() -> tuple[str, ...]:
+    """Returns how the paths of what is installed begin."""
+    folders = [Path(path) for path in (*sysconfig.get_paths().values(), sys.base_prefix)]
+    return tuple(f"{path}/" for folder in folders for path in (folder, folder.resolve()))
 
 
 @contextmanager
