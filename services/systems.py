@@ -84,7 +84,20 @@ def _spanner(count: int) -> list[NodeSpec]:
         )
         for number in range(1, len(members) + 1)
     ]
-    plan = Plan(zones=zones, groups=groups)
+    driver = {
+        "every": 5.0,
+        "limits": {
+            "largest": 256 << 20,
+            "smallest": 64 << 20,
+            "hottest": 2000.0,
+            "coldest": 20.0,
+            "uneven": 2000.0,
+            "patience_s": 15.0,
+            "silent_s": 60.0,
+            "least": len(groups),
+        },
+    }
+    plan = Plan(zones=zones, groups=groups, driver=driver)
     return [NodeSpec(one.name, one.program, one.parameters) for one in plan.programs()]
 
 

@@ -14,7 +14,7 @@ import typer
 
 from sim.cli.cluster import DirOption, cluster_of, running
 from sim.cli.runs import JsonOption  # noqa: TC001 (typer reads it)
-from sim.cli.spanner_told import described, groups_of, print_json, print_table, show_rows
+from sim.cli.spanner_told import described, print_json, print_table, show_rows
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -63,6 +63,7 @@ def register(parent: typer.Typer) -> None:
         (versions, "dsim spanner versions Accounts 1"),
         (groups, "dsim spanner groups"),
         (now, "dsim spanner now"),
+        (zones, "dsim spanner zones"),
         (move, "dsim spanner move Accounts 1 --to 2"),
     ):
         app.command(epilog=f"Example: {example}")(command)
@@ -267,6 +268,7 @@ def versions(
 def groups(folder: DirOption = None, json: JsonOption = False) -> None:
     """Says which groups there are, who leads them, and how long their leases go."""
     from protos import spanner_pb2 as pb
+    from services.spanner.placement.told import groups_of
 
     status = _ask_universe(folder, lambda universe: universe.Status(pb.StatusRequest(), timeout=TIMEOUT))
     found = groups_of(status)
@@ -291,6 +293,40 @@ def groups(folder: DirOption = None, json: JsonOption = False) -> None:
     )
     for server in status.unreachable:
         print(f"{server} does not answer")
+
+
+def zones(folder: DirOption = None, json: JsonOption = False) -> None:
+    """Says which zones there are, with their zonemasters and spanservers, and where the status page is."""
+    from protos import spanner_pb2 as pb
+
+    nothing = pb.StatusRequest(groups=[0xFFFFFFFF])
+    status = _ask_universe(folder, lambda universe: universe.Status(nothing, timeout=TIMEOUT))
+    if json:
+        told = [
+            {
+                "zone": one.zone,
+                "zonemaster": one.zonemaster,
+                "answers": one.answers,
+                "spanservers": list(one.spanservers),
+                "silent": list(one.silent),
+            }
+            for one in status.zones
+        ]
+        print_json({"zones": told, "page": status.page})
+        return
+    print_table(
+        ["zone", "zonemaster and location proxy", "spanservers"],
+        [
+            [
+                one.zone,
+                one.zonemaster if one.answers else f"{one.zonemaster} does not answer",
+                " ".join(name + " (silent)" * (name in one.silent) for name in one.spanservers),
+            ]
+            for one in status.zones
+        ],
+    )
+    if status.page:
+        print(f"all of it, live: {status.page}")
 
 
 def now(folder: DirOption = None, json: JsonOption = False) -> None:

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from protos import spanner_pb2 as pb
     from services.spanner.schema import Table
 
 
@@ -27,38 +26,6 @@ def described(table: Table) -> dict[str, Any]:
             {"name": one.name, "type": str(one.type), "not_null": one.not_null} for one in table.columns
         ],
     }
-
-
-def groups_of(status: pb.UniverseStatus) -> list[dict[str, Any]]:
-    """Returns what servers say of groups, joined: the leader's word counts for what only it knows."""
-    found: dict[int, dict[str, Any]] = {}
-    for server in status.servers:
-        for one in server.groups:
-            known = found.setdefault(
-                one.group,
-                {
-                    "group": one.group,
-                    "members": [
-                        {"server": each.server, "zone": each.zone, "kind": each.kind} for each in one.members
-                    ],
-                    "leader": "",
-                    "term": 0,
-                    "lease_s": 0.0,
-                    "rows": one.rows,
-                    "bytes": one.bytes,
-                    "prepared": one.prepared,
-                },
-            )
-            if one.term > known["term"]:
-                known |= {
-                    "leader": server.server,
-                    "term": one.term,
-                    "lease_s": round((one.lease_end - server.latest) / 1e9, 3),
-                    "rows": one.rows,
-                    "bytes": one.bytes,
-                    "prepared": one.prepared,
-                }
-    return [found[number] for number in sorted(found)]
 
 
 def show_rows(

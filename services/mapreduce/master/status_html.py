@@ -1,8 +1,4 @@
-"""The status page's HTML (MapReduce 4.8), from the same values that its JSON has.
-
-One page has no assets but itself. It renews its `main` every two seconds without moving under the reader's
-eyes; without scripts it is loaded anew.
-"""
+"""The status page's HTML (MapReduce 4.8), from the same values that its JSON has."""
 
 from __future__ import annotations
 
@@ -10,47 +6,17 @@ from html import escape
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
+from services.live import link, page, table
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
-
-_STYLE = """
-:root { color-scheme: light dark; --line: #8884; --soft: #8882; --good: #2a8f4f; --run: #2f6fd0; --bad:
-#c0392b; } body { font: 15px/1.45 system-ui, sans-serif; margin: 0 auto; max-width: 76rem; padding: 1rem
-1.5rem 4rem; } h1 { font-size: 1.5rem; margin: .5rem 0; } h2 { font-size: 1.1rem; margin: 2rem 0 .5rem; } a {
-color: var(--run); text-decoration: none; } a:hover { text-decoration: underline; } table { border-collapse:
-collapse; width: 100%; } .scroll { overflow-x: auto; } th, td { text-align: left; padding: .3rem .8rem .3rem
-0; border-bottom: 1px solid var(--line); vertical-align: top; } th { font-weight: 600; } td.n, th.n {
-text-align: right; font-variant-numeric: tabular-nums; white-space: nowrap; } .state { border-radius: .6rem;
-padding: .05rem .6rem; color: #fff; background: #777; white-space: nowrap; } .done, .completed { background:
-var(--good); } .running, .in-progress { background: var(--run); } .failed { background: var(--bad); } .soft {
-opacity: .7; } .error { color: var(--bad); overflow-wrap: anywhere; } .bar { display: flex; height: .9rem;
-min-width: 8rem; background: var(--soft); border-radius: .3rem; overflow: hidden; } .bar i { background:
-var(--good); } .bar i + i { background: var(--run); opacity: .6; } pre { background: var(--soft); padding:
-.6rem; overflow-x: auto; } nav a { margin-right: 1rem; }
-"""
-
-_SCRIPT = """
-async function renew() {
-  try {
-    const answer = await fetch(location.href, {cache: "no-store"});
-    const page = new DOMParser().parseFromString(await answer.text(), "text/html");
-    const fresh = page.querySelector("main");
-    if (answer.ok && fresh) document.querySelector("main").replaceWith(fresh);
-    const alive = document.getElementById("alive");
-    alive.textContent = answer.ok ? "" : "this page is gone";
-    alive.title = "renewed " + new Date().toLocaleTimeString();
-  } catch { document.getElementById("alive").textContent = "the master does not answer"; }
-  setTimeout(renew, 2000);
-}
-setTimeout(renew, 2000);
-"""
 
 
 def overview(about: dict[str, Any]) -> str:
     """Returns the first page: all jobs, failed workers, workers."""
     jobs = [
         (
-            _link(job["link"], job["title"] or job["job"]),
+            link(job["link"], job["title"] or job["job"]),
             _state(job["state"]),
             _bar(job["maps_completed"], job["maps_running"], job["maps"]),
             _bar(job["reduces_completed"], job["reduces_running"], job["reduces"]),
@@ -60,13 +26,13 @@ def overview(about: dict[str, Any]) -> str:
         )
         for job in about["jobs"]
     ]
-    body = "<h2>Jobs</h2>" + _table(
+    body = "<h2>Jobs</h2>" + table(
         ["Job", "State", "Maps", "Reduces", "#Input", "#Rate", "#Time"],
         jobs,
         "No job has been submitted yet.",
     )
     body += _failed_workers(about["failed_workers"])
-    body += f"<h2>Workers ({len(about['workers'])})</h2>" + _table(
+    body += f"<h2>Workers ({len(about['workers'])})</h2>" + table(
         ["Worker", "Rack", "#Slots: map + reduce", "#Running", "#Waiting", "#Heard of", ""],
         [
             (
@@ -82,7 +48,7 @@ def overview(about: dict[str, Any]) -> str:
         ],
         "No worker has registered.",
     )
-    return _page(f"MapReduce master {about['master']}", "", body)
+    return page(f"MapReduce master {about['master']}", "", body)
 
 
 def job(about: dict[str, Any]) -> str:
@@ -96,7 +62,7 @@ def job(about: dict[str, Any]) -> str:
         body += f"<p class=error>{escape(job['error'])}</p>"
     if job["failed_log"]:
         body += f"<pre>{escape(job['failed_log'])}</pre>"
-    body += "<h2>Tasks</h2>" + _table(
+    body += "<h2>Tasks</h2>" + table(
         ["", "Progress", "#Completed", "#In progress", "#Idle", "#All"],
         [_task_row(job, "map", "maps"), _task_row(job, "reduce", "reduces")],
         "",
@@ -105,7 +71,7 @@ def job(about: dict[str, Any]) -> str:
     if any(count for word, count in about["locality"].items() if word != "remote"):  # else all is as near
         near = ", ".join(f"{count} {word}" for word, count in about["locality"].items())
         body += f" Maps by place of their input: {escape(near)}."
-    body += "</p><h2>Data</h2>" + _table(
+    body += "</p><h2>Data</h2>" + table(
         ["", "#Bytes", "#Of", "#Rate" if job["state"] == "running" else "#Mean rate"],
         [
             ("Input", _bytes(job["input_bytes"]), _bytes(job["total_input_bytes"]), _rate_of(job, "input")),
@@ -118,7 +84,7 @@ def job(about: dict[str, Any]) -> str:
     if about["failed"]:
         body += "<h2>Failed executions</h2>" + _attempts(job, about["failed"])
     if job["skipped"]:
-        body += "<h2>Skipped records</h2>" + _table(
+        body += "<h2>Skipped records</h2>" + table(
             ["Task", "#Record", "Where", "Error"],
             [
                 (
@@ -134,20 +100,20 @@ def job(about: dict[str, Any]) -> str:
     if job["state"] == "running":
         body += f"<h2>Executions under way ({len(about['running'])})</h2>"
         body += _attempts(job, about["running"][:200])
-    body += "<h2>Counters</h2>" + _table(
+    body += "<h2>Counters</h2>" + table(
         ["Counter", "#Value"],
         [(escape(name), f"{value:,}") for name, value in job["counters"].items()],
         "Nothing has been counted yet.",
     )
-    return _page(job["title"] or job["job"], _crumbs(about), body)
+    return page(job["title"] or job["job"], _crumbs(about), body)
 
 
 def tasks(about: dict[str, Any]) -> str:
     """Returns a page of tasks."""
     job, kind = about["job"], about["kind"]
     base = f"{job['link']}/{kind}"
-    links = [_link(f"{base}?state={state}", state) for state in ("idle", "in-progress", "completed")]
-    body = f"<nav>{_link(base, 'all')} {' '.join(links)}</nav>"
+    links = [link(f"{base}?state={state}", state) for state in ("idle", "in-progress", "completed")]
+    body = f"<nav>{link(base, 'all')} {' '.join(links)}</nav>"
     rows: list[Sequence[str]] = []
     for task in about["tasks"]:
         first = (
@@ -158,17 +124,17 @@ def tasks(about: dict[str, Any]) -> str:
         attempts = [_attempt(job, attempt) for attempt in task["attempts"]] or [[""] * 5]
         rows += [(*(first if not index else ("", "", "")), *row) for index, row in enumerate(attempts)]
     empty = "No such task." if job["state"] == "running" else "The job is over: its tasks are not kept."
-    body += _table(["#Task", "State", "", "Attempt", "Worker", "State", "Progress", "Log"], rows, empty)
+    body += table(["#Task", "State", "", "Attempt", "Worker", "State", "Progress", "Log"], rows, empty)
     if about["next"] is not None:
         state = f"state={quote(about['state'])}&" if about["state"] else ""
         more = f"{base}?{state}from={about['next']}"
-        body += f"<p>{_link(more, 'more')}</p>"
-    return _page(f"{kind.capitalize()} tasks", _crumbs(about, job), body)
+        body += f"<p>{link(more, 'more')}</p>"
+    return page(f"{kind.capitalize()} tasks", _crumbs(about, job), body)
 
 
 def _attempts(job: dict[str, Any], attempts: Iterable[dict[str, Any]]) -> str:
     rows = [(f"{attempt['kind']} {attempt['number']}", *_attempt(job, attempt)) for attempt in attempts]
-    return _table(["Task", "Attempt", "Worker", "State", "Progress", "Log"], rows, "None.")
+    return table(["Task", "Attempt", "Worker", "State", "Progress", "Log"], rows, "None.")
 
 
 def _attempt(job: dict[str, Any], attempt: dict[str, Any]) -> list[str]:
@@ -187,7 +153,7 @@ def _attempt(job: dict[str, Any], attempt: dict[str, Any]) -> list[str]:
         escape(attempt["worker"]),
         f"{_state(attempt['state'])} <span class=soft>{escape(', '.join(words))}</span>",
         told,
-        _link(log, "log") if attempt["log"] else "",
+        link(log, "log") if attempt["log"] else "",
     ]
 
 
@@ -203,7 +169,7 @@ def _failed_workers(workers: Iterable[dict[str, Any]]) -> str:
     ]
     if not rows:
         return ""
-    return f"<h2>Failed workers ({len(rows)})</h2>" + _table(
+    return f"<h2>Failed workers ({len(rows)})</h2>" + table(
         ["Worker", "Why", "#When", "Was executing"], rows, ""
     )
 
@@ -211,7 +177,7 @@ def _failed_workers(workers: Iterable[dict[str, Any]]) -> str:
 def _task_row(job: dict[str, Any], word: str, plural: str) -> tuple[str, ...]:
     total, done, running = job[plural], job[f"{plural}_completed"], job[f"{plural}_running"]
     return (
-        _link(f"{job['link']}/{word}", f"{word.capitalize()} tasks"),
+        link(f"{job['link']}/{word}", f"{word.capitalize()} tasks"),
         _bar(done, running, total),
         str(done),
         str(running),
@@ -227,39 +193,9 @@ def _condition(worker: dict[str, Any]) -> str:
     return escape(", ".join(words))
 
 
-def _page(title: str, crumbs: str, body: str) -> str:
-    return (
-        "<!doctype html><html lang=en><meta charset=utf-8>"
-        "<meta name=viewport content='width=device-width, initial-scale=1'>"
-        "<noscript><meta http-equiv=refresh content=2></noscript>"
-        f"<title>{escape(title)}</title><style>{_STYLE}</style>"
-        f"<nav>{crumbs}<span id=alive class=error></span></nav>"
-        f"<main><h1>{escape(title)}</h1>{body}</main><script>{_SCRIPT}</script></html>"
-    )
-
-
 def _crumbs(about: dict[str, Any], job: dict[str, Any] | None = None) -> str:
-    first = _link("/", f"all jobs and workers of {about['master']}")
-    return first + (_link(job["link"], job["title"] or job["job"]) if job is not None else "")
-
-
-def _table(heads: Sequence[str], rows: Sequence[Sequence[str]], empty: str) -> str:
-    """Returns a table of HTML; a column whose head begins with "#" is of numbers."""
-    if not rows:
-        return f"<p class=soft>{escape(empty)}</p>"
-    kinds = [" class=n" if head.startswith("#") else "" for head in heads]
-    head = "".join(
-        f"<th{kind}>{escape(name.removeprefix('#'))}</th>" for name, kind in zip(heads, kinds, strict=True)
-    )
-    lines = "".join(
-        "<tr>" + "".join(f"<td{kind}>{cell}</td>" for cell, kind in zip(row, kinds, strict=True)) + "</tr>"
-        for row in rows
-    )
-    return f"<div class=scroll><table><thead><tr>{head}</tr></thead><tbody>{lines}</tbody></table></div>"
-
-
-def _link(target: str, text: str) -> str:
-    return f'<a href="{escape(target)}">{escape(text)}</a>'
+    first = link("/", f"all jobs and workers of {about['master']}")
+    return first + (link(job["link"], job["title"] or job["job"]) if job is not None else "")
 
 
 def _state(word: str) -> str:

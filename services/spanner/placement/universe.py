@@ -16,6 +16,7 @@ import msgspec
 
 from protos import spanner_pb2 as pb
 from protos import spanner_pb2_grpc as rpc
+from services import pages
 from services.spanner.client import ALL, connect
 from services.spanner.errors import SpannerError
 from services.spanner.keys import KeyRange
@@ -27,6 +28,7 @@ from services.spanner.placement.options import Option
 from services.spanner.placement.root import Root
 from services.spanner.placement.schemas import change_schema, present
 from services.spanner.placement.servers import Servers
+from services.spanner.placement.status_page import responding
 from services.spanner.placement.steps import FRAGMENT_COLUMNS, Steps, fragments_in, members_of, wire
 from services.spanner.placement.system import (
     FRAGMENTS,
@@ -39,6 +41,7 @@ from services.spanner.placement.system import (
     GroupRow,
     MoveRow,
 )
+from services.spanner.placement.told import overview
 from services.spanner.schema import Schema
 from services.spanner.spanserver.settings import founding_of, schema_of
 from services.spanner.statuses import abort
@@ -48,6 +51,7 @@ if TYPE_CHECKING:
 
     from services.host import Context, Host
     from services.spanner.client import Database, Transaction
+    from services.spanner.placement.root import View
     from services.spanner.spanserver.settings import Founding
 
 T = TypeVar("T")
@@ -67,6 +71,9 @@ class Universe(rpc.UniverseServicer):
         zonemasters: their names, by zone.
         spanservers: zones of those that may have no group yet, by name.
         locking: see `Steps`.
+
+    Attributes:
+        page: where people see how all is, as an address of HTTP.
     """
 
     def __init__(
@@ -90,6 +97,7 @@ class Universe(rpc.UniverseServicer):
         self._groups = Groups(database, servers)
         self._changing = asyncio.Lock()
         self._begun = asyncio.Event()
+        self.page = ""
         self._names = 0
         self._working: dict[asyncio.Task[Any], None] = {}
         self._refusals: dict[str, str] = {}
@@ -190,12 +198,25 @@ class Universe(rpc.UniverseServicer):
         return pb.Done()
 
     async def Status(self, request: pb.StatusRequest, context: Context) -> pb.UniverseStatus:
-        """Asks all spanservers how they are."""
+        """Asks all spanservers and zonemasters how they are."""
         try:
-            view = await self._root.view()
-            moves = await self._steps.moves()
+            return await self.status(request, await self._root.view())
         except SpannerError as error:
             await abort(context, error)
+
+    async def overview(self) -> dict[str, Any]:
+        """Returns what the page shows.
+
+        Raises:
+            SpannerError: the root has no leader that answers.
+        """
+        view = await self._root.view()
+        schema, _ = view.schema_at(view.timestamp)
+        return overview(await self.status(pb.StatusRequest(), view), schema)
+
+    async def status(self, request: pb.StatusRequest, view: View) -> pb.UniverseStatus:
+        """Returns what all say of themselves, and the system tables of them."""
+        moves = await self._steps.moves()
         names = everybody(view, self._spanservers)
         found, zones = await asyncio.gather(
             asyncio.gather(
@@ -215,6 +236,7 @@ class Universe(rpc.UniverseServicer):
                 for one in moves
             ],
             zones=zones,
+            page=self.page,
         )
 
     def driver(self, limits: Limits) -> Driver:
@@ -301,6 +323,8 @@ async def serve(
     every: float = 0.0,
     limits: dict[str, Any] | None = None,
     locking: bool = True,
+    status_port: int | None = 0,
+    status_address: str = "127.0.0.1",
 ) -> None:
     """Runs the universe master and the placement driver: a program.
 
@@ -314,6 +338,8 @@ async def serve(
         every: seconds between two looks of the placement driver; 0: it does only what it is told.
         limits: when groups are split and merged, as `Limits` has them.
         locking: see `Steps`.
+        status_port: of the status page; 0: any that is free; None: there is none.
+        status_address: where it listens. It shows everything to everybody who reaches it.
 
     Raises:
         ValueError: the groups, zonemasters or limits make no sense.
@@ -335,7 +361,11 @@ async def serve(
     server = host.serve()
     rpc.add_UniverseServicer_to_server(universe, server)
     await server.start()
+    page: asyncio.Server | None = None
     try:
+        if status_port is not None:
+            page = await pages.serve(responding(universe.overview), status_address, status_port)
+            universe.page = f"http://{status_address}:{page.sockets[0].getsockname()[1]}/"
         await universe.begin(founding)
         await universe.insist(universe.go_on)
         if every:
@@ -343,6 +373,8 @@ async def serve(
         else:
             await asyncio.get_running_loop().create_future()
     finally:
+        if page is not None:
+            page.close()
         await database.close()
         await server.stop(None)
         await servers.close()
