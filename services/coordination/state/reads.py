@@ -86,6 +86,8 @@ class Reader:
         if request.watch:
             paths.validate(request.path)
             self._watches.add(session, request.path, WatchKind.DATA)
+        elif "\0" in request.path:  # of all reads, Apache asks this of `exists` alone
+            raise CoordinationError(Code.BAD_ARGUMENTS, request.path)
         if znode is None:
             raise CoordinationError(Code.NO_NODE, request.path)
         return Written(znode.stat())

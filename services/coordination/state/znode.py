@@ -71,9 +71,11 @@ class Znode(Struct, gc=False):
     def stat(self) -> Stat:
         """Returns what clients see of it.
 
+        Its owner only where that is a session: what else `owner` says clients are not told, as with Apache.
         `cversion` counts creations and deletions of children, which is what `created` and the children
         still there tell.
         """
+        owner = self.owner
         children = 0 if self.children is None else len(self.children)
         return Stat(
             self.czxid,
@@ -83,7 +85,7 @@ class Znode(Struct, gc=False):
             self.version,
             signed32(2 * self.created - children),
             self.aversion,
-            self.owner,
+            owner if is_session(owner) else 0,
             self.size,
             children,
             self.pzxid,

@@ -11,6 +11,7 @@ from typing import Any
 
 from services.coordination import api
 from services.coordination.api import Acl, Code, CoordinationError, CreateMode, EventType, Stat
+from services.coordination.state.znode import is_session
 
 
 @dataclass
@@ -71,7 +72,7 @@ class Model:
         before = {"/": -1, "/zookeeper": -2}.get(path, 0)  # Apache's count from below zero there
         return Stat(
             n.czxid, n.mzxid, n.ctime, n.mtime, n.version, before + n.creations + n.deletions, n.aversion,
-            n.owner, len(n.data), children, n.pzxid,
+            n.owner if is_session(n.owner) else 0, len(n.data or b""), children, n.pzxid,
         )  # fmt: skip
 
     def do(self, request: Any, session: int, zxid: int, time: int) -> tuple[Code, Any]:

@@ -103,7 +103,7 @@ def test_a_container_is_due_once_it_is_empty_again(service: Service) -> None:
     assert list(due(service.tree, service.time)) == []
     service.do(Delete("/c/x"))
     assert list(due(service.tree, service.time)) == ["/c"]
-    assert service.read(GetData("/c")).stat.ephemeral_owner == -(1 << 63)
+    assert service.read(GetData("/c")).stat.ephemeral_owner == 0  # clients ask it whether it is ephemeral
 
 
 def test_a_znode_is_due_when_it_was_not_modified_for_its_time(service: Service) -> None:

@@ -221,9 +221,9 @@ def test_authentication() -> None:
     assert authenticate("digest", b"u:pw") == (user,)
     assert authenticate("digest", b"u:pw", "super:x") == (user,)
     assert SUPER in authenticate("digest", b"super:admin", digest_id(b"super:admin"))
+    assert authenticate("digest", b"nocolon") == (Identity("digest", digest_id(b"nocolon")),)  # as Apache
     assert authenticate("ip", b"") == ()
     for scheme, credentials in (
-        ("digest", b"nocolon"),
         ("digest", b"\xff:x"),
         ("world", b"anyone"),
         ("super", b""),
