@@ -4,6 +4,7 @@ import asyncio
 import base64
 import json
 import time
+import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -72,6 +73,20 @@ def test_a_row_is_written_read_changed_and_deleted(spanner: Dsim) -> None:
     assert "  deleted\n" in spanner("versions", "Accounts", "1").out
     nothing = spanner("versions", "Accounts", "404")
     assert nothing.out == "nothing has stood in Accounts 404, as far as versions are kept\n"
+
+
+def test_zones_are_shown_and_the_page_shows_all_of_it(spanner: Dsim) -> None:
+    told = json.loads(spanner("zones", "--json").out)
+    assert [one["zonemaster"] for one in told["zones"]] == ["zone-z1", "zone-z2", "zone-z3"]
+    assert all(one["answers"] and not one["silent"] for one in told["zones"])
+    assert told["page"] in spanner("zones").out
+    with urllib.request.urlopen(told["page"] + "api", timeout=10) as answer:
+        about = json.load(answer)
+    assert [one["server"] for one in about["spanservers"]] == ["s1", "s2", "s3"]
+    assert all(one["synchronized"] for one in about["spanservers"])
+    assert about["groups"][0]["leader"]
+    with urllib.request.urlopen(told["page"], timeout=10) as answer:
+        assert b"zone-z3" in answer.read()
 
 
 def test_a_time_that_was_shown_can_be_typed(spanner: Dsim) -> None:
