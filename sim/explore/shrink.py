@@ -61,13 +61,13 @@ class Shrunk(Struct):
     def describe(self) -> str:
         """Returns it in words."""
         count = len(self.schedule)
-        actions = f"{count} action{'' if count == 1 else 's'}"
+        left = f" with {count} action{'' if count == 1 else 's'} of {self.before}" if self.before else ""
         pictures = ", ".join(sorted(picture.name for picture in Path(self.folder).glob("*.png")))
         lines = [
-            f"{self.scenario}, seed {self.seed}: {self.check!r} still fails with {actions} of {self.before} "
+            f"{self.scenario}, seed {self.seed}: {self.check!r} still fails{left} "
             f"(after {self.runs} runs{'' if self.finished else '; the budget ended the search'}):",
             "",
-            *([f"  {line}" for line in self.words] or ["  without any fault"]),
+            *([f"  {line}" for line in self.words] or ["  without any fault"] * bool(self.before)),
             *(f"  with {name}={value}" for name, value in self.params.items()),
             "",
             f"  {self.check}: {self.detail}",
@@ -106,22 +106,34 @@ def shrink(
     check = _check(folder, summary, check)
     if runs < 1 or seconds <= 0:
         raise InvalidInput("shrinking needs at least one run and some time")
-    if not (folder / SCHEDULE).exists():
+    if not shrinkable(folder, summary.source or summary.scenario):
         raise InvalidInput(
             f"{folder} holds no {SCHEDULE}: its scenario plays no faults that could be left out"
         )
-    schedule = load_schedule(folder / SCHEDULE)
+    plays = (folder / SCHEDULE).exists()
+    schedule = load_schedule(folder / SCHEDULE) if plays else []
     target = out if out is not None else _beside(folder)
     if target.exists() and (not target.is_dir() or any(target.iterdir())):
         raise InvalidInput(f"output folder {target} is not empty: choose a new one with --out, or empty it")
     with Pool(1) as pool:
-        trial = _Trial(pool, summary, check, runs, time.monotonic() + seconds, progress)
+        trial = _Trial(pool, summary, check, runs, time.monotonic() + seconds, progress, plays=plays)
         if not trial(schedule, summary.params):
             raise InvalidInput(
                 f"{folder}: {check!r} does not fail again with the same seed and faults: {_ended(trial.last)}"
             )
         finished = _search(trial)
         return _keep(trial, target, len(schedule), finished)
+
+
+def shrinkable(folder: Path, scenario: str) -> bool:
+    """Says whether there is anything to make smaller: a schedule of faults, or a parameter.
+
+    Args:
+        folder: of the run.
+        scenario: its name or file.
+    """
+    parameters = find(scenario).parameters.values()
+    return (folder / SCHEDULE).exists() or any(SHRINKABLE in get_args(one.type) for one in parameters)
 
 
 def _check(folder: Path, summary: Summary, check: str) -> str:
@@ -156,6 +168,8 @@ class _Exhausted(Exception):
 class _Trial:
     """Says whether a schedule still fails, and remembers the simplest that does.
 
+    Where the scenario plays none (`plays`), only its parameters are tried.
+
     Attributes:
         schedule, params: the last that failed.
         runs: made so far.
@@ -170,6 +184,8 @@ class _Trial:
         most_runs: int,
         deadline: float,
         progress: Callable[[str], None],
+        *,
+        plays: bool,
     ) -> None:
         self.summary = summary
         self.check = check
@@ -181,6 +197,7 @@ class _Trial:
         self._most_runs = most_runs
         self._deadline = deadline
         self._progress = progress
+        self._plays = plays
         self._known: dict[bytes, bool] = {}
 
     def __call__(self, schedule: list[Action], params: Mapping[str, Any]) -> bool:
@@ -204,7 +221,7 @@ class _Trial:
             dict(params),
             summary.world,
             summary.seed,
-            schedule,
+            schedule if self._plays else None,
             summary.interleave,
             out,
             limit_s=summary.limit_s,

@@ -12,6 +12,7 @@ from msgspec import Struct
 
 from sim.explore.jobs import Job, Outcome
 from sim.explore.pool import Pool
+from sim.explore.shrink import shrinkable
 from sim.scenario.discover import find
 from sim.scenario.errors import InvalidInput
 from sim.scenario.folder import default_folder
@@ -239,7 +240,7 @@ def table(result: Sweep) -> str:
             f"in {len(result.programs)} passing runs a program ended by raising; seed {seed}: {words}",
         ]
     if result.failures:
-        lines += ["", *_first(result.failures[0])]
+        lines += ["", *_first(result.failures[0], result.scenario)]
     return "\n".join(lines)
 
 
@@ -252,7 +253,7 @@ def first_kept(result: Sweep) -> Path | None:
     return next((Path(failure.folder) for failure in result.failures[:1] if failure.folder), None)
 
 
-def _first(failure: Outcome) -> list[str]:
+def _first(failure: Outcome, scenario: str) -> list[str]:
     lines = [f"first: seed {failure.seed}"]
     lines += [f"  {check}: {detail}" for check, detail in failure.failed.items()]
     lines += [f"  {line}" for line in failure.error.splitlines()]
@@ -261,6 +262,6 @@ def _first(failure: Outcome) -> list[str]:
         lines.append(f"kept:   {failure.folder}{f' ({pictures})' if pictures else ''}")
     if failure.replay:
         lines.append(f"again:  {failure.replay}")
-    if failure.folder and failure.verdict == "fail":
+    if failure.folder and failure.verdict == "fail" and shrinkable(Path(failure.folder), scenario):
         lines.append(f"shrink: dsim shrink {failure.folder}")
     return lines

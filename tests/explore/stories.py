@@ -39,6 +39,13 @@ async def trouble(world: World, *, modulus: int = 10) -> None:
     world.check("small", world.seed < 30, f"{world.seed}")
 
 
+@scenario(checks=("few",), plots=())
+async def too_many(world: World, *, rounds: Annotated[int, Meta(ge=1), SHRINKABLE] = 40) -> None:
+    """Fails with three rounds or more, without any fault."""
+    await asyncio.sleep(1)
+    world.check("few", rounds < 3, f"{rounds} rounds")
+
+
 @scenario(checks=("together",), plots=())
 async def two_down(
     world: World, *, extra: Annotated[int, Meta(ge=1), SHRINKABLE] = 7, seconds: float = 10.0

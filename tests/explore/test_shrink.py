@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from sim.explore.shrink import shrink
+from sim.explore.sweep import sweep, table
 from sim.faults import Crash, Isolate
 from sim.scenario.errors import InvalidInput
 from sim.scenario.folder import load_schedule, read_summary
@@ -47,6 +48,19 @@ def test_the_new_folder_holds_the_smallest_run(failed):
     assert read_summary(folder).failed() == ["together"]
     assert load_schedule(folder / "schedule.json") == result.schedule
     assert replay(folder).identical
+
+
+def test_where_no_faults_are_played_a_parameter_is_made_smaller():
+    run(f"{STORIES}:too_many", out="many")
+    result = shrink(Path("many"))
+    assert result.params == {"rounds": 3}
+    assert "'few' still fails (after" in result.describe()
+    assert replay(Path(result.folder)).identical
+
+
+def test_a_sweep_proposes_to_shrink_what_can_be_shrunk():
+    assert "shrink: dsim shrink" in table(sweep(f"{STORIES}:too_many", range(1)))
+    assert "shrink: dsim shrink" not in table(sweep(f"{STORIES}:trouble", range(3, 4)))
 
 
 def test_the_same_run_shrinks_to_the_same(failed):
