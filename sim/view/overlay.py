@@ -3,9 +3,10 @@
 They come from one note that the scenario writes when it knows them:
 `world.note("overlay", title=..., panels=[...], marks=[...])`. A panel has a `label`, its vertical limits
 `low` and `high`, and `curves`: each a `name`, `x`, `y`, and `paper`: whether it is the paper's; with `points`
-each point is marked; its `shades`, each with `begin`, `end` and `name`, are times in which something held.
+each point is marked, with `apart` they are bars side by side; its `shades`, each with `begin`, `end` and
+`name`, are times in which something held.
 A mark has a `name`, `x` and `paper`: a moment, such as the end of the job. The horizontal axis is the
-paper's, which need not begin when the run does.
+paper's, which need not begin when the run does; `ticks` are places on it with names: [[1, "reads"], ...].
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from sim.view.run import Run
 
 HEIGHT = 1.9  # inches of a panel
+BAR = 0.3  # wide
 
 
 def overlay(run: Run) -> Figure:
@@ -43,6 +45,9 @@ def overlay(run: Run) -> Figure:
     marks = said.get("marks", [])
     for axes, panel in zip(sheet.panels, panels, strict=True):
         _draw(axes, panel, marks, low=said["low"], high=said["high"], last=axes is sheet.panels[-1])
+    if ticks := said.get("ticks"):
+        for axes in sheet.panels:
+            axes.set_xticks([x for x, _ in ticks], [str(name) for _, name in ticks])
     sheet.panels[-1].set_xlabel(said.get("axis", "seconds"), fontsize=TEXT)
     sheet.legend(
         [Line2D([], [], color=PAPER, linewidth=1.4), Line2D([], [], color=BLUE, linewidth=1.4)],
@@ -61,9 +66,19 @@ def _draw(
     axes.grid(axis="y", color="#EEEEEE", linewidth=0.6, zorder=0)
     axes.set_axisbelow(True)
     axes.tick_params(axis="x", labelbottom=last)
-    axes.yaxis.set_major_formatter("{x:,.0f}")
+    axes.yaxis.set_major_formatter("{x:,.10g}")
     for curve in panel["curves"]:
         colour = PAPER if curve["paper"] else BLUE
+        if panel.get("apart"):
+            bars = axes.bar(
+                [x + (-BAR / 2 if curve["paper"] else BAR / 2) for x in curve["x"]],
+                curve["y"],
+                BAR,
+                color=colour,
+                zorder=2,
+            )
+            axes.bar_label(bars, fmt="{:.3g}", fontsize=SMALL, padding=1)
+            continue
         axes.plot(
             curve["x"],
             curve["y"],

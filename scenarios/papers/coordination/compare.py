@@ -52,14 +52,23 @@ class Table:
         return f"{self._name}: median error {self.error:.1f} % of {len(self._errors)} predictions"
 
 
-def panel(label: str, ours: Mapping[float, float], paper: Sequence[tuple[float, float]]) -> dict[str, object]:
-    """Returns a panel of the picture: our points and the paper's."""
+def panel(
+    label: str, ours: Mapping[float, float], paper: Sequence[tuple[float, float]], *, apart: bool = False
+) -> dict[str, object]:
+    """Returns a panel of the picture: our points and the paper's.
+
+    Args:
+        label: of the vertical axis.
+        ours, paper: the points.
+        apart: nothing lies between them: they are bars.
+    """
     high = max([*ours.values(), *(y for _, y in paper)])
     return {
         "label": label,
         "low": 0.0,
-        "high": 1.1 * high,
+        "high": (1.2 if apart else 1.1) * high,
         "points": True,
+        "apart": apart,
         "curves": [
             {"name": "the paper", "paper": True, "x": [x for x, _ in paper], "y": [y for _, y in paper]},
             {
@@ -79,10 +88,18 @@ def draw(
     panels: Sequence[dict[str, object]],
     axis: str,
     span: tuple[float, float],
+    ticks: Sequence[tuple[float, str]] = (),
 ) -> None:
     """Notes the curves for the picture."""
     world.note(
-        "overlay", title=title, says=list(says), axis=axis, low=span[0], high=span[1], panels=list(panels)
+        "overlay",
+        title=title,
+        says=list(says),
+        axis=axis,
+        low=span[0],
+        high=span[1],
+        panels=list(panels),
+        ticks=[list(tick) for tick in ticks],
     )
 
 
