@@ -10,14 +10,18 @@ import msgspec
 
 from protos import spanner_pb2 as pb
 from protos import spanner_pb2_grpc as rpc
+from services.spanner.client import ALL
 from services.spanner.entries import Version
 from services.spanner.keys import KeyRange
+from services.spanner.placement.steps import FRAGMENT_COLUMNS
+from services.spanner.placement.system import FRAGMENTS, GROUPS, GroupRow
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from scenarios.spanner.cluster import Universe
     from scenarios.spanner.workload import Acknowledged
+    from services.spanner.group import Member
     from sim import World
 
 EQUAL = "replicas are equal"
@@ -26,14 +30,21 @@ PATIENCE = 5.0  # seconds for a replica to say what it has
 _decoder = msgspec.msgpack.Decoder(list[Version])
 
 
-async def owned(universe: Universe) -> dict[int, list[KeyRange]]:
-    """Returns what each group owns now, as whoever has applied most of its log says."""
-    latest: dict[int, pb.GroupStatus] = {}
-    for status in (await universe.statuses()).values():
-        for group in status.groups:
-            if group.group not in latest or group.applied > latest[group.group].applied:
-                latest[group.group] = group
-    return {number: [KeyRange(one.start, one.end) for one in group.owned] for number, group in latest.items()}
+async def placed(universe: Universe) -> list[tuple[int, tuple[Member, ...], list[KeyRange]]]:
+    """Returns the groups that have something, with their replicas and what they have.
+
+    It is what the system tables tell: a replica that was not there when its group went still believes that it
+    has it.
+    """
+    root = universe.plan.root_group
+    database = universe.database("inspector")
+    fragments = await database.snapshot().read(FRAGMENTS, FRAGMENT_COLUMNS, ALL)
+    rows = [GroupRow.of(row) for row in await database.snapshot().read(GROUPS, GroupRow.COLUMNS, ALL)]
+    have: dict[int, list[KeyRange]] = {}
+    for start, end, group in fragments:
+        have.setdefault(group, []).append(KeyRange(start, end))
+    found = [(row.group, row.members, have[row.group]) for row in rows if row.group in have]
+    return [(root.group, root.members, list(root.owned)), *found]
 
 
 async def versions(
@@ -55,16 +66,19 @@ async def versions(
 
 
 async def check_replicas(world: World, universe: Universe, upto: int, within: float) -> list[Version]:
-    """Reports whether all replicas of a group have the same versions up to a timestamp; returns those."""
+    """Reports whether all replicas of a group have the same versions up to a timestamp; returns those.
+
+    Nothing may be moved meanwhile.
+    """
     deadline = world.now() + within
     everything: list[Version] = []
-    ranges = await owned(universe)
-    for number, group in universe.everything.items():
+    for number, members, ranges in await placed(universe):
         known: list[Version] | None = None
-        for member in group.members:
+        readable = [one for one in members if one.holds_data]
+        for member in readable:
             while True:
                 try:
-                    found = await versions(universe, member.server, number, ranges.get(number, ()), upto)
+                    found = await versions(universe, member.server, number, ranges, upto)
                     break
                 except grpc.aio.AioRpcError as exc:
                     if world.now() > deadline:
@@ -77,7 +91,7 @@ async def check_replicas(world: World, universe: Universe, upto: int, within: fl
             world.check(
                 EQUAL,
                 known == found,
-                f"group {number}: {len(known)} versions at {group.members[0].server}, {len(found)} at "
+                f"group {number}: {len(known)} versions at {readable[0].server}, {len(found)} at "
                 f"{member.server}{f': {differing}' if differing else ''}",
             )
         everything += known or []

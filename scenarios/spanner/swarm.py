@@ -1,7 +1,8 @@
 """A universe under a swarm of faults: whatever happens, the order of transactions is that of real time.
 
 Six spanservers in three zones, six groups, nine time masters; crystals that run as fast or slow as they may;
-clients that do a little of everything over several groups, while directories move between them; and a random
+clients that do a little of everything over several groups, while directories move between them, and the
+placement driver splits what is hot, merges what is cold, and replaces servers that are silent; and a random
 choice of what can go wrong: crashes, partitions, slow and lossy links, lost replies, pauses, full and failing
 disks, torn writes, clocks that jump, and a minority of the time masters that lies. When all is healed, every
 group must go on, its replicas must have the same versions, and every acknowledged write must be in them. Each
@@ -49,6 +50,20 @@ RECOVERY_S = 30.0  # within which all must work again after everything is healed
 PROGRESS = f"progress within {RECOVERY_S:g} s"
 MOVED = "moves end"
 MOVING = 60.0  # seconds for a move, faults and all
+DRIVER = {
+    "hottest": 12.0,
+    "coldest": 3.0,
+    "largest": 100_000,
+    "smallest": 50_000,
+    "uneven": 10.0,
+    "patience_s": 1.0,
+    "silent_s": 2.0,
+}
+"""When the placement driver splits, merges and moves: often, at what a few clients ask for."""
+
+STOPPING = (
+    4.0  # seconds until the last step of a move that was under way is over, and it is known where all is
+)
 STALE = 0.5  # seconds that reads go back at most
 DRIFT = 0.005  # seconds a second that a crystal may be off: with 2 s between polls ε is as in the paper
 MOST = 0.95  # of that, which they are
@@ -89,6 +104,7 @@ async def swarm(
         cuts(accounts, lists, groups),
         servers,
         masters=MASTERS,
+        driver={"every": 1.0, "limits": {**DRIVER, "least": groups}} if moves else None,
         retry_s=0.5,
         truetime={"poll_s": 2.0, "drift": DRIFT},
         paxos={"lease": round(lease * 1e9), "renew": round(lease * 0.4e9), "advance": 500_000_000},
@@ -127,6 +143,8 @@ async def swarm(
         await _progress(world, universe, people, world.now())
     check_total(world, await auditor.audit(), accounts)
     await auditor.look(range(lists))
+    await world.stop(LOCATION)  # the driver would go on
+    await asyncio.sleep(STOPPING)
     found = await check_replicas(world, universe, auditor.read_at, RECOVERY_S)
     check_kept(world, universe, found, (one for worker in people for one in worker.acknowledged))
     world.measure("committed", sum(one.committed for one in people))
@@ -189,6 +207,9 @@ async def _moved(world: World, universe: Universe, range_: KeyRange, to: int) ->
         try:
             await universe.move(range_, to)
         except SpannerError as exc:
+            if exc.code == "NOT_FOUND":
+                world.check(MOVED, True, f"group {to} has gone")
+                return
             if world.now() > end:
                 world.check(MOVED, False, f"{exc.code}: {exc.detail}")
                 return

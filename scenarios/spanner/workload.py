@@ -69,6 +69,7 @@ class Worker(Banker):
     def __init__(self, *args: Any, lists: int, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.lists = lists
+        self.alone = False
         self.acknowledged: list[Acknowledged] = []
 
     async def work(self, over: asyncio.Event, pause: float = 0.05) -> None:
