@@ -106,7 +106,7 @@ def shrink(
     check = _check(folder, summary, check)
     if runs < 1 or seconds <= 0:
         raise InvalidInput("shrinking needs at least one run and some time")
-    if not shrinkable(folder, summary.source or summary.scenario):
+    if not shrinkable(folder):
         raise InvalidInput(
             f"{folder} holds no {SCHEDULE}: its scenario plays no faults that could be left out"
         )
@@ -125,15 +125,13 @@ def shrink(
         return _keep(trial, target, len(schedule), finished)
 
 
-def shrinkable(folder: Path, scenario: str) -> bool:
-    """Says whether there is anything to make smaller: a schedule of faults, or a parameter.
-
-    Args:
-        folder: of the run.
-        scenario: its name or file.
-    """
-    parameters = find(scenario).parameters.values()
-    return (folder / SCHEDULE).exists() or any(SHRINKABLE in get_args(one.type) for one in parameters)
+def shrinkable(folder: Path) -> bool:
+    """Says whether there is anything to make smaller in a run: a schedule of faults, or a parameter."""
+    if (folder / SCHEDULE).exists():
+        return True
+    summary = read_summary(folder)
+    parameters = find(summary.source or summary.scenario).parameters.values()
+    return any(SHRINKABLE in get_args(one.type) for one in parameters)
 
 
 def _check(folder: Path, summary: Summary, check: str) -> str:

@@ -240,7 +240,7 @@ def table(result: Sweep) -> str:
             f"in {len(result.programs)} passing runs a program ended by raising; seed {seed}: {words}",
         ]
     if result.failures:
-        lines += ["", *_first(result.failures[0], result.scenario)]
+        lines += ["", *_first(result.failures[0])]
     return "\n".join(lines)
 
 
@@ -253,7 +253,7 @@ def first_kept(result: Sweep) -> Path | None:
     return next((Path(failure.folder) for failure in result.failures[:1] if failure.folder), None)
 
 
-def _first(failure: Outcome, scenario: str) -> list[str]:
+def _first(failure: Outcome) -> list[str]:
     lines = [f"first: seed {failure.seed}"]
     lines += [f"  {check}: {detail}" for check, detail in failure.failed.items()]
     lines += [f"  {line}" for line in failure.error.splitlines()]
@@ -262,6 +262,6 @@ def _first(failure: Outcome, scenario: str) -> list[str]:
         lines.append(f"kept:   {failure.folder}{f' ({pictures})' if pictures else ''}")
     if failure.replay:
         lines.append(f"again:  {failure.replay}")
-    if failure.folder and failure.verdict == "fail" and shrinkable(Path(failure.folder), scenario):
+    if failure.folder and failure.verdict == "fail" and shrinkable(Path(failure.folder)):
         lines.append(f"shrink: dsim shrink {failure.folder}")
     return lines

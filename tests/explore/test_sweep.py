@@ -111,7 +111,7 @@ def test_the_table_says_what_failed_and_how_to_go_on():
     assert "seeds 30:40: 10 run, 0 passed, 10 failed, 0 errors" in words
     assert "small    10  30, 31, 32, 33, 34, 35, ..." in words
     assert "--seed 30 --set modulus=20" in words
-    assert "shrink: dsim shrink runs/stories/trouble/sim-seed30" in words
+    assert "kept:   runs/stories/trouble/sim-seed30" in words
 
 
 @pytest.mark.parametrize(
