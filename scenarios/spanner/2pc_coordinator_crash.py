@@ -17,7 +17,7 @@ from scenarios.spanner.two_phases import CHECKS, Step, play
 from sim import World, scenario
 
 
-@scenario(checks=CHECKS, plots=("spacetime",), limit_s=600)
+@scenario(checks=CHECKS, plots=("groups",), limit_s=600)
 async def coordinator_crash(
     world: World,
     *,

@@ -41,7 +41,7 @@ ENDING = 60.0  # seconds for a move to end, the driver's death and all
 
 @scenario(
     checks=(*PROMISES, TOTAL, INVARIANTS, ONE_OWNER, ROWS, BALANCED, GONE_ON),
-    plots=("spacetime",),
+    plots=("groups",),
     limit_s=600,
 )
 async def movedir_under_load(

@@ -28,7 +28,7 @@ DYING = 0.5  # seconds after the beginning of a change within which the universe
 DOWN = 1.0  # seconds until another is there
 
 
-@scenario(checks=(*PROMISES, TOTAL, INVARIANTS, EVERYWHERE, WRITTEN), plots=("spacetime",), limit_s=600)
+@scenario(checks=(*PROMISES, TOTAL, INVARIANTS, EVERYWHERE, WRITTEN), plots=("groups",), limit_s=600)
 async def schema_change(
     world: World,
     *,

@@ -46,7 +46,7 @@ WANTED = {("z1", "read-write"), ("z2", "read-write"), ("z3", "witness"), ("z3", 
 
 @scenario(
     checks=(*PROMISES, TOTAL, INVARIANTS, ONE_OWNER, ROWS, SPLIT, PLACED, REPLACED, MERGED),
-    plots=("spacetime",),
+    plots=("groups",),
     limit_s=600,
 )
 async def split_under_load(

@@ -77,7 +77,7 @@ MASTERS = [
 
 @scenario(
     checks=(*PROMISES, TOTAL, MOVED, PROGRESS, EQUAL, KEPT, INVARIANTS),
-    plots=("spacetime",),
+    plots=("groups",),
     limit_s=1200,
     real_limit_s=1800,
 )
