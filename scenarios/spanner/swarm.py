@@ -17,7 +17,7 @@ Without the commit wait a few seeds are enough to find what it is for:
 
 For ten minutes on real processes, with a cold start of all of them at the end:
 
-    dsim run spanner/swarm --world grpc --set servers=5 --set seconds=600 --set cold=true
+    dsim run spanner/swarm --world grpc --set servers=5 --set seconds=600 --set moves=60 --set cold=true
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ from services.spanner.keys import KeyRange
 from sim import World, scenario
 from sim.explore.reduce import SHRINKABLE
 from sim.explore.swarm import swarm as faults_of
-from sim.faults import Action, ClockDrift, Crash, LyingMaster
+from sim.faults import Action, ClockDrift, Crash, LyingMaster, Slow
 
 if TYPE_CHECKING:
     import random
@@ -66,6 +66,8 @@ STOPPING = (
 )
 STALE = 0.5  # seconds that reads go back at most
 DRIFT = 0.005  # seconds a second that a crystal may be off: with 2 s between polls ε is as in the paper
+ROUND = 20.0  # seconds: longer stories have several swarms, one after the other, each with its own faults
+SLOW = 14.0  # times slower, at most, in these
 MOST = 0.95  # of that, which they are
 LIARS = 2  # time masters that lie at the same time: a minority of those that a host asks, wherever it is
 MASTERS = [
@@ -160,9 +162,18 @@ def _faults(
     """Returns what goes wrong, in the order of time."""
     rng = world.rng
     plan = [Action(0.0, ClockDrift(host=name, rate=_rate(rng))) for name in universe.names]
-    others = faults_of(
-        rng, universe.names, clients=clients, seconds=seconds, intensity=intensity, without=("clock-drift",)
-    )
+    rounds = max(1, round(seconds / ROUND))
+    others: list[Action] = []
+    for number in range(rounds):
+        part = faults_of(
+            rng,
+            universe.names,
+            clients=clients,
+            seconds=seconds / rounds,
+            intensity=intensity,
+            without=("clock-drift",),
+        )
+        others += part if rounds == 1 else [_later(action, seconds / rounds * number) for action in part]
     if rng.random() < 0.5:
         driver = [LOCATION, *universe.locations]
         others += faults_of(
@@ -217,6 +228,14 @@ async def _moved(world: World, universe: Universe, range_: KeyRange, to: int) ->
         else:
             world.check(MOVED, True)
             return
+
+
+def _later(action: Action, by: float) -> Action:
+    """Returns what goes wrong, in a round of a long story that begins later."""
+    fault = action.fault
+    if isinstance(fault, Slow):  # one may be lifted late, and what both make must be possible on real hosts
+        fault = msgspec.structs.replace(fault, cpu=min(fault.cpu, SLOW))
+    return msgspec.structs.replace(action, at=round(action.at + by, 4), fault=fault)
 
 
 def _rate(rng: random.Random) -> float:
