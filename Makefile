@@ -1,7 +1,10 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: setup pythons browser demo test bench protos clean
+# Some containers forbid Python to keep what it has compiled: each of the tests' many processes would do it again.
+unexport PYTHONDONTWRITEBYTECODE
+
+.PHONY: setup pythons browser lint demo test bench protos clean
 
 setup: .venv/ready
 
@@ -29,10 +32,13 @@ browser:
 	     apt-get install -y -qq --no-install-recommends chromium > /dev/null; } \
 	|| echo "no browser: the test that opens a page in one will be skipped"
 
-test: setup pythons browser
+lint: setup
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+test: setup
+	@$(MAKE) --no-print-directory -j3 lint pythons browser
 	$(BIN)/pytest -n 2
 	$(BIN)/python -m tests.pythons test
 

@@ -23,7 +23,7 @@ def find(version: str) -> Path | None:
     on_path = shutil.which(f"python{version}")
     installed = sorted((Path.home() / ".pyenv" / "versions").glob(f"{version}*/bin/python"))
     for candidate in ([Path(on_path)] if on_path else []) + installed:
-        check = f"import sys, ensurepip; sys.exit('%d.%d' % sys.version_info[:2] != {version!r})"
+        check = f"import sys, venv; sys.exit('%d.%d' % sys.version_info[:2] != {version!r})"
         if subprocess.run([candidate, "-c", check], capture_output=True, check=False).returncode == 0:
             return candidate
     return None
@@ -51,21 +51,23 @@ def environments() -> dict[str, Path]:
 
 
 def test() -> int:
-    """Runs the tests in each; returns the worst exit status."""
-    status = 0
+    """Runs the tests in each, side by side; returns the worst exit status."""
+    under_way = []
     for version, python in environments().items():
         if python != Path(sys.executable):
-            print(f"python {version}:", flush=True)
-            words = "not real and not door and not grpc"
-            done = subprocess.run(
-                [python, "-m", "pytest", "-n", "2", "-k", words, *CHOSEN], cwd=ROOT, check=False
+            choice = ["-k", "not real and not door and not grpc", "-p", "no:cacheprovider", *CHOSEN]
+            tests = subprocess.Popen(
+                [python, "-m", "pytest", *choice], cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
             )
-            status = max(status, done.returncode)
-    return status
+            under_way.append((version, tests))
+    for version, tests in under_way:
+        said, _ = tests.communicate()
+        print(f"python {version}:\n{said.decode()}", flush=True)
+    return max((tests.returncode for _, tests in under_way), default=0)
 
 
 def set_up() -> None:
-    """Sets up what is missing, side by side."""
+    """Sets up what is missing, side by side, each with what its tests need and no more."""
     under_way = []
     for version in SUPPORTED:
         if version in environments():
@@ -76,9 +78,10 @@ def set_up() -> None:
             continue
         home = OTHER / version
         print(f"python {version}: setting up {home.relative_to(ROOT)}", flush=True)
-        subprocess.run([interpreter, "-m", "venv", "--clear", home], check=True)
-        install = [home / "bin" / "pip", "install", "-qq", "--disable-pip-version-check", "--no-compile"]
-        under_way.append((home, subprocess.Popen([*install, "-e", f"{ROOT}[test]"])))
+        subprocess.run([interpreter, "-m", "venv", "--clear", "--without-pip", home], check=True)
+        pip = [sys.executable, "-m", "pip", "--python", home / "bin" / "python"]
+        install = [*pip, "install", "-qq", "--disable-pip-version-check", "--no-compile"]
+        under_way.append((home, subprocess.Popen([*install, "-e", f"{ROOT}[pythons]"])))
     for home, installing in under_way:
         if installing.wait() != 0:
             sys.exit(
