@@ -151,6 +151,7 @@ async def _doors(cfg: ZooCfg, front: Frontend) -> None:
         initial=cfg.text,
         environment=_environment(),
         sizes=lambda: _sizes(cfg),
+        descriptors=_descriptors,
         ensemble=front.configuration if cfg.ensemble is not None else None,
     )
     door = Door(front, cfg.settings, report, cfg.words)
@@ -233,6 +234,14 @@ async def _sizes(cfg: ZooCfg) -> tuple[int, int]:
         return 0
 
     return size(Path(cfg.data_dir) / "data"), size(Path(cfg.data_log_dir) / "log")
+
+
+def _descriptors() -> tuple[int, int]:
+    """Returns how many files and connections this process has open, and may have."""
+    most, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with contextlib.suppress(OSError):
+        return len(os.listdir("/dev/fd")), most  # on Linux and on macOS
+    return 0, most
 
 
 def _environment() -> dict[str, str]:

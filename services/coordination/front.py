@@ -153,7 +153,11 @@ class SessionFigures(Struct, frozen=True):
 
 
 class ConnectionFigures(Struct, frozen=True):
-    """One connection, in numbers. Times in ms."""
+    """One connection, in numbers. Times in ms; moments since the Unix epoch.
+
+    `last_operation` is a class of `api.py`; `last_xid`, `last_response`, `latency_last` are of the last
+    reply.
+    """
 
     address: str
     session: int
@@ -167,3 +171,6 @@ class ConnectionFigures(Struct, frozen=True):
     latency_avg: int
     latency_max: int
     established: int
+    last_xid: int = 0
+    last_response: int = 0
+    latency_last: int = 0

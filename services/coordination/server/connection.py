@@ -118,6 +118,8 @@ class ClientConnection:
         self._received = self._sent = self._answered = 0
         self._latency_min, self._latency_sum, self._latency_max = 0.0, 0.0, 0.0
         self._last = "NA"
+        self._last_xid = 0
+        self._replied = self._latency_last = 0.0
 
     # For the door
 
@@ -207,8 +209,12 @@ class ClientConnection:
         """Ends the connection from this side."""
         self._end(why)
 
-    def figures(self) -> ConnectionFigures:
-        """Returns what `cons` tells."""
+    def figures(self, epoch: float = 0.0) -> ConnectionFigures:
+        """Returns what `cons` tells.
+
+        Args:
+            epoch: what the loop's seconds lack to those since the Unix epoch.
+        """
         answered = self._answered or 1
         return ConnectionFigures(
             address=self.address,
@@ -222,7 +228,10 @@ class ClientConnection:
             latency_min=round(self._latency_min * 1000),
             latency_avg=round(self._latency_sum / answered * 1000),
             latency_max=round(self._latency_max * 1000),
-            established=round(self._established * 1000),
+            established=round((self._established + epoch) * 1000),
+            last_xid=self._last_xid,
+            last_response=round((self._replied + epoch) * 1000) if self._answered else 0,
+            latency_last=round(self._latency_last * 1000),
         )
 
     def _answer(self, waiting: Waiting) -> None:
@@ -242,7 +251,9 @@ class ClientConnection:
         zxid = behind.zxid
         assert zxid >= self._said, "a reply would show an older state than the one before it"
         self._said = zxid
-        took = behind.clock() - waiting.since
+        self._last_xid = waiting.xid
+        self._replied = now = behind.clock()
+        self._latency_last = took = now - waiting.since
         self._answered += 1
         self._sent += 1
         self._latency_sum += took

@@ -91,7 +91,8 @@ class Frontend:
 
     def connections(self) -> list[ConnectionFigures]:
         """Returns what `cons` tells."""
-        return [connection.figures() for connection in self._server.connections.values()]
+        epoch = self._server.host.clock.time() - self._server.clock()
+        return [connection.figures(epoch) for connection in self._server.connections.values()]
 
     def sessions(self) -> list[SessionFigures]:
         """Returns the sessions that this server knows of, with their ephemerals (`dump`)."""

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from services.coordination.wire.report import operation
 from services.pages import Page
 
 if TYPE_CHECKING:
@@ -80,10 +81,13 @@ async def _connections(report: Report) -> dict[str, Any]:
                 "packets_received": connection.received,
                 "packets_sent": connection.sent,
                 "session_id": connection.session,
-                "last_operation": connection.last_operation,
+                "last_operation": operation(connection),
                 "established": connection.established,
                 "session_timeout": connection.timeout,
+                "last_cxid": connection.last_xid,
                 "last_zxid": connection.last_zxid,
+                "last_response_time": connection.last_response,
+                "last_latency": connection.latency_last,
                 "min_latency": connection.latency_min,
                 "avg_latency": connection.latency_avg,
                 "max_latency": connection.latency_max,

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from services.coordination.wire.report import operation
+
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
     from typing import TypeAlias
@@ -89,16 +91,25 @@ async def _cons(door: Door) -> str:
         return NOT_SERVING
     lines = [
         f" /{door.report.address(connection)}[1]({_counts(connection)},sid={connection.session:#x},"
-        f"lop={connection.last_operation},est={connection.established},to={connection.timeout},"
-        f"lzxid={connection.last_zxid:#x},minlat={connection.latency_min},avglat={connection.latency_avg},"
-        f"maxlat={connection.latency_max})\n"
+        f"lop={operation(connection)},est={connection.established},"
+        f"to={connection.timeout},lcxid={connection.last_xid & 0xFFFFFFFF:#x},"
+        f"lzxid={connection.last_zxid:#x},lresp={connection.last_response},llat={connection.latency_last},minlat={connection.latency_min},"
+        f"avglat={connection.latency_avg},maxlat={connection.latency_max})\n"
         for connection in door.report.connections()
     ]
     return "".join(lines) + "\n"
 
 
 async def _conf(door: Door) -> str:
-    return "".join(f"{name}={value}\n" for name, value in door.report.configuration.items())
+    lines = []
+    sizes = dict(zip(("dataDir", "dataLogDir"), await door.report.sizes(), strict=True))
+    for name, value in door.report.configuration.items():
+        lines.append(f"{name}={value}\n")
+        if name in sizes:
+            lines.append(
+                f"{name.removesuffix('Dir')}{'DirSize' if name == 'dataDir' else 'Size'}={sizes[name]}\n"
+            )
+    return "".join(lines)
 
 
 async def _envi(door: Door) -> str:

@@ -13,9 +13,43 @@ if TYPE_CHECKING:
     from services.coordination.front import ConnectionFigures, Front
 
 Sizes: TypeAlias = Callable[[], Awaitable[tuple[int, int]]]
+Descriptors: TypeAlias = Callable[[], tuple[int, int]]
 
 STATES = {"leader", "follower", "observer", "standalone", "read-only"}
 """States of a server in which it serves somebody."""
+
+
+OPERATIONS = {
+    "Ping": "PING",
+    "Create": "CREA",
+    "Delete": "DELE",
+    "SetData": "SETD",
+    "SetAcl": "SETA",
+    "Check": "CHEC",
+    "Multi": "MULT",
+    "MultiRead": "MLTR",
+    "CloseSession": "CLOS",
+    "Reconfigure": "RECO",
+    "GetData": "GETD",
+    "Exists": "EXIS",
+    "GetChildren": "GETC",
+    "GetAcl": "GETA",
+    "GetEphemerals": "GETE",
+    "GetAllChildrenNumber": "GACN",
+    "WhoAmI": "WHOA",
+    "Sync": "SYNC",
+    "Authenticate": "AUTH",
+    "AddWatch": "ADDW",
+    "SetWatches": "SETW",
+    "CheckWatches": "CHKW",
+    "RemoveWatches": "REMW",
+}
+"""What Apache calls operations, by the class of the request."""
+
+
+def operation(connection: ConnectionFigures) -> str:
+    """Returns Apache's name for a connection's last operation."""
+    return OPERATIONS.get(connection.last_operation, "NA")
 
 
 async def _no_sizes() -> tuple[int, int]:
@@ -31,6 +65,7 @@ class Report:
         initial: the text of the configuration.
         environment: what runs here, by Apache's names.
         sizes: returns the bytes of snapshots and of logs on the disk.
+        descriptors: returns how many files and connections the process has open, and may have.
         ensemble: returns who is in it; None for a server on its own, which is not called a leader.
     """
 
@@ -42,6 +77,7 @@ class Report:
         initial: str = "",
         environment: Mapping[str, str] | None = None,
         sizes: Sizes = _no_sizes,
+        descriptors: Descriptors | None = None,
         ensemble: Callable[[], Configuration] | None = None,
     ) -> None:
         self._front = front
@@ -49,6 +85,7 @@ class Report:
         self.initial = initial
         self.environment = {"zookeeper.version": self.version, **(environment or {})}
         self.sizes = sizes
+        self._descriptors = descriptors
         self._ensemble = ensemble
         self.addresses: Callable[[], dict[int, str]] = dict
 
@@ -80,7 +117,11 @@ class Report:
 
     def monitor(self) -> dict[str, Any]:
         """Returns the figures, by the names of `mntr`."""
-        return {**self._front.figures(), "zk_server_state": self.state}
+        figures = {**self._front.figures(), "zk_server_state": self.state}
+        if self._descriptors is not None:
+            names = ("zk_open_file_descriptor_count", "zk_max_file_descriptor_count")
+            figures |= zip(names, self._descriptors(), strict=True)
+        return figures
 
     def stats(self) -> dict[str, Any]:
         """Returns what `srvr` tells."""

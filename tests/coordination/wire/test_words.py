@@ -58,7 +58,7 @@ def test_words_about_connections_say_where_from() -> None:
         where = f"/{host}:{port}"
         assert f"Clients:\n {where}[1](queued=0,recved=1,sent=2)\n\n" in (await rig.word(b"stat")).decode()
         assert (
-            f" {where}[1](queued=0,recved=1,sent=2,sid=0x1000,lop=GetData"
+            f" {where}[1](queued=0,recved=1,sent=2,sid=0x1000,lop=GETD,est=1000,to=10000,lcxid=0x0,"
             in (await rig.word(b"cons")).decode()
         )
         dump = (await rig.word(b"dump")).decode()
