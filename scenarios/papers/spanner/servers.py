@@ -75,9 +75,11 @@ class Charged(Calls):
         self._voters: dict[str, int] = {}
 
     async def read(self, request: pb.ReadRequest) -> AsyncIterator[pb.PartialResultSet]:
-        """Reads."""
+        """Reads; that it does not lead costs a server nothing to say."""
         strong = not request.transaction.HasField("read_only") or request.transaction.read_only.strong
-        await self._work(self._costs.strong_s if strong else self._costs.snapshot_s)
+        hosted = self._server.groups.get(request.group)
+        if not strong or (hosted is not None and hosted.replica.term):
+            await self._work(self._costs.strong_s if strong else self._costs.snapshot_s)
         async for part in super().read(request):
             if self._costs.block_s and len(part.rows) > VALUE:  # one of many disks: it waits for itself alone
                 await asyncio.sleep(self._costs.block_s * len(part.rows) / VALUE)

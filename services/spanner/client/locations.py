@@ -36,12 +36,15 @@ class Place:
     Attributes:
         leader: who is asked first; "" where nobody is known to lead.
         members: its replicas.
+        scout: the request that goes round its replicas, where nobody leads; others are `waiting` for it.
     """
 
     def __init__(self, number: int, members: Sequence[pb.Member], leader: str) -> None:
         self.number = number
         self.members = list(members)
         self.leader = leader
+        self.scout: object = None
+        self.waiting: list[asyncio.Future[None]] = []
         self._next = 0
 
     @property
@@ -75,7 +78,8 @@ class Locations:
         self._host = host
         self._proxies = list(proxies)
         self._stubs: dict[str, rpc.LocationAsyncStub] = {}
-        self._channels: list[grpc.aio.Channel] = []
+        self._channels: dict[str, grpc.aio.Channel] = {}
+        self._leaving: dict[asyncio.Task[None], None] = {}
         self._starts: list[bytes] = []
         self._fragments: list[tuple[KeyRange, int]] = []
         self._places: dict[int, Place] = {}
@@ -85,8 +89,9 @@ class Locations:
 
     async def close(self) -> None:
         """Closes its connections."""
-        for channel in self._channels:
-            await channel.close()
+        for proxy in list(self._channels):
+            self._leave(proxy)
+        await asyncio.gather(*self._leaving)
 
     async def known(self, deadline: float) -> None:
         """Returns once it knows something."""
@@ -196,6 +201,7 @@ class Locations:
                     return await question(self._stub(proxy))
                 except grpc.aio.AioRpcError as exc:
                     why = of_call(exc)
+                    self._leave(proxy)
                     self._proxies.remove(proxy)  # the others are asked first, from now on
                     self._proxies.append(proxy)
             wait = backoff.next()
@@ -203,9 +209,18 @@ class Locations:
                 raise SpannerError("UNAVAILABLE", f"no location proxy answers ({why.detail})")
             await asyncio.sleep(wait)
 
+    def _leave(self, proxy: str) -> None:
+        """Has the next question be on another connection: TCP is slow to find out that a cut one works again."""
+        self._stubs.pop(proxy, None)
+        channel = self._channels.pop(proxy, None)
+        if channel is not None:
+            task = asyncio.ensure_future(channel.close())
+            self._leaving[task] = None
+            task.add_done_callback(self._leaving.pop)
+
     def _stub(self, proxy: str) -> rpc.LocationAsyncStub:
         if proxy not in self._stubs:
             channel = self._host.connect(proxy, options=(("grpc.use_local_subchannel_pool", 1),))
-            self._channels.append(channel)
+            self._channels[proxy] = channel
             self._stubs[proxy] = rpc.LocationStub(channel)
         return self._stubs[proxy]

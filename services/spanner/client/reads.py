@@ -104,31 +104,35 @@ class Run:
         """
         patience = STALLED
         counted = 0
-        while True:
-            server = self._server()
-            rows, forget = await self._router.pipeline(server).read(
-                self._request(limit and limit - counted), self._search.left()
-            )
-            try:
-                while True:
-                    left = self._search.left()
-                    async with asyncio.timeout(left if self._how.at_leader else min(patience, left)):
-                        part = await rows.next()
-                    if part is None:
-                        return
-                    if part.resume_token:
-                        self.token = part.resume_token
-                    self._how.seen(self.group, part)
-                    counted += len(part.timestamps)
-                    yield part
-            except TimeoutError:
-                self._search.left()
-                patience *= 2
-                self._avoid[server] = None
-            except SpannerError as exc:
-                await self._failed(server, exc)
-            finally:
-                forget()
+        try:
+            while True:
+                server = self._server()
+                rows, forget = await self._router.pipeline(server).read(
+                    self._request(limit and limit - counted), self._search.left()
+                )
+                try:
+                    while True:
+                        left = self._search.left()
+                        async with asyncio.timeout(left if self._how.at_leader else min(patience, left)):
+                            part = await rows.next()
+                        if part is None:
+                            return
+                        self._search.over(found=True)
+                        if part.resume_token:
+                            self.token = part.resume_token
+                        self._how.seen(self.group, part)
+                        counted += len(part.timestamps)
+                        yield part
+                except TimeoutError:
+                    self._search.left()
+                    patience *= 2
+                    self._avoid[server] = None
+                except SpannerError as exc:
+                    await self._failed(server, exc)
+                finally:
+                    forget()
+        finally:
+            self._search.over()
 
     def _server(self) -> str:
         if self._how.at_leader:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from typing import TYPE_CHECKING
 
 from services.spanner.client.pipeline import Pipeline
@@ -62,12 +63,18 @@ class Router:
                 the time.
         """
         search = Search(self, group, deadline)
-        while True:
-            server = search.leader()
-            try:
-                return await self.pipeline(server).ask(call, search.left())
-            except SpannerError as exc:
-                await search.failed(server, exc)
+        try:
+            while True:
+                server = search.leader()
+                try:
+                    reply = await self.pipeline(server).ask(call, search.left())
+                except SpannerError as exc:
+                    await search.failed(server, exc)
+                else:
+                    search.over(found=True)
+                    return reply
+        finally:
+            search.over()
 
     def nearest(self, place: Place, avoid: dict[str, None]) -> str:
         """Returns the replica to read at.
@@ -161,8 +168,37 @@ class Search:
         again = server in self._tried
         self._tried[server] = None
         if again or all(one in self._tried for one in place.electable):
-            if self._backoff is None:
-                self._backoff = Backoff(router.host.rng, PAUSE)
             if server:
                 self._tried.clear()
+            if place.scout not in (None, self):
+                await self._wait()
+                return
+            if server:
+                place.scout = self
+            if self._backoff is None:
+                self._backoff = Backoff(router.host.rng, PAUSE)
             await asyncio.sleep(min(self._backoff.next(error.retry_s), self.left()))
+
+    def over(self, *, found: bool = False) -> None:
+        """Says that this request is over, or has an answer: who waits for that goes on.
+
+        Args:
+            found: the leader has answered.
+        """
+        place = self._place
+        if place.scout is None or not (found or place.scout is self):
+            return
+        if place.scout is self:
+            place.scout = None
+        waiting, place.waiting = place.waiting, []
+        for future in waiting:
+            if not future.done():
+                future.set_result(None)
+
+    async def _wait(self) -> None:
+        """Waits for the request that goes round."""
+        future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._place.waiting.append(future)
+        with contextlib.suppress(TimeoutError):  # `left` says so next time
+            async with asyncio.timeout(self.left()):
+                await future

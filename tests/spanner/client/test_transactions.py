@@ -216,6 +216,21 @@ def test_a_leader_that_comes_late_is_soon_found():
         Rig(seed=seed).run(story)
 
 
+def test_who_waits_for_a_leader_together_asks_together():
+    async def story(rig, database):
+        await deposit(database, 1)
+        rig.one.leader = "nobody"
+        waiting = [asyncio.ensure_future(deposit(database, 2 + number)) for number in range(50)]
+        await asyncio.sleep(5.0)
+        tries = sum(what == "commit" for _, what in rig.one.asked)
+        assert tries < 300, "one goes round, the others wait"
+        rig.one.leader = "s3"
+        async with asyncio.timeout(1.0):
+            await asyncio.gather(*waiting)
+
+    Rig().run(story)
+
+
 @pytest.mark.parametrize("fault", [Crash(host="s1"), Pause(host="s1")])
 def test_another_leader_is_found_when_a_server_says_nothing(fault):
     async def story(rig, database):
