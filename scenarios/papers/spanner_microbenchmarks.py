@@ -61,8 +61,8 @@ CALIBRATED = {
     },
 }
 GROUPS, DIRECTORIES = 50, 2500
-WARM_S = {WRITE: 0.2, STRONG: 0.04, SNAPSHOT: 0.04}
-SHARE = {WRITE: 1.5, STRONG: 0.5, SNAPSHOT: 0.5}
+WARM_S = {WRITE: 0.15, STRONG: 0.04, SNAPSHOT: 0.04}
+SHARE = {WRITE: 1.0, STRONG: 0.5, SNAPSHOT: 0.5}
 """How long each is measured, of `seconds`."""
 
 
