@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from scenarios.papers import spanner_availability, truetime_epsilon
+from scenarios.papers import f1_latencies, spanner_availability, truetime_epsilon
 from scenarios.papers.spanner import leaders
 from sim import run
 from sim.scenario.errors import InvalidInput
@@ -69,6 +69,21 @@ def test_two_groups_commit_in_two_phases() -> None:
 def test_a_zone_that_leads_nothing_is_not_missed_and_one_that_leads_is() -> None:
     summary = run("papers/spanner-availability", {"groups": 5, "clients": 5, "reads": 50, "until": 8})
     assert summary.passed, summary
+
+
+def test_f1_waits_for_locks_and_for_other_sites() -> None:
+    few = {"commits": 12, "reads": 12, "large": 1, "large_bytes": 240_000, "workers": 30, "groups": 4}
+    summary = run("papers/f1-latencies", few)
+    assert summary.passed, summary
+    assert value(summary, "a large read at east 2") > 1.0  # 59 blocks at 18 ms
+    assert value(summary, "a large read at east 1") < 0.1
+
+
+def test_a_share_of_a_mixture_counts_as_much_as_it_has() -> None:
+    assert f1_latencies.mixture([1.0, 1.0], [101.0], 0.01) == (
+        pytest.approx(2.0),
+        pytest.approx(9.95, rel=1e-3),
+    )
 
 
 def test_epsilon_has_the_shape_of_the_figure() -> None:
