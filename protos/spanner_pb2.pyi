@@ -1163,6 +1163,7 @@ class GroupStatus(_message.Message):
     LOAD_FIELD_NUMBER: _builtins.int
     MIDDLE_FIELD_NUMBER: _builtins.int
     UNFINISHED_FIELD_NUMBER: _builtins.int
+    GARBAGE_FIELD_NUMBER: _builtins.int
     HOT_FIELD_NUMBER: _builtins.int
     group: _builtins.int
     leader: _builtins.str
@@ -1183,6 +1184,8 @@ class GroupStatus(_message.Message):
     """a key that halves what it holds, for splits ..."""
     unfinished: _builtins.int
     """commits of which some participant may still ask"""
+    garbage: _builtins.bool
+    """it keeps what nobody may read any more: its leader is to be told, if it sleeps"""
     hot: _builtins.bytes
     """... and one that halves what is asked of it; none where that is nearly all of one key"""
     @_builtins.property
@@ -1208,11 +1211,12 @@ class GroupStatus(_message.Message):
         load: _builtins.float = ...,
         middle: _builtins.bytes = ...,
         unfinished: _builtins.int = ...,
+        garbage: _builtins.bool = ...,
         hot: _builtins.bytes = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["applied", b"applied", "bytes", b"bytes", "group", b"group", "hot", b"hot", "leader", b"leader", "lease_end", b"lease_end", "lease_start", b"lease_start", "load", b"load", "members", b"members", "middle", b"middle", "owned", b"owned", "paxos_safe", b"paxos_safe", "prepared", b"prepared", "rows", b"rows", "schema_version", b"schema_version", "term", b"term", "unfinished", b"unfinished"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["applied", b"applied", "bytes", b"bytes", "garbage", b"garbage", "group", b"group", "hot", b"hot", "leader", b"leader", "lease_end", b"lease_end", "lease_start", b"lease_start", "load", b"load", "members", b"members", "middle", b"middle", "owned", b"owned", "paxos_safe", b"paxos_safe", "prepared", b"prepared", "rows", b"rows", "schema_version", b"schema_version", "term", b"term", "unfinished", b"unfinished"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

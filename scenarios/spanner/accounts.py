@@ -63,9 +63,9 @@ class Banker:
         commits: when they were, in seconds of the run.
         runs: how often transactions were begun: those that were aborted are begun again.
         read_at, written_at: the timestamps of its last audit and commit.
-        alone: nothing but the accounts is written. Otherwise a strong read of one group may be at LastTS of the
-            accounts (4.2.4), before what was written elsewhere and known: its timestamp is no place in real
-            time.
+        alone: nothing but the accounts is written. Otherwise a strong read of one group may be at LastTS of
+            the accounts (4.2.4), before what was written elsewhere and known: its timestamp is no place in
+            real time.
     """
 
     def __init__(

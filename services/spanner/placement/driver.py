@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from services.spanner.client import ALL
@@ -90,6 +91,10 @@ class Driver:
         rows = await self._database.snapshot().read(PLACEMENTS, PLACEMENT_COLUMNS, ALL)
         groups = {number: row for number, row in view.groups.items() if row.state == "ready"}
         sizes = sizes_of(found, groups)
+        for number in asleep_with_garbage(found):
+            if number in groups:
+                with suppress(SpannerError):  # it cannot be led now
+                    await self._groups.wake(groups[number])
         loads = {status.server: sum(group.load for group in status.groups) for status in found}
         silent = [name for name, one in zip(names, told, strict=True) if one is None]
         return self._patient(
@@ -189,6 +194,13 @@ def sizes_of(told: Sequence[pb.SpanserverStatus], groups: dict[int, GroupRow]) -
         for number, group in best.items()
         if number in groups
     }
+
+
+def asleep_with_garbage(told: Sequence[pb.SpanserverStatus]) -> list[int]:
+    """Returns the groups that nobody leads, and that keep what nobody may read any more."""
+    led = {group.group for status in told for group in status.groups if group.term}
+    kept = {group.group: None for status in told for group in status.groups if group.garbage}
+    return [number for number in kept if number not in led]
 
 
 def everybody(view: View, spanservers: Iterable[str]) -> list[str]:

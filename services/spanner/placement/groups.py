@@ -141,7 +141,7 @@ class Groups:
         answers = await asyncio.gather(*(self._servers.status(name, [row.group]) for name in names))
         found = [(name, one) for name, one in zip(names, answers, strict=True) if one is not None]
         if all(one.groups for _, one in found):  # otherwise that was seen to already, and replicas are going
-            await self._wake(row)
+            await self.wake(row)
             told = [status for name, _ in found if (status := await self._servers.status(name, [row.group]))]
             ends = [one for status in told for one in status.groups if one.term]
             if not any(not one.prepared and not one.unfinished for one in ends):
@@ -158,7 +158,7 @@ class Groups:
 
         await self._database.run_in_transaction(end)
 
-    async def _wake(self, row: GroupRow) -> None:
+    async def wake(self, row: GroupRow) -> None:
         """Has a group led by somebody: by a request that does nothing."""
         nothing = pb.TransactionRequest(group=row.group, transaction=pb.Transaction(id="wake", age=1))
         await self._servers.lead(

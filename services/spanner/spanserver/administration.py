@@ -168,6 +168,7 @@ def _named(member: Member) -> bool:
 
 def _reign(number: int, hosted: Hosted) -> pb.GroupStatus:
     start, end = hosted.replica.lease
+    hosted.transactions.tidy()
     return pb.GroupStatus(
         group=number,
         leader=hosted.replica.leader,
@@ -180,6 +181,7 @@ def _reign(number: int, hosted: Hosted) -> pb.GroupStatus:
 def _status(number: int, hosted: Hosted) -> pb.GroupStatus:
     replica, tablet = hosted.replica, hosted.tablet
     start, end = replica.lease
+    hosted.transactions.tidy()
     schema = Schema.decode(tablet.schemas[-1][1]) if tablet.schemas else EMPTY
     demand = hosted.transactions.demand
     middle = tablet.middle() or b""
@@ -200,6 +202,7 @@ def _status(number: int, hosted: Hosted) -> pb.GroupStatus:
         load=demand.rate(asyncio.get_running_loop().time()),
         middle=_cut(schema, middle, tablet.owned),
         hot=demand.half(tablet.owned, schema.directory) or demand.half(tablet.owned, _as_it_is),
+        garbage=hosted.transactions.garbage,
         unfinished=sum(1 for _ in tablet.unfinished()),
     )
 

@@ -11,6 +11,7 @@ from msgspec import Struct
 from services.spanner.errors import SpannerError
 from services.spanner.group import Member
 from services.spanner.replica import Replica, Replicas
+from services.spanner.schema.orphans import orphans
 from services.spanner.spanserver.coordinators import RemoteCoordinators
 from services.spanner.spanserver.genesis import found
 from services.spanner.storage import StorageRefused
@@ -151,7 +152,7 @@ class Spanserver:
 
     async def _open(self, group: int, described: Descriptor) -> None:
         mine = next(one for one in described.members if one.server == self.host.name)
-        tablet = Tablet()
+        tablet = Tablet(orphans)
         transactions = Transactions(tablet, self.host, self._coordinators, self._settings.transactions)
         machine = transactions if mine.holds_data else None
         replica = await self.replicas.add(group, described.members, machine, described.preferred)

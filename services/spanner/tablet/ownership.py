@@ -158,6 +158,14 @@ class Ownership:
         self._tenures = tenures
         self._refresh()
 
+    def acquired(self, after: int, upto: int) -> list[KeyRange]:
+        """Returns what was acquired after a timestamp, and not after another, and is still owned."""
+        return [one.range for one in self._tenures if one.until is None and after < one.since <= upto]
+
+    def any_released(self, horizon: int) -> bool:
+        """Says whether something was released up to a horizon, and is not forgotten yet."""
+        return any(one.until is not None and one.until <= horizon for one in self._tenures)
+
     def collect(self, horizon: int) -> list[KeyRange]:
         """Forgets what was released up to a horizon, and returns it: nobody reads it here any more."""
         gone = [

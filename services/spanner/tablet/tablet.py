@@ -24,7 +24,7 @@ from services.spanner.entries import (
     Version,
 )
 from services.spanner.errors import SpannerError
-from services.spanner.keys import EVERYTHING, KeyRange
+from services.spanner.keys import EVERYTHING, KeyRange, only
 from services.spanner.tablet import snapshot
 from services.spanner.tablet.errors import demand
 from services.spanner.tablet.outcomes import RETENTION, Decision, Outcomes
@@ -35,11 +35,20 @@ from services.spanner.tablet.staging import Staging
 from services.spanner.tablet.versions import FOREVER, History, Versions, as_of
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Iterable, Iterator
+    from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
+    from typing import TypeAlias
+
+    FindOrphans: TypeAlias = Callable[
+        [Sequence[bytes], Sequence[bytes]], tuple[Sequence[KeyRange], Callable[[bytes], bool]]
+    ]
 
 
 class Tablet:
     """The state of a group.
+
+    Args:
+        find_orphans: from earlier and later schemas to where rows of tables may be that only the earlier ones
+            have, and what says so of a key; None: no such rows are looked for. The same at all replicas.
 
     Attributes:
         index, timestamp: of the last entry applied; 0 before the first.
@@ -49,7 +58,8 @@ class Tablet:
         schemas: from when on each schema holds, and what it is, encoded; in order.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, find_orphans: FindOrphans | None = None) -> None:
+        self._find_orphans = find_orphans
         self.index = self.timestamp = self.horizon = 0
         self.prepared = Prepared()
         self.staging = Staging()
@@ -174,12 +184,32 @@ class Tablet:
             entry.horizon < self.timestamp,
             f"versions up to {entry.horizon} are collected at {self.timestamp}",
         )
+        come = self._ownership.acquired(self.horizon, entry.horizon)
         self.horizon = entry.horizon
         for part in self._ownership.collect(entry.horizon):
             self._versions.replace(part)
         self._versions.collect(entry.horizon)
-        first = bisect_right(self.schemas, entry.horizon, key=lambda schema: schema[0]) - 1
-        self.schemas = self.schemas[max(0, first) :]
+        first = max(0, bisect_right(self.schemas, entry.horizon, key=lambda schema: schema[0]) - 1)
+        gone = [schema for _, schema in self.schemas[:first]]
+        self.schemas = self.schemas[first:]
+        self._orphans(gone, come)
+
+    def _orphans(self, gone: list[bytes], come: list[KeyRange]) -> None:
+        """Drops rows of tables that no schema has any more: there, and where ranges came with such rows."""
+        held = [schema for _, schema in self.schemas]
+        if self._find_orphans is None or not held or not (gone or come):
+            return
+        parts, is_orphan = self._find_orphans(gone, held)
+        for part in (*parts, *come):
+            keys = [history[0].key for history in self._versions.histories(part)]
+            for key in filter(is_orphan, keys):
+                self._versions.replace(only(key))
+
+    def garbage(self, horizon: int) -> bool:
+        """Says whether a collection up to a horizon frees what was released, or rows of dropped tables."""
+        return self._ownership.any_released(horizon) or (
+            len(self.schemas) > 1 and self.schemas[1][0] <= horizon
+        )
 
     # Reading.
 

@@ -199,6 +199,23 @@ class Transactions:
         """
         await staging.stage(await self._lead(), request)
 
+    @property
+    def garbage(self) -> bool:
+        """Whether versions are kept that nobody may read any more, though nothing is written that would have
+        them collected: of ranges that were released, of tables that were dropped."""
+        try:
+            now = self._group.truetime.now().earliest
+        except Unsynchronized:
+            return False
+        return self._tablet.garbage(now - round(self._settings.keep_s * 1e9))
+
+    def tidy(self) -> None:
+        """Has a leader's garbage collected, where nothing is written."""
+        if self._reign is not None and self.garbage:
+            now = self._group.truetime.now().earliest
+            if now >= self._collect_at:
+                self._collect(self._reign, now)
+
     def _collect(self, reign: Reign, timestamp: int) -> None:
         """Has versions collected that nobody may read any more, now and then: only where something is
         written.
