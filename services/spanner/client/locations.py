@@ -210,7 +210,7 @@ class Locations:
             await asyncio.sleep(wait)
 
     def _leave(self, proxy: str) -> None:
-        """Has the next question be on another connection: TCP is slow to find out that a cut one works again."""
+        """Has the next question be on another connection: TCP finds out late that a cut one works again."""
         self._stubs.pop(proxy, None)
         channel = self._channels.pop(proxy, None)
         if channel is not None:
