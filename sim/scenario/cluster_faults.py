@@ -24,7 +24,7 @@ from services.real.folder import ClusterError, read_struct, write_struct
 from services.real.throttle import SLOWEST
 from sim import faults
 from sim.faults import AnyFault, Fault
-from sim.scenario.base import UnsupportedFault
+from sim.scenario.base import HostDown, UnsupportedFault
 from sim.scenario.door_rules import add_host_rules, add_link_rules
 from sim.scenario.errors import near
 
@@ -349,9 +349,9 @@ class ClusterFaults:
                 )
             state = self._cluster.state(fault.host)
             if not isinstance(fault, faults.Slow) and state == "dead":
-                raise ValueError(f"{kind}: {fault.host} is down")
+                raise HostDown(f"{kind}: {fault.host} is down")
             if isinstance(fault, faults.LoseReply) and state == "paused":
-                raise ValueError(f"{kind}: {fault.host} is paused, and replies to nothing")
+                raise HostDown(f"{kind}: {fault.host} is paused, and replies to nothing")
         factors = {
             faults.Slow: ("cpu", "disk"),
             faults.SlowDisk: ("factor",),
