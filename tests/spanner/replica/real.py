@@ -51,8 +51,9 @@ async def report(host: Host, acknowledged: list[bytes]) -> None:
     while True:
         told = b"%d %d %d\n" % (server.replica().term, host.incarnation, len(acknowledged))
         lines = [b"%d %d %s\n" % item for item in server.journals[1].items]
-        file = await host.disk.open("report.part", "w")
-        await file.append(told + b"".join(lines) + b"".join(entry + b"\n" for entry in acknowledged))
+        text = told + b"".join(lines) + b"".join(entry + b"\n" for entry in acknowledged)
+        file = await host.disk.open("report.part", "w")  # meanwhile, there are more
+        await file.append(text)
         await file.close()
         await host.disk.rename("report.part", "report")
         await asyncio.sleep(0.1)
