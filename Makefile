@@ -39,7 +39,7 @@ lint: setup
 
 test: setup
 	@$(MAKE) --no-print-directory -j3 lint pythons browser
-	$(BIN)/pytest -n 2
+	$(BIN)/pytest -n 3 --dist worksteal
 	$(BIN)/python -m tests.pythons test
 
 bench: .venv/bench

@@ -105,7 +105,7 @@ RUNS = list(zip_longest(environments().values(), ("0", "1", "31337"), fillvalue=
 """Each Python that is installed, each with another hash seed; without others, this one with all of them."""
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(900)
 @pytest.mark.parametrize("folder", FOLDERS)
 def test_neither_the_hash_seed_nor_the_python_changes_a_trace(folder: str) -> None:
     scenarios = [name for name in names() if name.startswith(f"{folder}/") and name != OWN_INPUT]
