@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from typing import Any
 
 import pytest
 
@@ -44,21 +45,25 @@ def test_keys_are_shown_as_tables_and_values() -> None:
     assert key_of(SCHEMA, b"\xff") == "0xff"
 
 
-def test_the_page_shows_zones_servers_groups_and_who_has_what() -> None:
-    async def look() -> dict[str, object]:
+def asked(*steps: str) -> str:
+    async def look() -> dict[str, Any]:
         return overview(status(), SCHEMA)
 
-    respond = responding(look)
-    page = asyncio.run(respond([], {})).body
-    assert isinstance(page, bytes)
-    text = page.decode()
+    async def main() -> str:
+        page = await responding(look)(list(steps), {})
+        assert isinstance(page.body, bytes)
+        return page.body.decode()
+
+    return asyncio.run(main())
+
+
+def test_the_page_shows_zones_servers_groups_and_who_has_what() -> None:
+    text = asked()
     for words in ("zone-z2 <span class=error>does not answer", "50.000 ms", "does not know the time"):
         assert words in text
     for words in ("<b>s1/z1</b> s2/z2 (witness)", "2.0 s", "Accounts [6]", "s&lt;3&gt;"):
         assert words in text
     assert "s<3>" not in text
-    api = asyncio.run(respond(["api"], {})).body
-    assert isinstance(api, bytes)
-    assert b'"leader": "s1"' in api
+    assert '"leader": "s1"' in asked("api")
     with pytest.raises(LookupError, match="begin at /"):
-        asyncio.run(respond(["elsewhere"], {}))
+        asked("elsewhere")
