@@ -72,6 +72,24 @@ def test_the_client_of_coordination_that_it_shows_works(tmp_path: Path) -> None:
     assert "held, and would know if not" in done.stdout
 
 
+def test_the_client_of_spanner_that_it_shows_works(tmp_path: Path) -> None:
+    dsim = Path(sys.executable).with_name("dsim")
+    (code,) = (
+        block.partition("```")[0] for block in README.split("```python\n")[1:] if "services.spanner" in block
+    )
+    table = ["spanner", "create", "Accounts", "Id INT64", "Balance INT64", "--dir", "bank"]
+    subprocess.run([dsim, "up", "spanner", "--dir", "bank"], cwd=tmp_path, capture_output=True, check=True)
+    try:
+        subprocess.run([dsim, *table], cwd=tmp_path, capture_output=True, check=True)
+        done = subprocess.run(
+            [sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=False
+        )
+    finally:
+        subprocess.run([dsim, "down", "--dir", "bank"], cwd=tmp_path, capture_output=True, check=True)
+    said = "[(1, 50), (2, 150)]\n[(1, 100), (2, 100)]\n2 rows, at the nearest replica\n"
+    assert done.stdout == said, done.stderr
+
+
 def test_its_pictures_are_there() -> None:
     pictures = [line.rpartition("(")[2].rstrip(")") for line in README.splitlines() if line.startswith("![")]
     assert len(pictures) > 8
