@@ -126,7 +126,7 @@ async def spanner_microbenchmarks(
         for place, zones in enumerate(leaders):
             if place:
                 await universe.lead(zones)
-                await load.warm()
+                await load.warm(Client.look)
             for kind in kinds:
                 if kind != SNAPSHOT or not place:  # these do not need leaders
                     one = await load.rate(WHAT[kind], WARM_S[kind], seconds * SHARE[kind])

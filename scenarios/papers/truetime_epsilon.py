@@ -60,8 +60,8 @@ class Span(Struct):
     shut: bool = False
 
 
-BEFORE = (0.24e-3, 1.3e-3, 5.3e-3)
-AFTER = (0.19e-3, 0.54e-3, 3.0e-3)
+BEFORE = (0.24e-3, 1.3e-3, 6.5e-3)
+AFTER = (0.19e-3, 0.54e-3, 3.2e-3)
 SPANS = (
     Span("March 29 to noon of the 30th", "mar29_apr1", 0, 36, BEFORE),
     Span("March 31", "mar29_apr1", 48, 72, AFTER),
@@ -142,17 +142,22 @@ async def truetime_epsilon(
     compare.draw(
         world,
         "epsilon just after polls, over Figure 6",
-        [table.finish(), *(f"{place}: {span.name}" for place, span in enumerate(SPANS, 1))],
+        [table.finish()],
         [
             compare.panel(
                 f"{level} %\n(ms)",
                 {float(place): found[span.name][level] for place, span in enumerate(SPANS, 1)},
                 [(float(place), PAPER[span.name][level]) for place, span in enumerate(SPANS, 1)],
+                apart=True,
             )
             for level in LEVELS
         ],
-        "spans of the figure",
+        "",
         (0.5, 5.5),
+        [
+            (float(place), span.name.replace(" to ", "\nto ").replace(", ", "\n"))
+            for place, span in enumerate(SPANS, 1)
+        ],
     )
 
 

@@ -62,6 +62,10 @@ class Client:
         await self._database.snapshot().read(TABLE, COLUMNS, keys([directory, 0]))
         await self._database.snapshot(read_timestamp=self._at).read(TABLE, COLUMNS, keys([directory, 0]))
 
+    async def look(self, directory: int) -> None:
+        """Reads of a directory: who leads it is known afterwards."""
+        await self._database.snapshot().read(TABLE, COLUMNS, keys([directory, 0]))
+
     def _any(self) -> int:
         return self._chance.randrange(self._directories)
 
@@ -98,11 +102,15 @@ class Load:
                 self.clients.append(Client(universe, machines[place % len(machines)], number, at))
         self._pause = len(self.clients) / pace if pace else 0.0
 
-    async def warm(self) -> None:
-        """One round, so that clients know where everything is (5.1), and leases are taken."""
+    async def warm(self, what: Callable[[Client, int], Awaitable[None]] | None = None) -> None:
+        """One round, so that clients know where everything is (5.1), and leases are taken.
+
+        Args:
+            what: done to each group from each machine; reads and writes when not given.
+        """
         firsts = [self._universe.directories_of(group)[0] for group in self._universe.groups]
         for client in self.clients[:: max(1, len(self.clients) // (MACHINES * 5))]:
-            await asyncio.gather(*(client.warm(first) for first in firsts))
+            await asyncio.gather(*((what or Client.warm)(client, first) for first in firsts))
 
     async def latencies(self, what: Callable[[Client], Awaitable[None]], count: int) -> list[float]:
         """Has one client do something so many times, one after the other; returns the seconds of each."""
