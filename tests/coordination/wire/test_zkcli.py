@@ -73,7 +73,7 @@ def said(folder: Path, command: tuple[str, ...]) -> list[str]:
             input=COMMANDS,
             capture_output=True,
             text=True,
-            timeout=60,
+            timeout=180,
         )
     words = re.sub(r"0x[0-9a-f]+", "0x", done.stdout + done.stderr)
     words = re.sub(r"(ctime|mtime) = .*", r"\1", words)
