@@ -35,6 +35,7 @@ from scenarios.spanner.promises import INVARIANTS, PROMISES, TOTAL, check_invari
 from scenarios.spanner.workload import LISTS, SCHEMA, Worker, cuts
 from services.spanner.client import SpannerError
 from services.spanner.keys import KeyRange
+from services.spanner.schema import ColumnSpec, CreateTable
 from sim import World, scenario
 from sim.explore.reduce import SHRINKABLE
 from sim.explore.swarm import swarm as faults_of
@@ -49,6 +50,7 @@ if TYPE_CHECKING:
 RECOVERY_S = 30.0  # within which all must work again after everything is healed
 PROGRESS = f"progress within {RECOVERY_S:g} s"
 MOVED = "moves end"
+CHANGED = "the schema is changed"
 MOVING = 60.0  # seconds for a move, faults and all
 DRIVER = {
     "hottest": 12.0,
@@ -78,7 +80,7 @@ MASTERS = [
 
 
 @scenario(
-    checks=(*PROMISES, TOTAL, MOVED, PROGRESS, EQUAL, KEPT, INVARIANTS),
+    checks=(*PROMISES, TOTAL, MOVED, CHANGED, PROGRESS, EQUAL, KEPT, INVARIANTS),
     plots=("groups",),
     limit_s=1200,
     real_limit_s=1800,
@@ -131,10 +133,11 @@ async def swarm(
     auditor = Worker(universe, "auditor", accounts, lists=lists, zone=ZONES[1], timeout=8.0)
     auditing = world.spawn(_audit(world, auditor, over, accounts))
     moving = world.spawn(_move(world, universe, accounts, lists, moves, seconds / (moves + 1)))
+    changing = world.spawn(_change(world, universe, max(1, round(seconds / ROUND)), seconds))
     await world.play(_faults(world, universe, names, seconds, intensity))
     await world.heal()
     healed = world.now()
-    await moving
+    await asyncio.gather(moving, changing)
     over.set()
     await asyncio.gather(*working, auditing)
     await _progress(world, universe, people, healed)
@@ -190,6 +193,30 @@ def _faults(
             lasts = round(rng.uniform(0.5, seconds / 2), 4)
             others.append(Action(round(begin, 4), LyingMaster(host=liar, seconds=lie), lasts=lasts))
     return plan + sorted(others, key=lambda action: action.at)
+
+
+async def _change(world: World, universe: Universe, times: int, seconds: float) -> None:
+    """Has tables made, so that everybody's schema is old, at times that chance decides; asks again as for
+    moves."""
+    chance = world.stream("schema")
+    for number in range(times):
+        await asyncio.sleep(seconds / times * chance.random())
+        columns = (ColumnSpec("Id", "INT64"), ColumnSpec("Text", "STRING(MAX)"))
+        table = CreateTable(f"Other{number}", columns, primary_key=("Id",))
+        end = world.now() + MOVING
+        while True:
+            try:
+                await universe.change_schema(table)
+            except SpannerError as exc:
+                if exc.code == "ALREADY_EXISTS":
+                    break
+                if world.now() > end:
+                    world.check(CHANGED, False, f"{exc.code}: {exc.detail}")
+                    return
+                await asyncio.sleep(0.2)
+            else:
+                break
+        world.check(CHANGED, True, f"{number + 1} times")
 
 
 async def _move(
