@@ -2,11 +2,11 @@
 
 Six spanservers in three zones, six groups, nine time masters; crystals that run as fast or slow as they may;
 clients that do a little of everything over several groups, while directories move between them, and the
-placement driver splits what is hot, merges what is cold, and replaces servers that are silent; and a random
-choice of what can go wrong: crashes, partitions, slow and lossy links, lost replies, pauses, full and failing
-disks, torn writes, clocks that jump, and a minority of the time masters that lies. When all is healed, every
-group must go on, its replicas must have the same versions, and every acknowledged write must be in them. Each
-seed is another story:
+placement driver splits what is hot, merges what is cold, and replaces servers that are silent, and the
+schema is changed; and a random choice of what can go wrong: crashes, partitions, slow and lossy links, lost
+replies, pauses, full and failing disks, torn writes, clocks that jump, and a minority of the time masters
+that lies. When all is healed, every group must go on, its replicas must have the same versions, and every
+acknowledged write must be in them. Each seed is another story:
 
     dsim run spanner/swarm --seed 7 --interleave
     dsim sweep spanner/swarm --seeds 0:1000 --interleave
