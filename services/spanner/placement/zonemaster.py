@@ -93,7 +93,7 @@ async def serve(
     zone: str = "",
     spanservers: Sequence[str] = (),
     schema: str = "",
-    poll: float = 5.0,
+    poll: float = 10.0,
 ) -> None:
     """Runs a zonemaster with its location proxy: a program.
 
