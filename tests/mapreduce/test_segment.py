@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from services.mapreduce.hints import Codec, Types
 from services.mapreduce.tasks import segment
 from services.mapreduce.tasks.merge import Merge
-from services.mapreduce.tasks.segment import FRAME_BYTES, RunWriter, read, runs_of
+from services.mapreduce.tasks.segment import FRAME_BYTES, FRAME_PAIRS, RunWriter, read, runs_of
 
 from .folder_storage import FolderStorage
 
@@ -76,3 +76,16 @@ def test_a_run_that_is_cut_off_is_noticed(tmp_path: Path) -> None:
             runs_of("f", disk)
         with disk.open("f") as file, pytest.raises(EOFError):
             list(read(file, run, CODEC))
+
+
+def test_memory_does_not_grow_with_what_is_merged(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("services.mapreduce.tasks.merge.WHOLE_BYTES", 1 << 20)
+    disk, codec = FolderStorage(str(tmp_path)), Codec(Types(key=int, value=int))
+    with disk.open("runs", "wb") as file:
+        writer = RunWriter(file, "runs", codec)
+        for run in range(8):
+            writer.write(([(8 * n + run, run) for n in range(5000)],))
+    with Merge(disk, codec, 1 << 30, "scratch") as merge:
+        blocks = list(merge.blocks(runs_of("runs", disk)))
+    assert [key for block in blocks for key, _ in block] == [*range(40_000)]
+    assert max(map(len, blocks)) <= 8 * FRAME_PAIRS, "though a gigabyte was free"

@@ -1,9 +1,10 @@
 """External merge sort (3.1 step 5): many sorted runs become one, within a bounded amount of memory.
 
-What fits is read whole and sorted at once: Python's sort finds the runs and merges them, in C. Otherwise one
-frame of each run is in memory: what is no larger than the smallest of the frames' last keys is cut off,
-sorted and given out, and frames that are used up are replaced. When even one frame of each run is too much,
-groups of runs are first merged to larger ones on disk.
+What is little is read whole and sorted at once: Python's sort finds the runs and merges them, in C. Otherwise
+one frame of each run is in memory, though more may fit, so that memory does not grow with the data: what is
+no larger than the smallest of the last keys is cut off, sorted and given out, and frames that are used
+up are replaced. When even one frame of each run is too much, groups of runs are first merged to larger ones
+on disk.
 """
 
 from __future__ import annotations
@@ -20,6 +21,9 @@ if TYPE_CHECKING:
 
     from services.child import Storage
     from services.mapreduce.hints import Codec
+
+WHOLE_BYTES = 32 << 20
+"""About the memory that runs take which are read whole."""
 
 MOST_RUNS = 512
 """Merged at once at most, however small their frames."""
@@ -67,7 +71,7 @@ class Merge:
     def blocks(self, runs: Sequence[Run]) -> Iterator[list[Any]]:
         """Yields the pairs of all runs in the order of their keys, as non-empty lists."""
         left = list(runs)
-        if sum(run.memory for run in left) <= self._memory:
+        if sum(run.memory for run in left) <= min(self._memory, WHOLE_BYTES):
             pairs = [pair for run in left for block in self._read(run) for pair in block]
             if len(left) > 1:
                 pairs.sort(key=key_of)

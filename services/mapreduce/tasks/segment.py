@@ -25,7 +25,7 @@ FIRST, ESCAPED = 1, 2
 FRAME_BYTES = 64 << 10
 """About as large a frame's body is, unless one pair is larger."""
 
-FRAME_PAIRS = 4096
+FRAME_PAIRS = 1024
 """At most so many pairs in a frame."""
 
 PAIR_BYTES = 150
