@@ -10,7 +10,8 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any, TypeAlias
+from copy import deepcopy
+from typing import Any, ClassVar, Self, TypeAlias
 
 from protos.trace import Log, Message, Note, TraceEvent
 
@@ -21,12 +22,18 @@ BEGINS = ("assigned", "adopted")
 ENDS = ("failed", "died", "withdrawn")
 
 
-class _Watcher(ABC):
-    """Hands each of the master's notes to the method of its name; the first violation is kept."""
+class Watcher(ABC):
+    """An invariant: takes the master's notes it has asked for, by name; the first violation is kept."""
+
+    name: ClassVar[str]
 
     def __init__(self) -> None:
         self.violation = ""
         self._takes: dict[str, Callable[[Note], None]] = {}
+
+    def begin(self) -> Self:
+        """A run begins: this one has seen nothing, and neither has its copy, which will."""
+        return deepcopy(self)
 
     def see(self, events: Sequence[TraceEvent]) -> None:
         """Takes the next events of the trace."""
@@ -38,16 +45,16 @@ class _Watcher(ABC):
         """Says who takes notes of these names."""
         self._takes.update(dict.fromkeys(names, how))
 
-    def violated(self, note: Note, what: str) -> None:
+    def violated(self, event: Note | Message | Log, what: str) -> None:
         """Keeps the first violation."""
-        self.violation = self.violation or f"at {note.time / 1e9:.3f} s: {what}"
+        self.violation = self.violation or f"at {event.time / 1e9:.3f} s: {what}"
 
     def verdict(self) -> tuple[bool, str]:
         """Returns the verdict, and what it rests on."""
-        return not self.violation, self.violation or self.seen()
+        return not self.violation, self.violation or self._seen()
 
     @abstractmethod
-    def seen(self) -> str:
+    def _seen(self) -> str:
         """Returns in words what was looked at."""
 
 
@@ -59,17 +66,11 @@ def _said(key: Key) -> str:
     return f"{key[1]} {key[2]} of {key[0]}"
 
 
-class TaskStates:
+class TaskStates(Watcher):
     """Invariants 3 and 4: idle, in-progress, completed; back only as 3.3 says; one committed execution."""
 
     name = "tasks go idle, in-progress, completed, and back only as 3.3 says"
 
-    def begin(self) -> _TaskStates:
-        """A run begins."""
-        return _TaskStates()
-
-
-class _TaskStates(_Watcher):
     def __init__(self) -> None:
         super().__init__()
         self._running: dict[Key, dict[int, None]] = {}
@@ -116,21 +117,15 @@ class _TaskStates(_Watcher):
             self.violated(note, f"{_said(key)} was completed and is idle again")
         self._completed.pop(key, None)
 
-    def seen(self) -> str:
+    def _seen(self) -> str:
         return f"{self._completions} completions, of which {self._reopened} maps had to be executed again"
 
 
-class BackupsNearTheEnd:
+class BackupsNearTheEnd(Watcher):
     """Invariant 12: a backup task begins only when no task of its kind is idle any more."""
 
     name = "backup tasks only near the end"
 
-    def begin(self) -> _BackupsNearTheEnd:
-        """A run begins."""
-        return _BackupsNearTheEnd()
-
-
-class _BackupsNearTheEnd(_Watcher):
     def __init__(self) -> None:
         super().__init__()
         self._total: dict[tuple[str, str], int] = {}
@@ -182,22 +177,16 @@ class _BackupsNearTheEnd(_Watcher):
         job, kind, number = _task(note)
         self._completed[job, kind].pop(number, None)
 
-    def seen(self) -> str:
+    def _seen(self) -> str:
         share = self._backups / self._executions if self._executions else 0.0
         return f"{self._backups} backups among {self._executions} executions ({share:.1%})"
 
 
-class NetProgress:
+class NetProgress(Watcher):
     """Invariant 16: what has been read, shuffled and written falls only by work that died."""
 
     name = "progress falls only by what died"
 
-    def begin(self) -> _NetProgress:
-        """A run begins."""
-        return _NetProgress()
-
-
-class _NetProgress(_Watcher):
     TOTALS = ("input_bytes", "intermediate_bytes", "shuffled_bytes", "output_bytes")
 
     def __init__(self) -> None:
@@ -229,21 +218,15 @@ class _NetProgress(_Watcher):
         self._last[job] = note.fields
         self._loss.pop(job, None)
 
-    def seen(self) -> str:
+    def _seen(self) -> str:
         return f"{self._reports} reports; {self._falls} falls, each after work had died"
 
 
-class SkippedAfterTwo:
+class SkippedAfterTwo(Watcher):
     """Invariant 11: a record is left out only after two failures of its task."""
 
     name = "a record is skipped only after two reports"
 
-    def begin(self) -> _SkippedAfterTwo:
-        """A run begins."""
-        return _SkippedAfterTwo()
-
-
-class _SkippedAfterTwo(_Watcher):
     def __init__(self) -> None:
         super().__init__()
         self._failures: dict[Key, int] = {}
@@ -262,23 +245,17 @@ class _SkippedAfterTwo(_Watcher):
                 note, f"record {note.fields['record']} of {_said(key)} is left out after one failure"
             )
 
-    def seen(self) -> str:
+    def _seen(self) -> str:
         return f"{self._skipped} records left out"
 
 
-class Inputs:
+class Inputs(Watcher):
     """Invariants 3, 5 and 8: a reduce reads one output of every map, of an execution which the master has
     accepted, and none that it has been told is gone.
     """
 
     name = "a reduce reads each map once, and none that is known to be lost"
 
-    def begin(self) -> _Inputs:
-        """A run begins."""
-        return _Inputs()
-
-
-class _Inputs(_Watcher):
     def __init__(self) -> None:
         super().__init__()
         self._accepted: dict[tuple[str, int, int], None] = {}  # job, map, attempt
@@ -323,46 +300,38 @@ class _Inputs(_Watcher):
         if read + empty != maps:
             self.violated(note, f"a reduce of {job} begins with {read} + {empty} of {maps} inputs")
 
-    def seen(self) -> str:
+    def _seen(self) -> str:
         return f"{self._regions} regions in {self._shuffles} shuffles, {self._notices} notices of lost ones"
 
 
-class NothingBreaks:
+class NothingBreaks(Watcher):
     """No assertion fails, no handler of a call raises, nothing is logged as an error, whatever happens."""
 
     name = "nothing breaks inside"
 
-    def begin(self) -> _NothingBreaks:
-        """A run begins."""
-        return _NothingBreaks()
-
-
-class _NothingBreaks:
     def __init__(self) -> None:
-        self._violation = ""
+        super().__init__()
         self._calls = 0
 
     def see(self, events: Sequence[TraceEvent]) -> None:
-        """Takes the next events of the trace."""
+        """Takes the next events of the trace, of all kinds."""
         for event in events:
-            what = ""
             if isinstance(event, Message):
                 self._calls += bool(event.code)
                 if event.code == "UNKNOWN":
-                    what = f"{event.source} raised in {event.method}"
+                    self.violated(event, f"{event.source} raised in {event.method}")
             elif isinstance(event, Note) and event.name == "execution broke":
-                what = f"{event.host}: {event.fields['error']}"
+                self.violated(event, f"{event.host}: {event.fields['error']}")
             elif isinstance(event, Log) and event.level in ("ERROR", "CRITICAL"):
-                what = f"{event.host}: {event.message}"
-            if what and not self._violation:
-                self._violation = f"at {event.time / 1e9:.3f} s: {what}"
+                self.violated(event, f"{event.host}: {event.message}")
 
-    def verdict(self) -> tuple[bool, str]:
-        """Returns the verdict, and what it rests on."""
-        return not self._violation, self._violation or f"{self._calls} calls ended as they should"
+    def _seen(self) -> str:
+        return (
+            f"{self._calls} calls ended as they should" if self._calls else "nothing was logged as an error"
+        )
 
 
-class LocalMaps:
+class LocalMaps(Watcher):
     """3.4: most maps are executed where a replica of their input is (how many, the story says).
 
     Args:
@@ -371,15 +340,6 @@ class LocalMaps:
 
     name = "maps run where their input is"
 
-    def __init__(self, share: float) -> None:
-        self._share = share
-
-    def begin(self) -> _LocalMaps:
-        """A run begins."""
-        return _LocalMaps(self._share)
-
-
-class _LocalMaps(_Watcher):
     def __init__(self, share: float) -> None:
         super().__init__()
         self._share = share
@@ -393,26 +353,17 @@ class _LocalMaps(_Watcher):
 
     def verdict(self) -> tuple[bool, str]:
         """Returns the verdict, and what it rests on."""
-        return self._near.get("data-local", 0) >= self._share * sum(self._near.values()), self.seen()
+        return self._near.get("data-local", 0) >= self._share * sum(self._near.values()), self._seen()
 
-    def seen(self) -> str:
+    def _seen(self) -> str:
         return ", ".join(f"{count} {near}" for near, count in sorted(self._near.items()))
 
 
-class Ignored:
+class Ignored(Watcher):
     """3.3: completion messages that change nothing are ignored (at least so many, the story says)."""
 
     name = "completions that come twice or late are ignored"
 
-    def __init__(self, least: int) -> None:
-        self._least = least
-
-    def begin(self) -> _Ignored:
-        """A run begins."""
-        return _Ignored(self._least)
-
-
-class _Ignored(_Watcher):
     def __init__(self, least: int) -> None:
         super().__init__()
         self._least = least
@@ -424,27 +375,18 @@ class _Ignored(_Watcher):
 
     def verdict(self) -> tuple[bool, str]:
         """Returns the verdict, and what it rests on."""
-        return self._ignored >= self._least, self.seen()
+        return self._ignored >= self._least, self._seen()
 
-    def seen(self) -> str:
+    def _seen(self) -> str:
         return f"{self._ignored} were"
 
 
-class Worked:
+class Worked(Watcher):
     """Each of these workers has completed a task."""
 
     name = "who joins is given work"
 
     def __init__(self, workers: Iterable[str]) -> None:
-        self._workers = tuple(workers)
-
-    def begin(self) -> _Worked:
-        """A run begins."""
-        return _Worked(self._workers)
-
-
-class _Worked(_Watcher):
-    def __init__(self, workers: tuple[str, ...]) -> None:
         super().__init__()
         self._tasks = dict.fromkeys(workers, 0)
         self.take(["completed"], self._completes)
@@ -455,9 +397,9 @@ class _Worked(_Watcher):
 
     def verdict(self) -> tuple[bool, str]:
         """Returns the verdict, and what it rests on."""
-        return all(self._tasks.values()), self.seen()
+        return all(self._tasks.values()), self._seen()
 
-    def seen(self) -> str:
+    def _seen(self) -> str:
         return ", ".join(f"{worker}: {tasks} tasks" for worker, tasks in self._tasks.items())
 
 
