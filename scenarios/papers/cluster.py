@@ -2,13 +2,14 @@
 
 Decisions (who executes what, where, when again) are the master's and the workers', in their own code; here
 it is only what their data costs. Every quarter of a second of virtual time all machines share their disk time
-among four activities, max-min fair:
+among five activities, max-min fair:
 
 1. the map task: reads its split (or has it read by a machine that holds it), writes its intermediate data;
 2. the reduce task: writes what it has pulled; when it has all, sorts it (reads it, writes sorted runs);
    merges these as it writes the output;
-3. serving: regions that have left the page cache, splits of maps elsewhere;
-4. second copies of other machines' output.
+3. serving regions that have left the page cache;
+4. reading splits for maps elsewhere;
+5. writing copies of reduces' output: GFS chooses for each chunk machines with room, not the writer's.
 
 A machine has one map and one reduce task at a time ("at most one reduce task at a time per machine", 5.3).
 """
@@ -36,6 +37,9 @@ TICK_S = 0.25
 PULL_TICKS = 4
 """Reduces ask, and sources serve, once in so many ticks."""
 
+MOST_COPIES = 2
+"""Of the output."""
+
 NOTHING, PULLING, SORTING, THINKING, WRITING = range(5)  # what a machine's reduce does
 
 _CLUSTERS: WeakKeyDictionary[Simulation, Cluster] = WeakKeyDictionary()
@@ -55,7 +59,7 @@ class Cluster:
         racks: of each.
         read: bytes a second that each reads.
         write: bytes a second that any writes.
-        chance: where second copies go.
+        chance: where copies of the output go.
 
     Attributes:
         index: of each name.
@@ -100,11 +104,12 @@ class Cluster:
         self._merged = np.zeros(count)  # bytes of sorted runs read for a byte of output
         self._copies = np.ones(count)  # of the output
         self._chunk = np.zeros(count)  # bytes left of this chunk of the output
-        self._second = self._ids.copy()  # where its second copy goes
+        self._targets = np.zeros((MOST_COPIES, count), np.int64)  # where its copies go
         # Serving
-        self._request_s = 0.0  # of a disk, for one cold region
+        self._request_s = np.zeros(count)  # of each one's disk, for a cold region
         self._served = np.zeros(count)  # seconds given to them in this step
-        self._behind = np.zeros(count)  # bytes of second copies that are not yet on the disk
+        self._crossed = 0.0  # bytes of a tick's shuffle that crossed the root
+        self._behind = np.zeros(count)  # bytes of copies that are not yet on the disk
         self._ticks = 0
         self._stopped = False
         _CLUSTERS[simulation] = self
@@ -150,7 +155,7 @@ class Cluster:
         self._reduce[machine] = pulled
         self._region[machine], self._copies[machine] = region, copies
         self._pulled[machine] = self._unwritten[machine] = self._rest[machine] = 0
-        self._request_s = PAPER.request_s + region / self.write
+        self._request_s = PAPER.request_s + region / self.read
         self.shuffle.clear(machine)
 
     def offer(self, machine: int, counts: Counts, cold: float) -> None:
@@ -173,7 +178,7 @@ class Cluster:
         self._reduce[machine] = done
 
     def write_output(self, machine: int, size: float, done: Callable[[], None]) -> None:
-        """The reduce on a machine writes its output, in chunks with a second copy elsewhere each."""
+        """The reduce on a machine writes its output: each chunk of it has its copies elsewhere."""
         external = self._pulled[machine] > PAPER.task_memory
         self._phase[machine] = WRITING
         self._rest[machine] = size
@@ -236,34 +241,36 @@ class Cluster:
         read, write, ids, phase = self.read, self.write, self._ids, self._phase
         mapping = self._split > 0
         own = self._source == ids
-        writing = (phase == WRITING) & (self._behind[self._second] < WRITE_AHEAD)
-        per_byte = self._ratio / write + 1 / read  # seconds of this machine for a byte of the split
+        stored = np.arange(MOST_COPIES)[:, None] < self._copies  # a row a copy: whether there is such a one
+        room = ((self._behind[self._targets] < WRITE_AHEAD) | ~stored).all(axis=0)
+        writing = (phase == WRITING) & room
+        # Seconds of this machine's disk for a byte of the split, and of the output.
+        per_byte = self._ratio / write + np.where(own, 1 / read, 0)
+        writing_s = np.maximum(self._merged / read, 1 / PAPER.nic_Bps)
         sorting_s = 1 / read + 1 / write
-        writing_s = 1 / write + self._merged / read
         away = np.flatnonzero(mapping & ~own)
 
-        wanted = np.zeros((4, len(ids)))
+        wanted = np.zeros((5, len(ids)))
         wanted[0] = self._split * per_byte
         wanted[1] = np.select(
             [phase == PULLING, phase == SORTING, writing],
             [self._unwritten / write, self._rest * sorting_s, self._rest * writing_s],
         )
         wanted[2] = np.maximum(self.shuffle.asked * self._request_s - self._served, 0)
-        regions = wanted[2].copy()
-        np.add.at(wanted[2], self._source[away], self._split[away] / write)
-        wanted[3] = self._behind / write
+        np.add.at(wanted[3], self._source[away], self._split[away] / read[self._source[away]])
+        wanted[4] = self._behind / write
 
         budget = TICK_S + self._credit
         given = share(wanted, budget)
         self._credit = np.clip(budget - given.sum(axis=0), 0, TICK_S)
         with np.errstate(divide="ignore", invalid="ignore"):
-            part = np.where(wanted[2] > 0, given[2] / wanted[2], 0.0)
+            part = np.where(wanted[3] > 0, given[3] / wanted[3], 0.0)
             got = np.where(mapping & own, np.minimum(given[0] / per_byte, self._split), 0.0)
             if len(away):
-                limit = given[0][away] / per_byte[away]
+                limit = given[0][away] / np.maximum(per_byte[away], 1e-12)
                 there = part[self._source[away]] * self._split[away]
                 got[away] = np.minimum(np.minimum(there, limit), PAPER.nic_Bps * TICK_S)
-        self._served += part * regions
+        self._served += given[2]
         self._used += given.sum(axis=0) * write
         self._split -= got
         ended = self._ended(self._map, mapping & (self._split < 1))
@@ -272,11 +279,13 @@ class Cluster:
         self._unwritten = np.maximum(self._unwritten - np.where(phase == PULLING, given[1] * write, 0), 0)
         sorting = phase == SORTING
         wrote = np.where(writing, np.minimum(np.minimum(given[1] / writing_s, self._rest), self._chunk), 0)
+        root = PAPER.root_Bps * TICK_S  # all copies cross it, and so does what is shuffled
+        wrote *= min(1.0, max(root - self._crossed, root / 2) / max(float((wrote * self._copies).sum()), 1.0))
         self._rest = np.maximum(self._rest - np.where(sorting, given[1] / sorting_s, wrote), 0)
         self._chunk -= wrote
-        self._behind = np.maximum(self._behind - given[3] * write, 0)
-        copied = np.flatnonzero((wrote > 0) & (self._copies > 1))
-        np.add.at(self._behind, self._second[copied], wrote[copied])
+        self._behind = np.maximum(self._behind - given[4] * write, 0)
+        for row, targets in zip(stored, self._targets, strict=True):
+            np.add.at(self._behind, targets[row], wrote[row])
         for machine in np.flatnonzero(writing & (self._chunk < 1) & (self._rest >= 1)).tolist():
             self._new_chunk(machine)
 
@@ -311,6 +320,7 @@ class Cluster:
         self._pulled += got
         self._unwritten += got
         self.moved[1] += got.sum()
+        self._crossed = float(got.sum()) / PULL_TICKS
         self._served[:] = 0
         pulling = self._phase == PULLING
         with np.errstate(divide="ignore", invalid="ignore"):
@@ -325,7 +335,9 @@ class Cluster:
     def _new_chunk(self, machine: int) -> None:
         self._chunk[machine] = CHUNK
         count = len(self.names)
-        self._second[machine] = (machine + self._chance.randrange(1, count)) % count if count > 1 else machine
+        others = self._chance.sample(range(count - 1), min(MOST_COPIES, count - 1))
+        for copy, other in enumerate(others):
+            self._targets[copy, machine] = other + (other >= machine)
 
 
 class _Tick:
