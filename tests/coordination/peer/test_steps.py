@@ -5,13 +5,17 @@ unsynced bytes and names survives. Afterwards it comes back, and everybody has d
 
     python -m tests.coordination.peer.test_steps
 
-takes every step of every host, one after the other; the suite takes every third.
+takes every step of every host, one after the other (the suite: every third), and then the storage alone
+with every state that a crash may leave, and every torn length of the log's last record
+(`storage/test_crashes.py`).
 """
 
 from __future__ import annotations
 
 import asyncio
+import sys
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -128,3 +132,4 @@ def test_a_crash_at_each_step(host: str, first: int) -> None:
 if __name__ == "__main__":
     for one in HOSTS:
         print(one, crash_at_each_step(one, 1, 1), "steps, nothing lost")
+    sys.exit(pytest.main(["-v", str(Path(__file__).parents[1] / "storage" / "test_crashes.py")]))
