@@ -80,7 +80,7 @@ def test_a_run_that_is_cut_off_is_noticed(tmp_path: Path) -> None:
 
 def test_memory_does_not_grow_with_what_is_merged(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("services.mapreduce.tasks.merge.WHOLE_BYTES", 1 << 20)
-    disk, codec = FolderStorage(str(tmp_path)), Codec(Types(key=int, value=int))
+    disk, codec = FolderStorage(tmp_path), Codec(Types(key=int, value=int))
     with disk.open("runs", "wb") as file:
         writer = RunWriter(file, "runs", codec)
         for run in range(8):

@@ -64,8 +64,17 @@ class Assignment:
 
     def kick(self, kind: Kind) -> None:
         """Work of a kind may have become available: those with free slots get it, the nearest first (3.4)."""
-        for at_most in Near if kind is Kind.MAP else (Near.ANY,):
-            for link in list(self._hungry[kind]):
+        hungry = self._hungry[kind]
+        if kind is Kind.MAP:
+            by_name = {link.name: link for link in hungry}
+            for job in self._jobs.values():
+                if len(job.state.idle[kind]) < len(by_name):  # else there is something for each of them
+                    for number in list(job.state.idle[kind]):
+                        for name in job.near.hosts[number]:
+                            if name in by_name and number in job.state.idle[kind]:
+                                self.fill(by_name[name], Near.HOST)
+        for at_most in (Near.RACK, Near.ANY) if kind is Kind.MAP else (Near.ANY,):
+            for link in list(hungry):
                 if not any(job.state.available(kind) for job in self._jobs.values() if not job.ending):
                     return
                 self.fill(link, at_most)
