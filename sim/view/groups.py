@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 ROW = 0.3  # inches
 HIGHEST = 5.0  # inches of all rows
 MOVES, DRIVER = "moves", "universe master"
+FEW = 3  # reads of the past that say nothing of their ages
 TICKS = 4000  # of commits that are drawn one by one
 WRITES, STRONG, PAST = "read-write transaction", "strong read", "read of the past"
 COLOURS = {WRITES: BLUE, STRONG: GREEN, PAST: SKY}
@@ -46,6 +47,8 @@ def groups(run: Run) -> Figure:
     answered = [one for one in found.asked if one.end >= run.start and one.start <= run.end]
     past = [one for one in answered if one.ended == "ok" and _kind(one) == PAST and one.timestamp]
     heights = [min(HIGHEST, ROW * len(rows) + 0.1)]
+    if len(past) < FEW:
+        past = []
     heights += [1.9] * bool(answered) + [1.1] * bool(past)
     sheet = Sheet(
         run,
