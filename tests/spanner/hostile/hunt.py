@@ -231,7 +231,7 @@ def main() -> None:
     """Runs the hunt."""
     cases, seed = int(sys.argv[1]), int(sys.argv[2]) if len(sys.argv) > 2 else 0
     start = time.monotonic()
-    summary = run(hostile, {"cases": cases}, seed=seed)
+    summary = run(hostile, {"cases": cases}, seed=seed, limit_s=100_000)
     if summary.error:
         print(summary.error)
     for one in summary.measures:
