@@ -3,6 +3,7 @@
 The participant is in doubt: it has prepared, keeps its locks, and asks the coordinator's group until somebody
 there says what became of it (4.2.1). What the dead leader had decided is in the group's log: the next one
 tells it. What it had not, the next one aborts, and writes that down before it says so.
+Look in the picture at what is hatched: prepared, in doubt.
 
     dsim run spanner/2pc-coordinator-crash --set step=decided
 """

@@ -3,6 +3,7 @@
 What it has prepared is in its group's log, with the locks: the next leader takes them again before anybody
 else does, and asks the coordinator (4.2.1). What it had not prepared went with it: the next leader refuses,
 and the transfer is run again.
+Look in the picture at what is hatched: prepared, in doubt.
 
     dsim run spanner/2pc-participant-crash --set step=decided
 """

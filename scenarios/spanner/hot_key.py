@@ -3,7 +3,8 @@
 All take their turn: each holds the row from its read until its commit can be known, so that one commit wait
 after the other passes. Who is wounded begins again with the age that it had (`run_in_transaction`), and is
 the oldest one after a while. `--set ages=false` gives each attempt an age of its own: then some are served
-again and again before others.
+again and again before others. Look in the picture at how long additions took: in turns, none much longer
+than the others.
 
     dsim run spanner/hot-key --set clients=40
 """

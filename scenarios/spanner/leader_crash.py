@@ -3,7 +3,8 @@ is lost.
 
 Locks die with their leader, so transactions that had some are run again. What was prepared is in the log: the
 new leader takes those locks again and asks the coordinators (4.2.1). The group serves no writes until the
-lease is over (4.1.1).
+lease is over (4.1.1). Look in the picture at the pale rest of the lease, at what is prepared and in doubt
+until the new leader can be asked, and at the operations that began before and ended after it.
 
     dsim run spanner/leader-crash --set lease=10
 """

@@ -4,7 +4,8 @@ A minority has no quorum: who leads there stops when its lease is over, and no n
 What was applied there before can be read for ever: a read at a timestamp needs nobody else, if t_safe is
 beyond it (4.1.3). A read of the present waits until the other side is heard again, where life goes on.
 Locks that the minority's clients have on the other side are freed when their transactions have not been heard
-of for `idle` seconds. `--set age=0` asks the minority for the present.
+of for `idle` seconds. `--set age=0` asks the minority for the present. Look in the picture at the leader that
+goes on until its lease is over and commits nothing, and at how old is what is read meanwhile.
 
     dsim run spanner/partition --set lease=10
 """

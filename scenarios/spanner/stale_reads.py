@@ -2,7 +2,8 @@
 
 While clients write, others read all accounts with each kind of bound: exactly so long ago, at most so long
 ago, and at a timestamp that was read before. Each sees the database as it was at one moment (4.1.3), never
-older than its bound.
+older than its bound. Look at the last panel of the picture: reads with `exact_staleness` are as old as they
+say, those with `max_staleness` hardly older than what was applied last.
 
     dsim run spanner/stale-reads --set staleness=8
 """

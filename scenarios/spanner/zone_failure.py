@@ -3,7 +3,8 @@
 Each group has a replica in every zone, so that two are left of three (2.1). Groups that were led from
 elsewhere notice nothing; the others are led from another zone as soon as the leases allow it. When the zone
 comes back its replicas catch up, and whoever is near reads there again. `--set zones=2` takes two of the
-three: nothing is committed before they are back, and nothing is lost.
+three: nothing is committed before they are back, and nothing is lost. Look in the picture at the groups that
+keep their leader: they commit on, except for transactions that need one of the others.
 
     dsim run spanner/zone-failure --set lease=10
 """
