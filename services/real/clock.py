@@ -73,7 +73,12 @@ class SkewedClock:
 
     def monotonic_ns(self) -> int:
         """Returns nanoseconds since that moment."""
-        return round(self.monotonic() * _SECOND)
+        if self._drift or self._steady:
+            return round(self.monotonic() * _SECOND)
+        self._read = time.time_ns()
+        now = time.monotonic_ns()
+        self._until = time.time_ns()
+        return now
 
     def claim(self, earliest_ns: int, latest_ns: int, *, traced: bool = False) -> None:
         """Compares what the host believes with the machine's clock; see `services.host.Clock.claim`."""

@@ -16,7 +16,6 @@ import logging
 import os
 import threading
 import time
-from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -26,7 +25,6 @@ from protos.trace import ClockSample, HostEvent, Log, Note, Span
 from services.recorder import Recorder
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from pathlib import Path
 
     from services.real.clock import SkewedClock
@@ -113,16 +111,9 @@ class HostTrace:
         """Writes a `HostEvent`."""
         self.write(HostEvent(time.time_ns(), self._name, name, incarnation, fields))
 
-    @contextmanager
-    def span(self, name: str, fields: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    def span(self, name: str, fields: dict[str, Any]) -> _Open:
         """Writes a `Span` when the block ends."""
-        start, ok = time.time_ns(), False
-        try:
-            yield fields
-            ok = True
-        finally:
-            _check(fields)
-            self.write(Span(time.time_ns(), self._name, name, start, task_name(), ok, fields))
+        return _Open(self, self._name, name, fields)
 
     def sample_clock(self) -> None:
         """Writes how far the host's wall clock is off, if it is or just was."""
@@ -168,6 +159,25 @@ class HostTrace:
         self.write = self.sent = _ignore
         if why != "closed":
             logging.getLogger(__name__).error("the trace of %s ends here: %s", self._name, why)
+
+
+class _Open:
+    """A span that has not ended."""
+
+    __slots__ = ("_fields", "_host", "_name", "_start", "_trace")
+
+    def __init__(self, trace: HostTrace, host: str, name: str, fields: dict[str, Any]) -> None:
+        self._trace, self._host, self._name, self._fields = trace, host, name, fields
+
+    def __enter__(self) -> dict[str, Any]:
+        self._start = time.time_ns()
+        return self._fields
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        fields = self._fields
+        _check(fields)
+        span = Span(time.time_ns(), self._host, self._name, self._start, task_name(), kind is None, fields)
+        self._trace.write(span)
 
 
 class TraceLog(logging.Handler):

@@ -1,5 +1,7 @@
 """What stands in the log of a group, as MessagePack: the seam between who writes it and who applies it.
 
+Nothing here can be part of a cycle, and much of it lives long: Python's collector need not look (`gc`).
+
 Paxos gives each entry a timestamp (4.1.2: strictly increasing). It is the commit timestamp of a transaction
 of one group, and the prepare timestamp of a `Prepare`. The other times are in the entries.
 `transactions/` and `placement/` make them, `tablet/` applies them, at every replica alike.
@@ -18,7 +20,7 @@ Row: TypeAlias = bytes
 """The columns of a row besides its key, as `schema/` writes them. A tablet does not look inside."""
 
 
-class Version(Struct, frozen=True, array_like=True):
+class Version(Struct, frozen=True, array_like=True, gc=False):
     """A row as of a timestamp; None: there is none from then on."""
 
     key: bytes
@@ -26,7 +28,7 @@ class Version(Struct, frozen=True, array_like=True):
     row: Row | None
 
 
-class Effects(Struct, frozen=True, array_like=True):
+class Effects(Struct, frozen=True, array_like=True, gc=False):
     """What a transaction does to one group, all of it resolved: applying it asks no question.
 
     Attributes:
@@ -42,7 +44,7 @@ class Effects(Struct, frozen=True, array_like=True):
     schema: bytes = b""
 
 
-class Prepare(Struct, frozen=True, array_like=True, tag="prepare"):
+class Prepare(Struct, frozen=True, array_like=True, tag="prepare", gc=False):
     """A participant's vote (4.2.1), with all that a later leader needs to hold the same locks.
 
     Attributes:
@@ -63,7 +65,7 @@ class Prepare(Struct, frozen=True, array_like=True, tag="prepare"):
     locked: tuple[KeyRange, ...] = ()
 
 
-class Commit(Struct, frozen=True, array_like=True, tag="commit"):
+class Commit(Struct, frozen=True, array_like=True, tag="commit", gc=False):
     """The coordinator's decision, and the whole of a transaction of one group.
 
     Attributes:
@@ -77,26 +79,26 @@ class Commit(Struct, frozen=True, array_like=True, tag="commit"):
     participants: tuple[int, ...] = ()
 
 
-class Abort(Struct, frozen=True, array_like=True, tag="abort"):
+class Abort(Struct, frozen=True, array_like=True, tag="abort", gc=False):
     """The coordinator's other decision: a commit of this transaction that comes later is refused."""
 
     transaction: str
 
 
-class Outcome(Struct, frozen=True, array_like=True, tag="outcome"):
+class Outcome(Struct, frozen=True, array_like=True, tag="outcome", gc=False):
     """What a participant was told of a transaction that it has prepared: s, or None for aborted."""
 
     transaction: str
     commit: int | None
 
 
-class Finished(Struct, frozen=True, array_like=True, tag="finished"):
+class Finished(Struct, frozen=True, array_like=True, tag="finished", gc=False):
     """All participants have logged the outcome of these commits: it may be forgotten."""
 
     transactions: tuple[str, ...]
 
 
-class Import(Struct, frozen=True, array_like=True, tag="import"):
+class Import(Struct, frozen=True, array_like=True, tag="import", gc=False):
     """A piece of a range that is being moved here (2.2), with old versions; unseen until it is acquired.
 
     Attributes:
@@ -114,13 +116,13 @@ class Import(Struct, frozen=True, array_like=True, tag="import"):
     horizon: int | None = None
 
 
-class Discard(Struct, frozen=True, array_like=True, tag="discard"):
+class Discard(Struct, frozen=True, array_like=True, tag="discard", gc=False):
     """A move that will not happen: what was staged for it goes, and what still comes of it is ignored."""
 
     move: str
 
 
-class Collect(Struct, frozen=True, array_like=True, tag="collect"):
+class Collect(Struct, frozen=True, array_like=True, tag="collect", gc=False):
     """Versions that only reads before `horizon` could see are dropped; such reads are refused from now on."""
 
     horizon: int

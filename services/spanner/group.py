@@ -14,7 +14,7 @@ from msgspec import Struct
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterator
 
-    from services.spanner.truetime import TrueTime
+    from services.spanner.truetime import Interval, TrueTime
 
 
 class Member(Struct, frozen=True):
@@ -92,10 +92,13 @@ class Group(Protocol):
         """
         ...
 
-    async def lead(self) -> int:
+    async def lead(self, now: Interval | None = None) -> int:
         """Returns `term` once this replica leads and its lease holds; takes votes again if need be.
 
         Every read under locks begins with it.
+
+        Args:
+            now: TT.now(), where the caller has just asked.
 
         Raises:
             NotLeader: another leads, or no quorum was found.

@@ -11,7 +11,7 @@ END = b"\xff"
 """After every key: no key begins with this byte."""
 
 
-class KeyRange(Struct, frozen=True, array_like=True, order=True):
+class KeyRange(Struct, frozen=True, array_like=True, order=True, gc=False):
     """All keys from `start` up to, and without, `end`."""
 
     start: bytes

@@ -36,21 +36,18 @@ class Place:
     Attributes:
         leader: who is asked first; "" where nobody is known to lead.
         members: its replicas.
+        electable: the servers that may lead.
         scout: the request that goes round its replicas, where nobody leads; others are `waiting` for it.
     """
 
     def __init__(self, number: int, members: Sequence[pb.Member], leader: str) -> None:
         self.number = number
         self.members = list(members)
+        self.electable = [one.server for one in self.members if one.kind in ("", "read-write")]
         self.leader = leader
         self.scout: object = None
         self.waiting: list[asyncio.Future[None]] = []
         self._next = 0
-
-    @property
-    def electable(self) -> list[str]:
-        """The servers that may lead."""
-        return [one.server for one in self.members if one.kind in ("", "read-write")]
 
     @property
     def readable(self) -> list[pb.Member]:

@@ -14,16 +14,19 @@ from typing import TYPE_CHECKING, Any, Protocol
 import grpc
 
 from protos import spanner_pb2 as pb
-from protos import spanner_pb2_grpc as rpc
 from services.spanner.errors import SpannerError
 from services.spanner.statuses import of_status
+from services.spanner.wire import part
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
     from services.host import Host
 
+PIPELINE = "/dsim.spanner.Spanserver/Pipeline"
+CALLS = pb.Calls.CALLS_FIELD_NUMBER
 SILENCE = 2.0  # seconds without a word from a server that owes answers: it is taken for gone
+CLOSE = 1e-6  # seconds: timers may go off so much early
 PING = SILENCE / 4
 MESSAGE = 256  # calls in one message
 OPTIONS = (
@@ -45,12 +48,18 @@ class Answer(Protocol):
 
 
 class _One:
-    """The only answer to a call."""
+    """The only answer to a call.
 
-    __slots__ = ("future",)
+    Attributes:
+        future: it.
+        deadline: until when it is waited for, in `loop.time()`.
+    """
 
-    def __init__(self, future: asyncio.Future[pb.Reply]) -> None:
+    __slots__ = ("deadline", "future")
+
+    def __init__(self, future: asyncio.Future[pb.Reply], deadline: float) -> None:
         self.future = future
+        self.deadline = deadline
 
     def heard(self, reply: pb.Reply) -> bool:
         if not self.future.done():
@@ -145,14 +154,14 @@ class Pipeline:
                 DEADLINE_EXCEEDED: no answer within the time. After these two nobody knows whether the call
                 took effect.
         """
-        future: asyncio.Future[pb.Reply] = asyncio.get_running_loop().create_future()
         stream = self._open()
-        number = stream.send(call, _One(future), within)
-        timer = asyncio.get_running_loop().call_later(within, _expire, future, self.server, within)
+        loop = stream.loop
+        one = _One(loop.create_future(), loop.time() + within)
+        number = stream.send(call, one, within)
+        stream.expect(one)
         try:
-            return await future
+            return await one.future
         finally:
-            timer.cancel()
             stream.forget(number)
 
     async def read(self, request: pb.ReadRequest, within: float) -> tuple[Rows, Any]:
@@ -186,35 +195,35 @@ class Pipeline:
         if self._stream is None or self._stream.over:
             if self._channel is None:
                 self._channel = self._host.connect(self.server, options=OPTIONS)
-            self._stream = _Stream(self, rpc.SpanserverStub(self._channel).Pipeline())
+            call: Any = self._channel.stream_stream(PIPELINE, response_deserializer=pb.Replies.FromString)
+            self._stream = _Stream(self, call())
         return self._stream
 
 
-def _expire(future: asyncio.Future[pb.Reply], server: str, within: float) -> None:
-    if not future.done():
-        future.set_exception(
-            SpannerError("DEADLINE_EXCEEDED", f"{server} did not answer within {within:g} s")
-        )
-
-
 class _Stream:
-    """One stream of a pipeline, until it breaks."""
+    """One stream of a pipeline, until it breaks.
+
+    Attributes:
+        loop: on which it runs.
+        over: it has broken, or was ended.
+    """
 
     def __init__(self, pipeline: Pipeline, call: Any) -> None:
         self._pipeline = pipeline
-        self._loop = asyncio.get_running_loop()
+        self.loop = asyncio.get_running_loop()
         self._call = call
         self.over = False
         self._numbers = 0
         self._waiting: dict[int, Answer] = {}
-        self._unsent: list[pb.Call] = []
+        self._unsent: list[bytes] = []
         self._idle: asyncio.Future[None] | None = None
-        self._heard = self._asked = self._loop.time()
+        self._heard = self._asked = self.loop.time()
         self._pinged: tuple[int, float] | None = None
         self._watch: asyncio.TimerHandle | None = None
+        self._expiry: asyncio.TimerHandle | None = None  # at the first deadline, or before
         self._tasks = [
-            self._loop.create_task(self._guarded(self._write)),
-            self._loop.create_task(self._guarded(self._read)),
+            self.loop.create_task(self._guarded(self._write)),
+            self.loop.create_task(self._guarded(self._read)),
         ]
         self._ping()
 
@@ -224,12 +233,37 @@ class _Stream:
         call.number = self._numbers
         call.timeout = max(1, int(within * 1e9))
         if self._heard >= self._asked:
-            self._asked = self._loop.time()
+            self._asked = self.loop.time()
         self._waiting[call.number] = answer
         self._put(call)
         if self._watch is None:
-            self._watch = self._loop.call_later(PING, self._look)
+            self._watch = self.loop.call_later(PING, self._look)
         return self._numbers
+
+    def expect(self, one: _One) -> None:
+        """Sees to it that nobody waits for an answer beyond its deadline."""
+        if self._expiry is not None:
+            if self._expiry.when() <= one.deadline:
+                return
+            self._expiry.cancel()
+        self._expiry = self.loop.call_at(one.deadline, self._expire)
+
+    def _expire(self) -> None:
+        """Ends the waits that are over; one timer does for all."""
+        self._expiry = None
+        now = self.loop.time()
+        first: _One | None = None
+        for one in self._waiting.values():
+            if not isinstance(one, _One):
+                continue
+            if one.deadline <= now + CLOSE:
+                one.broken(
+                    SpannerError("DEADLINE_EXCEEDED", f"{self._pipeline.server} did not answer in time")
+                )
+            elif first is None or one.deadline < first.deadline:
+                first = one
+        if first is not None:
+            self.expect(first)
 
     def forget(self, number: int) -> None:
         """Says that nobody waits for a call any more."""
@@ -241,8 +275,9 @@ class _Stream:
         if self.over:
             return
         self.over = True
-        if self._watch is not None:
-            self._watch.cancel()
+        for timer in (self._watch, self._expiry):
+            if timer is not None:
+                timer.cancel()
         self._call.cancel()
         for task in self._tasks:
             task.cancel()
@@ -251,13 +286,13 @@ class _Stream:
             answer.broken(SpannerError("UNAVAILABLE", f"{self._pipeline.server}: {why}"))
 
     def _put(self, call: pb.Call) -> None:
-        self._unsent.append(call)
+        self._unsent.append(part(CALLS, call.SerializeToString()))
         if self._idle is not None and not self._idle.done():
             self._idle.set_result(None)
 
     def _ping(self) -> None:
         self._numbers += 1
-        self._pinged = self._numbers, self._loop.time()
+        self._pinged = self._numbers, self.loop.time()
         self._put(pb.Call(number=self._numbers))
 
     def _look(self) -> None:
@@ -266,7 +301,7 @@ class _Stream:
         # Who has stopped waiting wants to know, too: the next call is not to begin the silence anew.
         if self.over or (not self._waiting and self._heard >= self._asked):
             return
-        now = self._loop.time()
+        now = self.loop.time()
         silent = now - max(self._heard, self._asked)
         if silent > SILENCE:
             self.end("it says nothing")
@@ -274,7 +309,7 @@ class _Stream:
             return
         if silent > PING / 2 and self._pinged is None:
             self._ping()
-        self._watch = self._loop.call_later(PING, self._look)
+        self._watch = self.loop.call_later(PING, self._look)
 
     async def _guarded(self, work: Callable[[], Awaitable[None]]) -> None:
         try:
@@ -293,17 +328,17 @@ class _Stream:
         write = self._call.write
         while True:
             if not self._unsent:
-                self._idle = self._loop.create_future()
+                self._idle = self.loop.create_future()
                 await self._idle
                 self._idle = None
             calls, self._unsent = self._unsent[:MESSAGE], self._unsent[MESSAGE:]
-            await write(pb.Calls(calls=calls))
+            await write(b"".join(calls))
 
     async def _read(self) -> None:
         read = self._call.read
         waiting = self._waiting
         while (message := await read()) is not grpc.aio.EOF:
-            self._heard = self._loop.time()
+            self._heard = self.loop.time()
             for reply in message.replies:
                 answer = waiting.get(reply.number)
                 if answer is not None:

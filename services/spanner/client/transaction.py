@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from typing import Self
 
     from services.spanner.client.database import Database
-    from services.spanner.schema import KeySet, Schema
+    from services.spanner.schema import KeySet, Mutation, Schema
 
 VERDICTS = 0.5  # seconds that an aborted commit waits for participants to say why
 
@@ -221,38 +221,24 @@ class Transaction(Mutations):
             raise
 
     async def _two_phases(
-        self, coordinator: int, participants: Sequence[int], parts: dict[int, list[Any]]
+        self, coordinator: int, participants: Sequence[int], parts: dict[int, list[Mutation]]
     ) -> pb.CommitReply:
         """Sends all at once, and returns what the coordinator says."""
         router, deadline = self._database.router, self._deadline
 
-        def version(group: int) -> int:
-            """Only mutations go by a schema: a group that gets its first one is changed by none."""
-            return 0 if group in self._changes and group not in parts else self.schema.version
-
-        commit = pb.CommitRequest(
-            group=coordinator,
-            transaction=self._wire(coordinator),
-            mutations=[one.to_wire() for one in parts.get(coordinator, ())],
-            schema_version=version(coordinator),
-            participants=participants,
-            placement=self._database.placement,
-            **self._changes.get(coordinator, {}),
-        )
+        commit = pb.Call()
+        self._say(commit.commit, coordinator, parts)
+        if not participants:
+            return (await router.lead(coordinator, commit, deadline)).commit
+        commit.commit.participants.extend(participants)
         refusals: list[SpannerError] = []
 
         async def prepare(group: int) -> None:
-            request = pb.PrepareRequest(
-                group=group,
-                transaction=self._wire(group),
-                mutations=[one.to_wire() for one in parts.get(group, ())],
-                schema_version=version(group),
-                coordinator=coordinator,
-                placement=self._database.placement,
-                **self._changes.get(group, {}),
-            )
+            call = pb.Call()
+            self._say(call.prepare, group, parts)
+            call.prepare.coordinator = coordinator
             try:
-                await router.lead(group, pb.Call(prepare=request), deadline)
+                await router.lead(group, call, deadline)
             except SpannerError as exc:
                 if final(exc) or exc.reason in ELSEWHERE:
                     refusals.append(exc)
@@ -260,14 +246,32 @@ class Transaction(Mutations):
 
         prepares = [asyncio.ensure_future(prepare(group)) for group in participants]
         try:
-            return (await router.lead(coordinator, pb.Call(commit=commit), deadline)).commit
+            return (await router.lead(coordinator, commit, deadline)).commit
         except SpannerError as exc:
-            if exc.code == "ABORTED" and prepares and not refusals:
+            if exc.code == "ABORTED" and not refusals:
                 await asyncio.wait(prepares, timeout=VERDICTS)
             raise min([exc, *refusals], key=_weight) from None
         finally:
             for task in prepares:
                 task.cancel()
+
+    def _say(
+        self, request: pb.CommitRequest | pb.PrepareRequest, group: int, parts: dict[int, list[Mutation]]
+    ) -> None:
+        """Puts into a request what the transaction does in a group."""
+        request.group = group
+        self._identify(request.transaction, group)
+        mutations, change = parts.get(group, ()), self._changes.get(group)
+        for one in mutations:
+            one.write(request.mutations.add())
+        if mutations or change is None:  # only mutations go by a schema: the first one comes by none
+            request.schema_version = self.schema.version
+        if self._database.placement:
+            request.placement = True
+        if change is not None:
+            ownership, request.schema, request.at = change["ownership"], change["schema"], change["at"]
+            if ownership is not None:
+                request.ownership.CopyFrom(ownership)
 
     async def _give_up(self, group: int) -> None:
         call = pb.Call(rollback=pb.TransactionRequest(group=group, transaction=self._wire(group)))
@@ -281,7 +285,12 @@ class Transaction(Mutations):
             self._database.in_background(self._give_up(group))
 
     def _wire(self, group: int) -> pb.Transaction:
-        return pb.Transaction(id=self.id, age=self.age, term=self._terms.get(group, 0))
+        who = pb.Transaction()
+        self._identify(who, group)
+        return who
+
+    def _identify(self, who: pb.Transaction, group: int) -> None:
+        who.id, who.age, who.term = self.id, self.age, self._terms.get(group, 0)
 
     def _usable(self) -> None:
         if self._doom is not None:

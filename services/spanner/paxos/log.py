@@ -68,9 +68,10 @@ class Log:
     def replace(self, first: int, entries: Sequence[LogEntry]) -> None:
         """Puts entries in the place of all from `first` on."""
         place = first - self.base.index - 1
-        before = self.position(first - 1).timestamp
+        before = self.entries[place - 1].timestamp if place else self.base.timestamp
         for entry in entries:
-            invariants.timestamps_grow(before, entry.timestamp)
+            if entry.timestamp <= before:
+                invariants.timestamps_grow(before, entry.timestamp)
             before = entry.timestamp
         self.entries[place:] = entries
         self.last = first - 1 + len(entries)

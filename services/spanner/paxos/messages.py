@@ -25,7 +25,7 @@ Timestamp: TypeAlias = Annotated[int, Meta(ge=0, le=(1 << 63) - 1)]
 """What is read as one is checked to be in these bounds."""
 
 
-class LogEntry(Struct, frozen=True, array_like=True):
+class LogEntry(Struct, frozen=True, array_like=True, gc=False):
     """An entry of the log. Index and origin say which it is: a leader proposes one a slot.
 
     Attributes:
@@ -39,7 +39,7 @@ class LogEntry(Struct, frozen=True, array_like=True):
     value: bytes
 
 
-class Prepare(Struct, frozen=True, array_like=True, tag=1):
+class Prepare(Struct, frozen=True, array_like=True, tag=1, gc=False):
     """Phase 1, and a request for the lease vote.
 
     Attributes:
@@ -51,7 +51,7 @@ class Prepare(Struct, frozen=True, array_like=True, tag=1):
     released: Ballot = 0
 
 
-class Promise(Struct, frozen=True, array_like=True, tag=2):
+class Promise(Struct, frozen=True, array_like=True, tag=2, gc=False):
     """Nothing below the ballot will be accepted here any more; and what was, in all slots.
 
     Attributes:
@@ -67,7 +67,7 @@ class Promise(Struct, frozen=True, array_like=True, tag=2):
     committed: Index
 
 
-class Refuse(Struct, frozen=True, array_like=True, tag=3):
+class Refuse(Struct, frozen=True, array_like=True, tag=3, gc=False):
     """No: another ballot was promised, or the vote is somebody else's.
 
     Attributes:
@@ -82,7 +82,7 @@ class Refuse(Struct, frozen=True, array_like=True, tag=3):
     until: Timestamp
 
 
-class Accept(Struct, frozen=True, array_like=True, tag=4):
+class Accept(Struct, frozen=True, array_like=True, tag=4, gc=False):
     """Phase 2 of the slots after `previous`; without entries, a request for votes and a sign of life.
 
     Attributes:
@@ -103,7 +103,7 @@ class Accept(Struct, frozen=True, array_like=True, tag=4):
     promise: Timestamp = 0
 
 
-class Accepted(Struct, frozen=True, array_like=True, tag=5):
+class Accepted(Struct, frozen=True, array_like=True, tag=5, gc=False):
     """The log here is the leader's up to `upto`, on stable storage.
 
     Attributes:
@@ -116,7 +116,7 @@ class Accepted(Struct, frozen=True, array_like=True, tag=5):
     missing: bool = False
 
 
-class Learn(Struct, frozen=True, array_like=True, tag=6):
+class Learn(Struct, frozen=True, array_like=True, tag=6, gc=False):
     """All up to this entry is chosen; is not answered.
 
     Attributes:
@@ -131,13 +131,13 @@ class Learn(Struct, frozen=True, array_like=True, tag=6):
     promise: Timestamp = 0
 
 
-class Quiet(Struct, frozen=True, array_like=True, tag=7):
+class Quiet(Struct, frozen=True, array_like=True, tag=7, gc=False):
     """Nobody asks this leader for anything: it lets its lease run out, and nobody needs to stand for that."""
 
     ballot: Ballot
 
 
-class Release(Struct, frozen=True, array_like=True, tag=8):
+class Release(Struct, frozen=True, array_like=True, tag=8, gc=False):
     """The ballot's reign, or attempt, is over, and TT.after(s_max): votes given to it are free (4.1.1).
 
     Attributes:
@@ -148,14 +148,14 @@ class Release(Struct, frozen=True, array_like=True, tag=8):
     successor: str = ""
 
 
-class Fetch(Struct, frozen=True, array_like=True, tag=9):
+class Fetch(Struct, frozen=True, array_like=True, tag=9, gc=False):
     """From a candidate, to whose promise told of the greatest log: send what comes after this index."""
 
     ballot: Ballot
     after: Index
 
 
-class History(Struct, frozen=True, array_like=True, tag=10):
+class History(Struct, frozen=True, array_like=True, tag=10, gc=False):
     """The log after `previous`, or a part of it."""
 
     ballot: Ballot
@@ -163,7 +163,7 @@ class History(Struct, frozen=True, array_like=True, tag=10):
     entries: tuple[LogEntry, ...]
 
 
-class Behind(Struct, frozen=True, array_like=True, tag=11):
+class Behind(Struct, frozen=True, array_like=True, tag=11, gc=False):
     """What you lack is not in the log any more: the log here begins after this entry, all chosen."""
 
     ballot: Ballot
@@ -172,7 +172,7 @@ class Behind(Struct, frozen=True, array_like=True, tag=11):
     origin: Ballot
 
 
-class Ask(Struct, frozen=True, array_like=True, tag=12):
+class Ask(Struct, frozen=True, array_like=True, tag=12, gc=False):
     """To the leader: how far is it chosen? With `at_least`: promise that what follows is above it (4.2.4).
 
     Attributes:
@@ -185,7 +185,7 @@ class Ask(Struct, frozen=True, array_like=True, tag=12):
     lead: bool = False
 
 
-class Elsewhere(Struct, frozen=True, array_like=True, tag=13):
+class Elsewhere(Struct, frozen=True, array_like=True, tag=13, gc=False):
     """Answer to `Ask`: this replica gave its vote to another."""
 
     leader: str

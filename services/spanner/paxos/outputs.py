@@ -14,7 +14,7 @@ from services.spanner.paxos.ballots import Ballot
 from services.spanner.paxos.messages import LogEntry, Message
 
 
-class Position(Struct, frozen=True, array_like=True):
+class Position(Struct, frozen=True, array_like=True, gc=False):
     """An entry's place in the log: what a checkpoint has to say of the last entry in it (its header).
 
     Attributes:
@@ -27,7 +27,7 @@ class Position(Struct, frozen=True, array_like=True):
     origin: Ballot = 0
 
 
-class State(Struct, frozen=True, array_like=True):
+class State(Struct, frozen=True, array_like=True, gc=False):
     """What a replica has to remember besides its log.
 
     Attributes:
@@ -44,7 +44,7 @@ class State(Struct, frozen=True, array_like=True):
     round: int = 0
 
 
-class Write(Struct, frozen=True):
+class Write(Struct, frozen=True, gc=False):
     """Make this durable, as one (all of it survives a crash, or nothing): confirmed by `durable(number)`.
 
     Attributes:
@@ -59,7 +59,7 @@ class Write(Struct, frozen=True):
     entries: tuple[LogEntry, ...] = ()
 
 
-class Install(Struct, frozen=True):
+class Install(Struct, frozen=True, gc=False):
     """Take the checkpoint that was `fetched` in the place of state machine and log; confirmed by
     `durable(number)`.
 
@@ -76,14 +76,14 @@ class Install(Struct, frozen=True):
     keep: bool
 
 
-class Send(Struct, frozen=True):
+class Send(Struct, frozen=True, gc=False):
     """One message to several members. It may be lost."""
 
     to: tuple[str, ...]
     message: Message
 
 
-class Chosen(Struct, frozen=True):
+class Chosen(Struct, frozen=True, gc=False):
     """An entry for the state machine."""
 
     index: int
@@ -91,7 +91,7 @@ class Chosen(Struct, frozen=True):
     value: bytes
 
 
-class Apply(Struct, frozen=True):
+class Apply(Struct, frozen=True, gc=False):
     """Apply these, in order: they are chosen. A witness only hears of them.
 
     Attributes:
@@ -103,7 +103,7 @@ class Apply(Struct, frozen=True):
     position: Position
 
 
-class FetchCheckpoint(Struct, frozen=True):
+class FetchCheckpoint(Struct, frozen=True, gc=False):
     """Fetch a checkpoint from that member, into a place beside the own state; then call `fetched`.
 
     When that fails, call `fetched(None)`. At most one is under way.
@@ -116,7 +116,7 @@ class FetchCheckpoint(Struct, frozen=True):
     at_least: int
 
 
-class Trim(Struct, frozen=True):
+class Trim(Struct, frozen=True, gc=False):
     """A witness needs its log up to here no more (all members with data have it): keep the position as its
     base.
 
@@ -126,7 +126,7 @@ class Trim(Struct, frozen=True):
     position: Position
 
 
-class Leads(Struct, frozen=True):
+class Leads(Struct, frozen=True, gc=False):
     """This replica leads, all that was chosen before is applied, and its lease has begun.
 
     Attributes:
@@ -136,14 +136,14 @@ class Leads(Struct, frozen=True):
     term: Ballot
 
 
-class Renewed(Struct, frozen=True):
+class Renewed(Struct, frozen=True, gc=False):
     """The lease has moved: what `assign` or `lead` could not do before may be possible now.
 
     Only told when one of these was asked for in vain.
     """
 
 
-class Follows(Struct, frozen=True):
+class Follows(Struct, frozen=True, gc=False):
     """This replica does not lead any more: what it has proposed and not applied may be chosen or not
     (Deposed).
 
@@ -154,7 +154,7 @@ class Follows(Struct, frozen=True):
     leader: str
 
 
-class Elsewhere(Struct, frozen=True):
+class Elsewhere(Struct, frozen=True, gc=False):
     """Answer to `lead`: not here. Another leads, or there is no quorum.
 
     Attributes:
@@ -164,7 +164,7 @@ class Elsewhere(Struct, frozen=True):
     leader: str
 
 
-class Safe(Struct, frozen=True):
+class Safe(Struct, frozen=True, gc=False):
     """t_Paxos_safe has reached what was waited for (`safe`), or something on the way; read `paxos_safe`."""
 
 

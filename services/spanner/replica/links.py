@@ -17,6 +17,7 @@ import grpc
 
 from protos import spanner_pb2 as pb
 from services.outbox import Outbox
+from services.spanner.wire import part, varint
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable
@@ -37,27 +38,15 @@ CHANNEL_OPTIONS = (
 )
 BROKEN = (grpc.RpcError, grpc.aio.BaseError, ConnectionError, TimeoutError, asyncio.InvalidStateError)
 
-_LETTERS = bytes([pb.Letters.LETTERS_FIELD_NUMBER << 3 | 2])
 _GROUP = bytes([pb.Letter.GROUP_FIELD_NUMBER << 3])
 _MESSAGE = bytes([pb.Letter.MESSAGE_FIELD_NUMBER << 3 | 2])
 _ANSWER = pb.Letters(answer=True).SerializeToString()
 
 
-def _varint(number: int) -> bytes:
-    data = bytearray()
-    while number > 127:
-        data.append(number & 127 | 128)
-        number >>= 7
-    data.append(number)
-    return bytes(data)
-
-
 def letter(group: int, message: bytes) -> bytes:
     """Returns a `Letters` of one letter. Several one after the other are one of several (protobuf)."""
-    size = _varint(len(message))
-    number = _varint(group)
-    whole = _varint(2 + len(number) + len(size) + len(message))
-    return b"".join((_LETTERS, whole, _GROUP, number, _MESSAGE, size, message))
+    content = b"".join((_GROUP, varint(group), _MESSAGE, varint(len(message)), message))
+    return part(pb.Letters.LETTERS_FIELD_NUMBER, content)
 
 
 class Link:

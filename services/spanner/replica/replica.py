@@ -151,7 +151,7 @@ class Replica:
         term = self._rules.term(now)
         return term if term == self._reign else 0
 
-    async def lead(self) -> int:
+    async def lead(self, now: Interval | None = None) -> int:
         """Returns `term` once this replica leads and its lease holds; see `Group.lead`.
 
         Raises:
@@ -159,7 +159,8 @@ class Replica:
             Unsynchronized: this host does not know the time.
         """
         while True:
-            now = self.truetime.now()
+            if now is None:
+                now = self.truetime.now()
             term = self._term(now)
             if term:
                 if self._rules.use(now):
@@ -170,7 +171,7 @@ class Replica:
             self._leaders.append(future)
             self._rules.lead(now)
             self._replicas.soon(self)
-            term = await future
+            term, now = await future, None
             if term:
                 return term
 

@@ -33,6 +33,9 @@ class Kind(enum.IntEnum):
     """Only the children, of rows in another group."""
 
 
+_KINDS = {int(kind): kind for kind in Kind}
+_NOTHING = KeySet()
+
 WITH_ROWS = (Kind.INSERT, Kind.UPDATE, Kind.INSERT_OR_UPDATE, Kind.REPLACE)
 """Kinds that have columns and rows; the others have a key set."""
 
@@ -57,20 +60,26 @@ class Mutation(Struct, frozen=True):
     within: tuple[KeyRange, ...] = ()
 
     def to_wire(self) -> pb.Mutation:
-        """Returns it as messages carry it.
+        """Returns it as messages carry it; see `write`."""
+        message = pb.Mutation()
+        self.write(message)
+        return message
+
+    def write(self, message: pb.Mutation) -> None:
+        """Puts it into a message that is empty.
 
         Raises:
             SpannerError: INVALID_ARGUMENT: there is a value of no type.
         """
-        rows = self.kind in WITH_ROWS
-        return pb.Mutation(
-            kind=int(self.kind),  # type: ignore[arg-type]  # the enumeration's numbers are the wire's
-            table=self.table,
-            columns=self.columns,
-            rows=encode_rows(self.rows) if rows else b"",
-            key_set=b"" if rows else self.key_set.encode(),
-            within=[pb.KeyRange(start=each.start, end=each.end) for each in self.within],
-        )
+        message.kind = int(self.kind)  # type: ignore[assignment]  # the enumeration's numbers are the wire's
+        message.table = self.table
+        message.columns.extend(self.columns)
+        if self.kind in WITH_ROWS:
+            message.rows = encode_rows(self.rows)
+        else:
+            message.key_set = self.key_set.encode()
+        for each in self.within:
+            message.within.add(start=each.start, end=each.end)
 
     @staticmethod
     def from_wire(message: pb.Mutation) -> Mutation:
@@ -79,17 +88,17 @@ class Mutation(Struct, frozen=True):
         Raises:
             SpannerError: INVALID_ARGUMENT: it cannot be read.
         """
-        try:
-            kind = Kind(message.kind)
-        except ValueError:
-            raise SpannerError("INVALID_ARGUMENT", f"there is no mutation of kind {message.kind}") from None
+        kind = _KINDS.get(message.kind)
+        if kind is None:
+            raise SpannerError("INVALID_ARGUMENT", f"there is no mutation of kind {message.kind}")
+        key_set, within = message.key_set, message.within
         return Mutation(
             kind,
             message.table,
             tuple(message.columns),
             tuple(decode_list(message.rows)),
-            KeySet.decode(message.key_set),
-            tuple(KeyRange(each.start, each.end) for each in message.within),
+            KeySet.decode(key_set) if key_set else _NOTHING,
+            tuple([KeyRange(each.start, each.end) for each in within]) if within else (),
         )
 
 

@@ -173,6 +173,8 @@ class Plan:
                     if not each.orphan(parent):
                         shared.append(only(parent))
         locked = merged(exclusive)
+        if not shared:
+            return Locks(locked, ())
         starts = [each.start for each in locked]
         rest = []
         for each_ in merged(shared):
@@ -234,7 +236,7 @@ class Plan:
             if table.has_children:
                 for range_ in clipped([prefix(key)], each.mutation.within):
                     self._delete(table, range_, rows, itself=False)
-        elif present is not None:
+        elif present is not None and len(values) < table.others:  # else nothing of it stays
             values = table.stored(present) | values
         rows.put(key, table.row(values))
 

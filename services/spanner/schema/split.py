@@ -49,7 +49,9 @@ def split(schema: Schema, mutations: Sequence[Mutation], owners: Owners) -> dict
 
 def _rows(step: Step, owners: Owners, parts: dict[int, list[Mutation]]) -> None:
     mutation, table = step.mutation, step.table
-    key_at = [_position(step, column.name) for column in table.key_columns]
+    inserted = table.parent is not None and mutation.kind is not Kind.UPDATE
+    emptied = mutation.kind is Kind.REPLACE and table.has_children
+    key_at = [_position(step, column.name) for column in table.key_columns] if inserted or emptied else []
     whole: dict[int, list[Sequence[Value]]] = {}
     cut: dict[int, list[Sequence[Value]]] = {}
     within: dict[int, list[KeyRange]] = {}
@@ -59,7 +61,7 @@ def _rows(step: Step, owners: Owners, parts: dict[int, list[Mutation]]) -> None:
         mine = [only(key)]
         is_cut = False
         values = tuple(row[at] for at in key_at)
-        if table.parent is not None and mutation.kind is not Kind.UPDATE:
+        if table.parent is not None and inserted:
             parent = table.parent_key(key)
             there = owners.owner(parent)
             if there != group:
@@ -67,7 +69,7 @@ def _rows(step: Step, owners: Owners, parts: dict[int, list[Mutation]]) -> None:
                 required.setdefault(there, {})[parent] = values[: len(table.parent.key_columns)]
             else:
                 mine.append(only(parent))
-        if mutation.kind is Kind.REPLACE and table.has_children:
+        if emptied:
             pieces = owners.split([prefix(key)])
             for other, ranges in pieces:
                 if other == group:

@@ -43,6 +43,7 @@ class Table:
         cascade: whether its rows are deleted with their parent.
         columns: in their order.
         key_columns: those of the primary key, in its order, the parent's first.
+        others: how many columns are not in the key.
         has_children: whether other tables are interleaved in it.
         path: the root table, and so on down to this one.
     """
@@ -66,6 +67,7 @@ class Table:
         ]
         self._encode = tuple(encode for encode, _ in parts)
         self._decode = tuple(decode for _, decode in parts)
+        self.others = len(self.columns) - len(self.key_columns)
         self._inherited = len(parent.key_columns) if parent else 0
         self.path: tuple[Table, ...] = (*(parent.path if parent else ()), self)
 

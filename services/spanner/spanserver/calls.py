@@ -44,12 +44,12 @@ class Calls:
             raise refusal(exc) from None
 
     async def commit(self, request: pb.CommitRequest) -> pb.CommitReply:
-        """See `Transactions.commit`."""
+        """See `Transactions.commit`: the caller must not be cancelled."""
         checks.commit(request)
         return await self._asked(self._group(request.group).commit(request))
 
     async def prepare(self, request: pb.PrepareRequest) -> pb.PrepareReply:
-        """See `Transactions.prepare`."""
+        """See `Transactions.prepare`: the caller must not be cancelled."""
         checks.prepare(request)
         return await self._asked(self._group(request.group).prepare(request))
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from protos import spanner_pb2 as pb
@@ -12,7 +13,7 @@ from services.spanner.spanserver.pipeline import Stream
 from services.spanner.statuses import abort
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable
+    from collections.abc import AsyncIterator, Awaitable, Coroutine
 
     from services.host import Context
     from services.spanner.spanserver.administration import Administration
@@ -43,11 +44,11 @@ class Door(rpc.SpanserverServicer):
 
     async def Commit(self, request: pb.CommitRequest, context: Context) -> pb.CommitReply:
         """Commits, as the coordinator."""
-        return await _answer(self._calls.commit(request), context)
+        return await _answer(_to_its_end(self._calls.commit(request)), context)
 
     async def Prepare(self, request: pb.PrepareRequest, context: Context) -> pb.PrepareReply:
         """Prepares, as a participant."""
-        return await _answer(self._calls.prepare(request), context)
+        return await _answer(_to_its_end(self._calls.prepare(request)), context)
 
     async def Rollback(self, request: pb.TransactionRequest, context: Context) -> pb.Done:
         """Gives a transaction up."""
@@ -97,6 +98,19 @@ class Door(rpc.SpanserverServicer):
     async def Status(self, request: pb.StatusRequest, context: Context) -> pb.SpanserverStatus:
         """Says how it is."""
         return await _answer(self._administration.status(request), context)
+
+
+async def _to_its_end(work: Coroutine[Any, Any, T]) -> T:
+    """Has something go on although the caller may go away."""
+    task = asyncio.ensure_future(work)
+    task.add_done_callback(_looked_at)
+    return await asyncio.shield(task)
+
+
+def _looked_at(task: asyncio.Task[Any]) -> None:
+    """Takes note of how a task ended, though perhaps nobody waits for it any more."""
+    if not task.cancelled():
+        task.exception()
 
 
 async def _answer(work: Awaitable[T], context: Context) -> T:

@@ -43,6 +43,7 @@ class Stream:
         self._context = context
         self._loop = asyncio.get_running_loop()
         self._working: dict[int, asyncio.Task[None]] = {}
+        self._deciding: dict[int, asyncio.Task[None]] = {}  # commits and prepares: they are not called off
         self._deadlines: dict[int, float] = {}
         self._late: dict[int, None] = {}
         self._unsent: list[pb.Reply] = []
@@ -61,8 +62,8 @@ class Stream:
         try:
             await asyncio.wait([reading, writing], return_when=asyncio.FIRST_COMPLETED)
             if reading.done() and not writing.done() and not reading.cancelled() and not reading.exception():
-                while self._working:
-                    await asyncio.wait(list(self._working.values()))
+                while under_way := [*self._working.values(), *self._deciding.values()]:
+                    await asyncio.wait(under_way)
                 drained = self._loop.create_task(self._drained.wait())
                 await asyncio.wait([drained, writing], return_when=asyncio.FIRST_COMPLETED)
         finally:
@@ -79,40 +80,63 @@ class Stream:
 
     async def _read(self) -> None:
         read = self._context.read
-        create_task, working = self._loop.create_task, self._working
+        create_task, working, deciding = self._loop.create_task, self._working, self._deciding
         while (message := await read()) is not grpc.aio.EOF:
+            now = self._loop.time()
             for call in message.calls:
-                if call.cancel:
-                    if (task := working.get(call.number)) is not None:
+                number = call.number
+                kind = call.WhichOneof("request")
+                if kind == "cancel":
+                    if (task := working.get(number)) is not None:
                         task.cancel()
+                    else:
+                        self._leave(number)
                     continue
-                if call.number in working:
-                    self._refuse(call.number, SpannerError("INVALID_ARGUMENT", "its number is in use"))
+                if number in working or number in deciding:
+                    self._refuse(number, SpannerError("INVALID_ARGUMENT", "its number is in use"))
                     continue
-                while len(working) >= ROOM:
+                while len(working) + len(deciding) >= ROOM:
                     self._room.clear()
                     await self._room.wait()
-                if call.timeout:
-                    self._deadlines[call.number] = self._loop.time() + call.timeout * 1e-9
+                if timeout := call.timeout:
+                    self._deadlines[number] = now + timeout * 1e-9
                     if self._look is None:
                         self._look = self._loop.call_later(LOOK, self._look_for_late)
-                task = working[call.number] = create_task(self._answer(call))
-                task.add_done_callback(partial(self._over, call.number))
+                if kind == "commit" or kind == "prepare":
+                    deciding[number] = create_task(self._decide(number, call, kind))
+                else:
+                    task = working[number] = create_task(self._answer(number, call, kind))
+                    task.add_done_callback(partial(self._over, number))
 
-    async def _answer(self, call: pb.Call) -> None:
-        number = call.number
+    async def _decide(self, number: int, call: pb.Call, kind: str) -> None:
+        """Answers a call that goes on whoever stops waiting for it."""
+        try:
+            if kind == "commit":
+                reply = pb.Reply(number=number, commit=await self._calls.commit(call.commit))
+            else:
+                reply = pb.Reply(number=number, prepare=await self._calls.prepare(call.prepare))
+        except (SpannerError, Exception) as exc:
+            reply = pb.Reply(number=number, status=to_status(refusal(exc)))
+        if self._leave(number):
+            self._say(reply)
+
+    def _leave(self, number: int) -> bool:
+        """Waits no more for a commit or prepare; says whether it was waited for."""
+        if self._deciding.pop(number, None) is None:
+            return False
+        self._deadlines.pop(number, None)
+        self._room.set()
+        return True
+
+    async def _answer(self, number: int, call: pb.Call, kind: str | None) -> None:
         calls = self._calls
         try:
-            match call.WhichOneof("request"):
+            match kind:
                 case "read":
                     async for part in calls.read(call.read):
                         self._say(pb.Reply(number=number, rows=part), len(part.rows))
                         if self._unread > UNREAD:
                             await self._client_reads()
-                case "commit":
-                    self._say(pb.Reply(number=number, commit=await calls.commit(call.commit)))
-                case "prepare":
-                    self._say(pb.Reply(number=number, prepare=await calls.prepare(call.prepare)))
                 case "rollback":
                     self._say(pb.Reply(number=number, done=await calls.rollback(call.rollback)))
                 case "keep_alive":
@@ -125,7 +149,7 @@ class Stream:
     def _over(self, number: int, task: asyncio.Task[None]) -> None:
         """Forgets a call: also one that was called off before it had begun."""
         if task.cancelled() and number in self._late:
-            self._refuse(number, SpannerError("DEADLINE_EXCEEDED", "its time was over"))
+            self._refuse(number, _late())
         self._working.pop(number, None)
         self._deadlines.pop(number, None)
         self._late.pop(number, None)
@@ -149,10 +173,12 @@ class Stream:
     def _look_for_late(self) -> None:
         self._look = None
         now = self._loop.time()
-        for number, deadline in self._deadlines.items():
-            if deadline < now and (task := self._working.get(number)) is not None:
+        for number in [number for number, deadline in self._deadlines.items() if deadline < now]:
+            if (task := self._working.get(number)) is not None:
                 self._late[number] = None
                 task.cancel()
+            elif self._leave(number):
+                self._refuse(number, _late())
         if self._deadlines:
             self._look = self._loop.call_later(LOOK, self._look_for_late)
 
@@ -181,3 +207,7 @@ class Stream:
                 break
         replies, self._unsent = self._unsent[:count], self._unsent[count:]
         return replies, size
+
+
+def _late() -> SpannerError:
+    return SpannerError("DEADLINE_EXCEEDED", "its time was over")

@@ -42,7 +42,7 @@ class Dropped(Struct, frozen=True, array_like=True, tag=1):
     group: int
 
 
-class Written(Struct, frozen=True, array_like=True, tag=2):
+class Written(Struct, frozen=True, array_like=True, tag=2, gc=False):
     """What Paxos wants remembered, all of it or nothing.
 
     Attributes:

@@ -16,7 +16,7 @@ RETENTION = 600 * 1_000_000_000
 may have had one: see `Outcomes.forgotten`."""
 
 
-class Decision(Struct, frozen=True, array_like=True):
+class Decision(Struct, frozen=True, array_like=True, gc=False):
     """An outcome.
 
     Attributes:

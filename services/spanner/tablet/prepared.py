@@ -6,7 +6,7 @@ from bisect import bisect_left
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING
 
-from services.spanner.tablet.errors import demand
+from services.spanner.tablet.errors import Contradiction
 from services.spanner.tablet.versions import FOREVER
 
 if TYPE_CHECKING:
@@ -52,6 +52,9 @@ class Prepared(Mapping[str, "Prepare"]):
     def __getitem__(self, transaction: str) -> Prepare:
         return self._prepares[transaction]
 
+    def __contains__(self, transaction: object) -> bool:
+        return transaction in self._prepares
+
     def __iter__(self) -> Iterator[str]:
         return iter(self._prepares)
 
@@ -82,10 +85,8 @@ class Prepared(Mapping[str, "Prepare"]):
     def free(self, key: bytes, transaction: str) -> None:
         """Raises `Contradiction` where another transaction, prepared, is about to write a key."""
         writer = self._writers.get(key)
-        demand(
-            writer is None or writer == transaction,
-            f"{transaction} writes {key!r}, which {writer} has locked",
-        )
+        if writer is not None and writer != transaction:
+            raise Contradiction(f"{transaction} writes {key!r}, which {writer} has locked")
 
     def safe(self, ranges: Iterable[KeyRange]) -> int:
         """Returns t_TM_safe of ranges: one below the least timestamp at which they may change yet."""

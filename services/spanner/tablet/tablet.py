@@ -26,7 +26,7 @@ from services.spanner.entries import (
 from services.spanner.errors import SpannerError
 from services.spanner.keys import EVERYTHING, KeyRange, only
 from services.spanner.tablet import snapshot
-from services.spanner.tablet.errors import demand
+from services.spanner.tablet.errors import Contradiction, demand
 from services.spanner.tablet.outcomes import RETENTION, Decision, Outcomes
 from services.spanner.tablet.ownership import Ownership
 from services.spanner.tablet.prepared import Prepared
@@ -83,12 +83,12 @@ class Tablet:
         Raises:
             Contradiction: it cannot follow what was applied before. The tablet is unusable then.
         """
-        demand(index > self.index, f"entry {index} after {self.index}")
-        demand(timestamp > self.timestamp, f"entry {index} at {timestamp} after {self.timestamp}")
-        demand(
-            timestamp > self._served.newest,
-            f"entry {index} at {timestamp} after a read at {self._served.newest}",
-        )
+        if index <= self.index:
+            raise Contradiction(f"entry {index} after {self.index}")
+        if timestamp <= self.timestamp:
+            raise Contradiction(f"entry {index} at {timestamp} after {self.timestamp}")
+        if timestamp <= self._served.newest:
+            raise Contradiction(f"entry {index} at {timestamp} after a read at {self._served.newest}")
         self.index, self.timestamp = index, timestamp
         if isinstance(entry, Commit):
             self._commit(entry)
@@ -128,10 +128,12 @@ class Tablet:
 
     def _commit(self, entry: Commit) -> None:
         name = entry.transaction
-        demand(entry.timestamp >= self.timestamp, f"{name} commits at {entry.timestamp}, before its entry")
-        demand(name not in self.prepared, f"{name} is prepared, not to be decided here")
-        new = self._outcomes.add(Decision(name, entry.timestamp, self.timestamp, entry.participants))
-        demand(new, f"{name} commits twice")
+        if entry.timestamp < self.timestamp:
+            raise Contradiction(f"{name} commits at {entry.timestamp}, before its entry")
+        if name in self.prepared:
+            raise Contradiction(f"{name} is prepared, not to be decided here")
+        if not self._outcomes.add(Decision(name, entry.timestamp, self.timestamp, entry.participants)):
+            raise Contradiction(f"{name} commits twice")
         self._change(name, entry.timestamp, entry.effects)
 
     def _outcome(self, entry: Outcome) -> None:
@@ -163,9 +165,11 @@ class Tablet:
                 floor = timestamp if staged.floor is None else staged.floor
             self._ownership.acquire(part, timestamp, floor)
             self._versions.replace(part, None if staged is None else staged.versions)
-        self._served.check_keys((key for key, _ in effects.writes), timestamp)
+        if timestamp <= self._served.newest:
+            self._served.check_keys((key for key, _ in effects.writes), timestamp)
         for key, row in effects.writes:
-            demand(self.owns_key(key), f"{name} writes {key!r}, which is not of this group")
+            if not self._ownership.owns_key(key):
+                raise Contradiction(f"{name} writes {key!r}, which is not of this group")
             self.prepared.free(key, name)
             self._versions.put(Version(key, timestamp, row))
         if effects.schema:
@@ -314,6 +318,8 @@ class Tablet:
         A leader asks before it writes such an entry: what is in the log and cannot be applied stops the
             group.
         """
+        if not (effects.acquired or effects.released or effects.schema):
+            return ""
         for part in effects.released:
             if not self.owns(part):
                 return f"not all of {part} is owned"
@@ -357,7 +363,8 @@ class Tablet:
         """
         if not self.schemas:
             return b""
-        return self.schemas[max(0, self.schema_place(t))][1]
+        since, last = self.schemas[-1]
+        return last if t >= since else self.schemas[max(0, self.schema_place(t))][1]
 
     def schema_place(self, t: int) -> int:
         """Returns which of `schemas` holds at `t`; -1 before the first."""

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, TypeAlias
 
 from services.spanner.entries import Version
 from services.spanner.keys import EVERYTHING, FIRST, KeyRange
-from services.spanner.tablet.errors import demand
+from services.spanner.tablet.errors import Contradiction
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -111,7 +111,8 @@ class Versions:
         if at < len(block.keys) and block.keys[at] == key:
             history = block.histories[at]
             newest = history[-1]
-            demand(newest.timestamp < timestamp, f"{key!r} at {timestamp} after {newest.timestamp}")
+            if newest.timestamp >= timestamp:
+                raise Contradiction(f"{key!r} at {timestamp} after {newest.timestamp}")
             block.rows += (version.row is not None) - (newest.row is not None)
             history.append(version)
             if timestamp < block.due:

@@ -52,7 +52,8 @@ class Coordinator:
             return Done(await self._known(decision))
         one = reign.transactions.get(who.id)
         if one is None or one.work is None:
-            participants = tuple(dict.fromkeys(request.participants))
+            named = request.participants
+            participants = tuple(dict.fromkeys(named)) if named else ()
             try:
                 if who.id in reign.tablet.prepared or reign.group.number in participants:
                     raise SpannerError(
@@ -64,14 +65,14 @@ class Coordinator:
                 if participants and who.id:
                     self._abort(who.id, refusal)
                 raise
-            work = reign.begin(one, self._decide(one, request, participants, arrived))
+            work = reign.begin(one)
             if participants:
                 tally = self._tally(one.id)
                 if tally.decider is None:
                     tally.decider = work
-        elif one.coordinator is not None:
+            return await reign.carry_out(work, self._decide(one, request, participants, arrived))
+        if one.coordinator is not None:
             raise SpannerError("FAILED_PRECONDITION", f"{who.id}: a group is participant and coordinator")
-        assert one.work is not None
         return await asyncio.shield(one.work)
 
     async def decide(self, request: pb.DecideRequest) -> int:
@@ -171,12 +172,11 @@ class Coordinator:
         """The commit wait (4.1.2): until absolute time is past s everywhere. Returns how long it took, in
         ns."""
         reign = self._reign
-        truetime = reign.group.truetime
-        if not reign.settings.commit_wait or truetime.after(commit):
+        if not reign.settings.commit_wait:
             return 0
         start = reign.loop.time()
-        await truetime.until_after(commit)
-        return round((reign.loop.time() - start) * 1e9)
+        waited = await reign.group.truetime.until_after(commit)
+        return round((reign.loop.time() - start) * 1e9) if waited else 0
 
     async def _known(self, decision: Decision) -> int:
         """Returns the commit timestamp of what is decided, once it may be known.

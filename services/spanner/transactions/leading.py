@@ -53,7 +53,7 @@ class Transaction(Holder):
             and it can no more be ended here at will; "ended".
         coordinator: who decides, if not this group, once its prepare has come.
         refusal: with "ended", what requests of it get.
-        work: its commit or prepare, once it has begun.
+        work: what comes of its commit or prepare, once that has begun.
         heard: when its client was last heard of, in the loop's seconds.
         pursued: it is being wounded at its coordinator.
     """
@@ -66,7 +66,7 @@ class Transaction(Holder):
         self.state: Literal["open", "logged", "ended"] = "open"
         self.coordinator: int | None = None
         self.refusal: SpannerError | None = None
-        self.work: asyncio.Task[Done] | None = None
+        self.work: asyncio.Future[Done] | None = None
         self.heard = 0.0
         self.pursued = False
 
@@ -183,12 +183,26 @@ class Reign:
         elif one.state == "open":
             self.end(one, refusal)
 
-    def begin(self, one: Transaction, work: Coroutine[None, None, Done]) -> asyncio.Task[Done]:
-        """Begins the commit or prepare of a transaction; it goes on whoever stops waiting for it."""
+    def begin(self, one: Transaction) -> asyncio.Future[Done]:
+        """Begins the commit or prepare of a transaction: who asks for the same meanwhile waits for what this
+        returns. `carry_out` is next."""
         self._heard.pop(one, None)
-        one.work = self.loop.create_task(work)
-        one.work.add_done_callback(_looked_at)
+        one.work = self.loop.create_future()
         return one.work
+
+    async def carry_out(self, future: asyncio.Future[Done], work: Coroutine[None, None, Done]) -> Done:
+        """Does what was begun; its caller must not be called off, whoever stops waiting for it."""
+        try:
+            done = await work
+        except asyncio.CancelledError:
+            future.cancel()
+            raise
+        except Exception as exc:
+            future.set_exception(exc)
+            future.exception()  # perhaps nobody waits for it
+            raise
+        future.set_result(done)
+        return done
 
     def check(self, one: Transaction) -> None:
         """Does nothing while a transaction goes on here.
@@ -403,9 +417,3 @@ def no_time(host: Host) -> SpannerError:
 def again(error: SpannerError) -> SpannerError:
     """Returns the same refusal once more: an exception that was raised already has its own history."""
     return SpannerError(error.code, error.detail, error.reason, hint=error.hint, retry_s=error.retry_s)
-
-
-def _looked_at(task: asyncio.Task[Done]) -> None:
-    """Takes note of how a task ended, though perhaps nobody waits for it any more."""
-    if not task.cancelled():
-        task.exception()

@@ -69,10 +69,10 @@ class Participant:
                     reign.spawn(self._refuse(who.id, request.coordinator))
                 raise
             one.coordinator = request.coordinator
-            reign.begin(one, self._prepare(one, request, arrived))
-        elif one.coordinator != request.coordinator:
+            work = reign.begin(one)
+            return (await reign.carry_out(work, self._prepare(one, request, arrived))).timestamp
+        if one.coordinator != request.coordinator:
             raise SpannerError("FAILED_PRECONDITION", f"{who.id} has another coordinator")
-        assert one.work is not None
         return (await asyncio.shield(one.work)).timestamp
 
     async def _prepare(self, one: Transaction, request: pb.PrepareRequest, arrived: int) -> Done:

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from services.spanner.truetime.interval import Unsynchronized
-
 if TYPE_CHECKING:
     from services.spanner.transactions.leading import Reign
 
@@ -15,10 +13,10 @@ class Story:
 
     Its fields: `transaction`, `group`, `role` ("alone", "coordinator", "participant"), `timestamp` (s, or the
     prepare timestamp), `waited` (ns of commit wait after Paxos), `outcome`; `arrived`, `assigned`,
-    `released`: TT.now() at these moments, as [earliest, latest]; and in nanoseconds since its start, as
-    far as it came to that: `locked` (all locks are held), `prepared` (a participant's entry is applied;
-    at the coordinator: all votes are there), `proposed` (the entry goes into the log), `chosen` (it is
-    applied), `told` (the participant has heard the outcome).
+    `released`: TT.now() as this host had read it last at these moments, as [earliest, latest]; and in
+    nanoseconds since its start, as far as it came to that: `locked` (all locks are held), `prepared` (a
+    participant's entry is applied; at the coordinator: all votes are there), `proposed` (the entry goes into
+    the log), `chosen` (it is applied), `told` (the participant has heard the outcome).
     """
 
     def __init__(self, reign: Reign, transaction: str, role: str) -> None:
@@ -55,7 +53,5 @@ class Story:
             self._span.__exit__(None, None, None)
 
     def _now(self) -> list[int]:
-        try:
-            return list(self._reign.group.truetime.now())
-        except Unsynchronized:
-            return []
+        last = self._reign.group.truetime.last
+        return [] if last is None else list(last)

@@ -17,7 +17,7 @@ class Tally:
     Attributes:
         votes: prepare timestamps of the groups that have prepared.
         refused: it must be aborted.
-        decider: the task that decides; None: the client's commit has not come.
+        decider: what comes of deciding; None: the client's commit has not come.
         settled: the outcome is in the log, and may be known: the commit timestamp, 0 for aborted, and to whom
             it is told.
     """
@@ -28,7 +28,7 @@ class Tally:
         loop = asyncio.get_running_loop()
         self.votes: dict[int, int] = {}
         self.refused = False
-        self.decider: asyncio.Task[Any] | None = None
+        self.decider: asyncio.Future[Any] | None = None
         self.settled: asyncio.Future[tuple[int, tuple[int, ...]]] = loop.create_future()
         self._changed: asyncio.Future[None] = loop.create_future()
 

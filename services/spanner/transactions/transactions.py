@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from services.spanner.tablet import Tablet
     from services.spanner.transactions.coordinators import Coordinators
     from services.spanner.transactions.settings import TransactionSettings
+    from services.spanner.truetime.interval import Interval
 
 STEPS = 8  # versions are collected so many times in the time for which they are kept, at the most
 
@@ -123,7 +124,8 @@ class Transactions:
     async def commit(self, request: pb.CommitRequest) -> pb.CommitReply:
         """Commits, as the coordinator: of one group at once, of several when all participants have prepared.
 
-        The answer comes after the commit wait. What was begun is not called off when the caller is cancelled.
+        The answer comes after the commit wait. The caller must not be cancelled, even if nobody wants the
+        answer any more: what was begun goes on.
         The same commit again gets the same outcome, also from a later leader, and while the first is
         under way.
 
@@ -133,12 +135,12 @@ class Transactions:
                 INVALID_ARGUMENT: a mutation cannot be; nothing was committed.
         """
         arrived = self._now()
-        await self._lead()
-        commit, waited, count = await self._coordinator.commit(request, arrived)
+        await self._lead(arrived)
+        commit, waited, count = await self._coordinator.commit(request, arrived.latest)
         return pb.CommitReply(commit_timestamp=commit, waited=waited, mutation_count=count)
 
     async def prepare(self, request: pb.PrepareRequest) -> pb.PrepareReply:
-        """Prepares, as a participant. The same again gets the same answer.
+        """Prepares, as a participant. The same again gets the same answer. Not to be cancelled, as `commit`.
 
         Groups that were only read are participants too, without mutations: their locks must hold at the
             commit.
@@ -147,8 +149,8 @@ class Transactions:
             SpannerError: as `commit`; with a refusal that is final the coordinator has been told to abort.
         """
         arrived = self._now()
-        await self._lead()
-        return pb.PrepareReply(prepare_timestamp=await self._participant.prepare(request, arrived))
+        await self._lead(arrived)
+        return pb.PrepareReply(prepare_timestamp=await self._participant.prepare(request, arrived.latest))
 
     async def rollback(self, request: pb.TransactionRequest) -> None:
         """Gives a transaction up: its locks are freed. What is decided, or prepared, is left as it is.
@@ -234,13 +236,13 @@ class Transactions:
         with suppress(NotLeader, Unsynchronized):  # a later reign does it
             await self._group.write(lambda _: encode(Collect(horizon)), 0, reign.term)
 
-    async def _lead(self) -> Reign:
+    async def _lead(self, now: Interval | None = None) -> Reign:
         """Returns the present reign, once this replica leads and its lease holds.
 
         Nothing may be awaited between this and the use of what belongs to the reign.
         """
         try:
-            term = await self._group.lead()
+            term = await self._group.lead(now)
         except NotLeader as error:
             raise unavailable(error) from None
         except Unsynchronized:
@@ -250,9 +252,9 @@ class Transactions:
             raise unavailable(NotLeader(self._group.leader))
         return reign
 
-    def _now(self) -> int:
-        """Returns TT.now().latest."""
+    def _now(self) -> Interval:
+        """Returns TT.now()."""
         try:
-            return self._group.truetime.now().latest
+            return self._group.truetime.now()
         except Unsynchronized:
             raise no_time(self._host) from None

@@ -74,16 +74,16 @@ async def take_on(reign: Reign, one: Transaction, request: Request, arrived: int
         _agree(reign, schema, request)
     plan = Plan(decoded(schema), mutations)
     needed = plan.locks()
-    ownership = request.ownership
-    acquired = tuple(KeyRange(each.start, each.end) for each in ownership.acquired)
-    released = tuple(KeyRange(each.start, each.end) for each in ownership.released)
+    acquired, released, move = _moved(request)
     exclusive = needed.exclusive + acquired + released
-    await reign.lock(one, (*exclusive, SCHEMA) if request.schema else exclusive, True, until)
-    await reign.lock(one, needed.shared, False, until)
+    changed = request.schema
+    await reign.lock(one, (*exclusive, SCHEMA) if changed else exclusive, True, until)
+    if needed.shared:
+        await reign.lock(one, needed.shared, False, until)
     for within in (*needed.exclusive, *needed.shared, *released):
         if not tablet.owns(within):
             raise reign.aborted(f"group {reign.group.number} does not own all of {within}", "moved")
-    check_staged(reign, acquired, ownership.move)
+    check_staged(reign, acquired, move)
     latest = tablet.schema_at(arrived)
     if bound and latest is not schema:
         _agree(reign, latest, request)
@@ -98,18 +98,20 @@ async def take_on(reign: Reign, one: Transaction, request: Request, arrived: int
             above = max(above, staged.versions.last(staged.range))
     written = {key for key, _ in writes}
     return Work(
-        Effects(writes, acquired, released, request.schema),
+        Effects(writes, acquired, released, changed),
         tuple(
-            within
-            for within, its in one.locks.items()
-            if its and not (within.start in written and is_point(within))
+            [
+                within
+                for within, its in one.locks.items()
+                if its and not (within.start in written and is_point(within))
+            ]
         ),
         latest,
         bound,
-        request.at if request.schema else 0,
+        request.at if changed else 0,
         above,
         plan.count,
-        ownership.move,
+        move,
     )
 
 
@@ -145,8 +147,9 @@ async def log(
         # What was staged may have changed while this waited for its lease or its participants, and may yet by
         # what is on its way into the log.
         check_staged(reign, work.effects.acquired, work.move)
-        if any(each.overlaps(within) for each in reign.staging.values() for within in work.effects.acquired):
-            raise reign.aborted("pieces of what it acquires are still being staged")
+        for within in work.effects.acquired:
+            if any(each.overlaps(within) for each in reign.staging.values()):
+                raise reign.aborted("pieces of what it acquires are still being staged")
         if why := reign.tablet.impossible(work.effects, at):
             raise SpannerError("FAILED_PRECONDITION", f"not at {at}: {why}")
         schema = reign.tablet.schema_at(at)
@@ -172,6 +175,15 @@ async def log(
 
 class _Ahead(Exception):
     """A schema change may take place before that timestamp."""
+
+
+def _moved(request: Request) -> tuple[tuple[KeyRange, ...], tuple[KeyRange, ...], str]:
+    """Returns what a request acquires and releases, and by which move."""
+    if not request.HasField("ownership"):
+        return (), (), ""
+    ownership = request.ownership
+    acquired = tuple(KeyRange(each.start, each.end) for each in ownership.acquired)
+    return acquired, tuple(KeyRange(each.start, each.end) for each in ownership.released), ownership.move
 
 
 def _agree(reign: Reign, schema: bytes, request: Request) -> None:

@@ -41,4 +41,5 @@ class FixedTrueTime(FromNow):
         time = self._clock.time_ns()
         earliest, latest = time - self.epsilon_ns, time + self.epsilon_ns
         self._clock.claim(earliest, latest)
-        return Interval(earliest, latest)
+        now = self.last = Interval(earliest, latest)
+        return now

@@ -24,6 +24,11 @@ class Interval(NamedTuple):
 class TrueTime(Protocol):
     """A host's TrueTime (table 1)."""
 
+    @property
+    def last(self) -> Interval | None:
+        """What `now` said last; None where this host does not know the time any more, or yet."""
+        ...
+
     def now(self) -> Interval:
         """Returns an interval that contains the absolute time of this call (`TT.now`).
 
@@ -41,8 +46,8 @@ class TrueTime(Protocol):
         """Says whether `t` has certainly not arrived (`TT.before`)."""
         ...
 
-    async def until_after(self, t: int) -> None:
-        """Waits until `after(t)`: the commit wait (4.1.2)."""
+    async def until_after(self, t: int) -> bool:
+        """Waits until `after(t)`: the commit wait (4.1.2). Says whether there was anything to wait for."""
         ...
 
 

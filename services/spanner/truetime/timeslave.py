@@ -94,7 +94,8 @@ class Timeslave(FromNow):
         latest = self._high + elapsed + open_
         self._clock.claim(earliest, latest)
         self.calls += 1
-        return Interval(earliest, latest)
+        now = self.last = Interval(earliest, latest)
+        return now
 
     async def run(self) -> None:
         """Polls the masters, for ever."""
@@ -142,6 +143,7 @@ class Timeslave(FromNow):
 
     def _evict(self, why: str, drift: float) -> None:
         self.unsynchronized = why
+        self.last = None
         self._sound = 0
         self._host.trace("truetime-evicted", why=why, drift=drift)
 

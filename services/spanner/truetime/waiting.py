@@ -22,9 +22,15 @@ class FromNow(ABC):
     """The rest of `TrueTime` from `now`. Where that raises `Unsynchronized`, nothing is certain.
 
     All waits share one timer: those that end in the same turn of the loop cost one look at the clock.
+
+    Attributes:
+        last: what `now` said last; None where this host does not know the time any more, or yet.
     """
 
+    last: Interval | None
+
     def __init__(self) -> None:
+        self.last = None
         self._waits: list[tuple[int, int, asyncio.Future[None]]] = []  # a heap
         self._count = 0
         self._timer: asyncio.TimerHandle | None = None
@@ -48,16 +54,21 @@ class FromNow(ABC):
         except Unsynchronized:
             return False
 
-    async def until_after(self, t: int) -> None:
-        """Waits until `after(t)`. A host that does not know the time waits until it knows it again."""
-        if self.after(t):
-            return
+    async def until_after(self, t: int) -> bool:
+        """Waits until `after(t)`, and says whether there was anything to wait for.
+
+        A host that does not know the time waits until it knows it again.
+        """
+        last = self.last
+        if (last is not None and t < last.earliest) or self.after(t):  # what has passed has passed for good
+            return False
         done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._count += 1
         heapq.heappush(self._waits, (t, self._count, done))
         if self._timer is None or t < self._due:
             self._look()
         await done
+        return True
 
     def _look(self) -> None:
         """Ends the waits that are over, and sets the timer for the next one."""

@@ -6,6 +6,7 @@ import asyncio
 from typing import Any
 
 import grpc
+import pytest
 
 from protos import spanner_pb2 as pb
 from protos import spanner_pb2_grpc as rpc
@@ -54,6 +55,48 @@ def test_calls_that_are_called_off_before_they_begin_leave_nothing() -> None:
     assert simulation.failures == []
 
 
+@pytest.mark.parametrize("how", ["cancel", "stream", "unary"])
+def test_a_commit_goes_on_though_nobody_waits_for_it(how: str) -> None:
+    """It takes effect, by both doors; only its answer is left out."""
+    simulation, main = universe()
+    commit = pb.CommitRequest(
+        group=1,
+        transaction=pb.Transaction(id="t", age=10),
+        ownership=pb.Ownership(released=[pb.KeyRange(start=b"a", end=b"b")]),
+        placement=True,
+    )
+
+    async def story() -> list[pb.Reply]:
+        await asyncio.sleep(1.0)
+        found = []
+        async with main.connect("s1") as channel:
+            stub = rpc.SpanserverStub(channel)
+            await leads(stub)
+            if how == "unary":
+                call = stub.Commit(commit)
+                await asyncio.sleep(0.002)  # it is in its commit wait, or before
+                call.cancel()
+            else:
+                stream = stub.Pipeline()
+                await stream.write(pb.Calls(calls=[pb.Call(number=5, commit=commit)]))
+                if how == "cancel":
+                    await stream.write(pb.Calls(calls=[pb.Call(number=5, cancel=True)]))
+                if how == "stream":
+                    await asyncio.sleep(0.002)
+                    stream.cancel()
+                else:
+                    await stream.done_writing()
+                    found = [reply async for replies in stream for reply in replies.replies]
+            await asyncio.sleep(2.0)
+            status = await stub.Status(pb.StatusRequest())
+            assert [(one.start, one.end) for one in status.groups[0].owned] == [(b"", b"a"), (b"b", b"\xff")]
+        return found
+
+    found = simulation.run(story())
+    assert simulation.failures == []
+    assert found == []
+
+
 def test_a_disk_of_another_universe_is_refused_in_a_line() -> None:
     simulation, _ = universe(universe="one")
 
@@ -68,6 +111,30 @@ def test_a_disk_of_another_universe_is_refused_in_a_line() -> None:
     ((name, error),) = simulation.failures
     assert name == "s1"
     assert 'belongs to server s1 of universe "one"' in str(error) and "\n" not in str(error)
+
+
+def test_a_group_of_the_configuration_that_was_dropped_does_not_come_back_with_a_restart() -> None:
+    """It had forgotten its promises, and was given its first ranges once more (swarm on real hosts)."""
+    simulation, main = universe()
+
+    async def groups(stub: Any) -> list[int]:
+        return [one.group for one in (await stub.Status(pb.StatusRequest(), timeout=1.0)).groups]
+
+    async def story() -> None:
+        await asyncio.sleep(1.0)
+        async with main.connect("s1") as channel:
+            stub = rpc.SpanserverStub(channel)
+            await leads(stub)
+            assert await groups(stub) == [1]
+            await stub.DropReplica(pb.GroupRequest(group=1))
+        simulation.machines["s1"].crash()
+        simulation.boot("s1", serve, {**PARAMS, "settings": {}})
+        await asyncio.sleep(2.0)
+        async with main.connect("s1") as channel:
+            assert await groups(rpc.SpanserverStub(channel)) == []
+
+    simulation.run(story())
+    assert simulation.failures == []
 
 
 def test_a_torn_log_is_cut_where_it_ends_or_refused_in_a_line() -> None:
@@ -92,7 +159,12 @@ def test_a_torn_log_is_cut_where_it_ends_or_refused_in_a_line() -> None:
             async with main.connect("s1") as channel, asyncio.timeout(60.0):
                 while not simulation.failures:
                     try:
-                        await leads(rpc.SpanserverStub(channel))
+                        stub = rpc.SpanserverStub(channel)
+                        if not (await stub.Status(pb.StatusRequest(), timeout=1.0)).groups:
+                            return (
+                                False  # that there is a group is lost: it is not made again, without memory
+                            )
+                        await leads(stub)
                         return True
                     except grpc.aio.AioRpcError:
                         await asyncio.sleep(0.5)

@@ -24,6 +24,7 @@ from services.spanner.tablet import Tablet
 from services.spanner.transactions import Transactions, TransactionSettings
 from services.spanner.transactions.coordinators import NoSuchGroup
 from services.spanner.truetime.fixed import FixedTrueTime
+from services.spanner.truetime.interval import Interval
 
 BASE = 10**18
 """The time at which a run begins, in ns."""
@@ -118,7 +119,7 @@ class Replica:
     def term(self) -> int:
         return self.core.term if self.core.leader is self and not self.dead else 0
 
-    async def lead(self) -> int:
+    async def lead(self, now: Interval | None = None) -> int:
         if self.dead:
             await forever()
         if self.core.world.rng.random() < 0.2:
@@ -380,7 +381,8 @@ class World:
         try:
             await asyncio.wait({work, replica.died}, return_when=asyncio.FIRST_COMPLETED)
         except asyncio.CancelledError:
-            work.cancel()
+            if method not in ("commit", "prepare"):  # what is begun there goes on
+                work.cancel()
             raise
         if not work.done():
             raise SpannerError("UNAVAILABLE", "connection reset")

@@ -39,6 +39,10 @@ class Time:
         self.time: int | None = 10_000
         self.waits: dict[asyncio.Future[None], int] = {}
 
+    @property
+    def last(self) -> Interval | None:
+        return None if self.time is None else self.now()
+
     def now(self) -> Interval:
         if self.time is None:
             raise Unsynchronized
@@ -50,11 +54,14 @@ class Time:
     def before(self, t: int) -> bool:
         return self.time is not None and t > self.now().latest
 
-    async def until_after(self, t: int) -> None:
+    async def until_after(self, t: int) -> bool:
+        waited = False
         while not self.after(t):
+            waited = True
             wait = asyncio.get_running_loop().create_future()
             self.waits[wait] = t
             await wait
+        return waited
 
     def go(self, to: int) -> None:
         self.time = to
@@ -77,7 +84,7 @@ class Replica:
         self.lapses = 0
         self.commit(1_000, acquired=(EVERYTHING,), schema=SCHEMA.encode())
 
-    async def lead(self) -> int:
+    async def lead(self, now: Interval | None = None) -> int:
         if not self.term:
             raise NotLeader(self.leader)
         if self.lapses:
