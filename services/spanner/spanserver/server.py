@@ -14,7 +14,7 @@ from services.spanner.replica import Replica, Replicas
 from services.spanner.schema.orphans import orphans
 from services.spanner.spanserver.coordinators import RemoteCoordinators
 from services.spanner.spanserver.genesis import found
-from services.spanner.storage import StorageRefused
+from services.spanner.storage import StorageFailed, StorageRefused
 from services.spanner.tablet import Tablet
 from services.spanner.transactions import Transactions
 
@@ -25,6 +25,10 @@ if TYPE_CHECKING:
     from services.spanner.spanserver.settings import Founding, Settings
     from services.spanner.storage import Storage
     from services.spanner.truetime import TrueTime
+
+
+FOUNDED = "founded"
+"""A file that is there once the groups of the configuration have been made."""
 
 
 class Descriptor(Struct, frozen=True, array_like=True):
@@ -103,18 +107,38 @@ class Spanserver:
                 except msgspec.DecodeError as exc:
                     raise StorageRefused(f"group {number}: its members cannot be read: {exc}") from None
                 await self._open(number, described)
-            for one in founding:
-                if self.host.name in [member.server for member in one.members]:
-                    await self.create(one.group, one.members, one.preferred or one.members[0].server)
-                    background.append(
-                        asyncio.ensure_future(found(self.groups[one.group], one, schema, self.host.name))
-                    )
+            await self._found(founding)
+            background += [
+                asyncio.ensure_future(found(self.groups[one.group], one, schema, self.host.name))
+                for one in founding
+                if one.group in self.groups
+            ]
             await running
         finally:
             for task in background:
                 task.cancel()
             await asyncio.gather(*background, return_exceptions=True)
             await self._coordinators.close()
+
+    async def _found(self, founding: Sequence[Founding]) -> None:
+        """Hosts the groups of the configuration, once: one that was dropped since has forgotten its promises.
+
+        Raises:
+            StorageFailed: the disk.
+        """
+        disk = self.host.disk
+        try:
+            if await disk.exists(FOUNDED):
+                return
+            for one in founding:
+                if self.host.name in [member.server for member in one.members]:
+                    await self.create(one.group, one.members, one.preferred or one.members[0].server)
+            file = await disk.open(FOUNDED, "a")
+            await file.append(b"its first groups were made\n", sync=True)
+            await file.close()
+            await disk.sync()
+        except OSError as exc:
+            raise StorageFailed(f"{self.host.name} cannot note that its groups are made: {exc}") from exc
 
     def hosted(self, group: int) -> Hosted:
         """Returns a group.
