@@ -6,20 +6,19 @@ One group of three replicas. Rates stand beside those of the coordination servic
 (writes) and of bare grpc.aio (an echo of as many bytes, of as many clients and servers), round by round in
 the same run.
 
-Why commits are short of their target. Processor time of a commit of 1 kB, on an almost idle machine of two
-cores (µs; single runs, which differ by a tenth; "before" is at most one day older):
+Why commits are short of their target. Processor time of a commit of 1 kB, in µs, on two cores that had some
+other work (single runs, which differ by a tenth; "before": the code of the same day without what was done):
 
-| | leader | both followers | client | all | a second |
+| | leader | followers | clients | all | a second |
 | --- | --- | --- | --- | --- | --- |
 | before | 255 | 60 | 117 | 431 | 3,150 |
 | now | 172 to 194 | 46 to 51 | 82 to 93 | 301 to 337 | 3,700 to 4,800 |
-| a write of the coordination service | 42 to 53 (its leader) | 49 to 58 | 14 to 17 | 106 to 128 | 11,750 to 14,550 |
+| a write of coordination | 42 to 53 | 49 to 58 | 14 to 17 | 106 to 128 | 11,750 to 14,550 |
 
-That is 0.32 of its rate, by 0.36 of its costs. A leader is one process on one core, so half its rate wants
-about 130 µs at the leader, and about 240 in all. gRPC does not decide it: calls, replies and Paxos's messages
-travel about ten to a message, and of the leader's time a fifth goes into its reads and writes. The rest
-is Python that no one part dominates (of samples at the leader): locks and rows from mutations 20 %, what leads to
-them and the commit's own steps 20 to 25 %, Paxos and the log 15 %, applying 4 %.
+That is about 0.32 of its rate. A leader is one process on one core: half of that rate wants 140 µs at the
+leader, and 280 in all. gRPC does not decide it: some ten calls, replies or entries travel in a message, and a
+fifth of the leader's samples are in its reads and writes. The rest is Python, none of it large by itself:
+locks and rows from mutations 20 %, checks and the steps of a commit 30 %, Paxos and log 15 %, applying 4 %.
 """
 
 from __future__ import annotations
