@@ -10,8 +10,8 @@ What Figure 2 tells:
 - **the start-up**: the job takes 150 s in all (5.2), and the curve ends at 107.7 s.
 
 Why machines are unequal the paper tells in 3.6 (disks whose correctable errors slow reading from 30 to 1
-MB/s, other jobs), not how unequal. That it is the reading of a machine's tasks which is slow, and neither its
-writing nor what it serves to others, is an assumption: all that Figure 2 can show is reading.
+MB/s, other jobs), not how unequal. That it is the disk's reading which is slow, for its own tasks and for
+what it serves to others, and not its writing, is an assumption: all that Figure 2 can show is reading.
 """
 
 from __future__ import annotations

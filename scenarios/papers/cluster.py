@@ -56,7 +56,6 @@ class Cluster:
     Args:
         simulation: whose virtual time passes.
         names: of the machines.
-        racks: of each.
         read: bytes a second that each reads.
         write: bytes a second that any writes.
         chance: where copies of the output go.
@@ -72,13 +71,12 @@ class Cluster:
         self,
         simulation: Simulation,
         names: list[str],
-        racks: list[str],
         read: Array,
         write: float,
         chance: random.Random,
     ) -> None:
         count = len(names)
-        self.names, self.racks = names, racks
+        self.names = names
         self.index = {name: number for number, name in enumerate(names)}
         self.read, self.write = read, write
         self.moved = np.zeros(3)

@@ -112,7 +112,7 @@ async def perform(
     place = [f"rack{number // PAPER.rack + 1}" for number in range(machines)]
     rates = found.read_rates(machines)
     world.stream("machines").shuffle(order := list(range(machines)))
-    cluster = Cluster(simulation, names, place, rates[order], found.rate_Bps, world.stream("replicas"))
+    cluster = Cluster(simulation, names, rates[order], found.rate_Bps, world.stream("replicas"))
     files = -(-maps // SPLITS_OF_A_FILE)
     Input(
         simulation,

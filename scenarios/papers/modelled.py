@@ -164,20 +164,18 @@ class MapTask(ModelledTask):
         plane = self.plane
         if not self._over.done():
             piece = self.task.split[0]
-            source = self._nearest(plane.input.holders(piece.path, piece.offset))
+            source = self._source_of(plane.input.holders(piece.path, piece.offset))
             plane.mapping = self
             ratio = self.setting("intermediate")
             self.cluster.begin_map(plane.machine, source, self._size, ratio, self._done)
         return await self._over
 
-    def _nearest(self, holders: Sequence[str]) -> int:
-        """Returns who reads the split: this machine, or one in its rack, or the first."""
-        cluster, machine = self.cluster, self.plane.machine
-        numbers = [cluster.index[name] for name in holders]
-        if machine in numbers:
-            return machine
-        rack = cluster.racks[machine]
-        return next((number for number in numbers if cluster.racks[number] == rack), numbers[0])
+    def _source_of(self, holders: Sequence[str]) -> int:
+        """Returns who reads the split: this machine, or the fastest that holds it: a slow one is left."""
+        numbers = [self.cluster.index[name] for name in holders]
+        if self.plane.machine in numbers:
+            return self.plane.machine
+        return max(numbers, key=lambda number: (self.cluster.read[number], -number))
 
     def _done(self) -> None:
         plane, reduces = self.plane, self.job.reduces
