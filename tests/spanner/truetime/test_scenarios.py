@@ -48,7 +48,13 @@ def test_they_hold(name: str, parameters: dict[str, object], seed: int) -> None:
     [
         ("time-masters-down", {"drift": 0}, {CONTAINED}, CONTAINED, "s1 at"),
         ("liar-outvoted", {"liars": 3}, {*ORDER, CONTAINED, NAMED}, CONTAINED, "at worst 49.5"),
-        ("liar-outvoted", {"liars": 3}, {*ORDER, CONTAINED, NAMED}, NAMED, "was taken for a liar, and is none"),
+        (
+            "liar-outvoted",
+            {"liars": 3},
+            {*ORDER, CONTAINED, NAMED},
+            NAMED,
+            "was taken for a liar, and is none",
+        ),
         ("clock-bound-violation", {}, {*ORDER, CONTAINED}, CONTAINED, "s2 at 0.0"),
         ("clock-bound-violation", {}, {*ORDER, CONTAINED}, "external consistency", "but T3 has timestamp"),
         ("liar-outvoted", {"liars": 1, "lie_s": 0.0001}, {NAMED}, NAMED, "gps1.z1 lied, and nobody said"),
