@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 S = 1_000_000_000
-OF_JOBS = ("overlay", "tasks", "throughput", "commit-wait")  # test_jobs.py, test_commit_wait.py, papers
+OF_JOBS = ("overlay", "tasks", "throughput", "commit-wait", "groups")  # they have tests of their own
 TIMED = ("spacetime", "timeline", "rates", "clocks", "epsilon")
 SIZES = {
     "two hosts": tell(servers=1, calls=10),
