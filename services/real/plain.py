@@ -282,7 +282,25 @@ class Channel:
             call.close()
 
 
-class Call:
+class _Fed:
+    """What both sides of a call that has begun share: messages without a task's turn of the loop."""
+
+    _connection: Connection
+    _deserialize: Callable[[bytes], Any] | None
+
+    async def feed(self, take: Callable[[Any], bool]) -> bool:
+        """See `Connection.feed`."""
+        deserialize = self._deserialize
+        if deserialize is None:
+            return await self._connection.feed(take)
+        return await self._connection.feed(lambda frame: take(deserialize(frame)))
+
+    def write_now(self, frame: bytes) -> bool:
+        """See `Connection.write_now`."""
+        return self._connection.write_now(frame)
+
+
+class Call(_Fed):
     """A call, from the caller's side (`grpc.aio.StreamStreamCall`)."""
 
     def __init__(
@@ -330,17 +348,6 @@ class Call:
                 raise ConnectionError(self._connection.lost)
             return None
         return frame if self._deserialize is None else self._deserialize(frame)
-
-    async def feed(self, take: Callable[[Any], bool]) -> bool:
-        """See `Connection.feed`; of a call that has begun."""
-        deserialize = self._deserialize
-        if deserialize is None:
-            return await self._connection.feed(take)
-        return await self._connection.feed(lambda frame: take(deserialize(frame)))
-
-    def write_now(self, frame: bytes) -> bool:
-        """See `Connection.write_now`; of a call that has begun."""
-        return self._connection.write_now(frame)
 
     async def write(self, message: Any) -> None:
         """Sends a message.
@@ -447,7 +454,7 @@ class _Details(Struct, frozen=True):
     invocation_metadata: tuple[tuple[str, str | bytes], ...]
 
 
-class Context:
+class Context(_Fed):
     """A call, from the other side (`grpc.aio.ServicerContext`)."""
 
     def __init__(self, connection: Connection, metadata: tuple[Any, ...], handler: Any) -> None:
@@ -476,17 +483,6 @@ class Context:
         if frame is None:
             return None
         return frame if self._deserialize is None else self._deserialize(frame)
-
-    async def feed(self, take: Callable[[Any], bool]) -> bool:
-        """See `Connection.feed`."""
-        deserialize = self._deserialize
-        if deserialize is None:
-            return await self._connection.feed(take)
-        return await self._connection.feed(lambda frame: take(deserialize(frame)))
-
-    def write_now(self, frame: bytes) -> bool:
-        """See `Connection.write_now`; of a call that was let begin."""
-        return self._connection.write_now(frame)
 
     async def write(self, message: Any) -> None:
         """Sends a message.

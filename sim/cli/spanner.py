@@ -298,21 +298,12 @@ def groups(folder: DirOption = None, json: JsonOption = False) -> None:
 def zones(folder: DirOption = None, json: JsonOption = False) -> None:
     """Says which zones there are, with their zonemasters and spanservers, and where the status page is."""
     from protos import spanner_pb2 as pb
+    from services.spanner.placement.told import zones_of
 
     nothing = pb.StatusRequest(groups=[0xFFFFFFFF])
     status = _ask_universe(folder, lambda universe: universe.Status(nothing, timeout=TIMEOUT))
     if json:
-        told = [
-            {
-                "zone": one.zone,
-                "zonemaster": one.zonemaster,
-                "answers": one.answers,
-                "spanservers": list(one.spanservers),
-                "silent": list(one.silent),
-            }
-            for one in status.zones
-        ]
-        print_json({"zones": told, "page": status.page})
+        print_json({"zones": zones_of(status), "page": status.page})
         return
     print_table(
         ["zone", "zonemaster and location proxy", "spanservers"],

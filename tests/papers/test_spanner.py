@@ -72,7 +72,7 @@ def test_a_zone_that_leads_nothing_is_not_missed_and_one_that_leads_is() -> None
 
 
 def test_f1_waits_for_locks_and_for_other_sites() -> None:
-    few = {"commits": 12, "reads": 12, "large": 1, "large_bytes": 240_000, "workers": 30, "groups": 4}
+    few = {"commits": 40, "reads": 12, "large": 1, "large_bytes": 240_000, "workers": 4}
     summary = run("papers/f1-latencies", few)
     assert summary.passed, summary
     assert value(summary, "a large read at east 2") > 1.0  # 59 blocks at 18 ms

@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING, Any, Protocol
 import grpc
 
 from protos import spanner_pb2 as pb
+from services.parts import part
 from services.spanner.errors import SpannerError
 from services.spanner.statuses import of_status
-from services.spanner.wire import part
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable

@@ -16,16 +16,7 @@ def overview(status: pb.UniverseStatus, schema: Schema) -> dict[str, Any]:
     for one in groups:
         led[one["leader"]] = led.get(one["leader"], 0) + 1
     return {
-        "zones": [
-            {
-                "zone": one.zone,
-                "zonemaster": one.zonemaster,
-                "answers": one.answers,
-                "spanservers": list(one.spanservers),
-                "silent": list(one.silent),
-            }
-            for one in status.zones
-        ],
+        "zones": zones_of(status),
         "spanservers": [
             {
                 "server": one.server,
@@ -50,6 +41,20 @@ def overview(status: pb.UniverseStatus, schema: Schema) -> dict[str, Any]:
         ],
         "moves": list(status.moves),
     }
+
+
+def zones_of(status: pb.UniverseStatus) -> list[dict[str, Any]]:
+    """Returns the zones: their zonemasters and whether these answer, and the spanservers, silent ones too."""
+    return [
+        {
+            "zone": one.zone,
+            "zonemaster": one.zonemaster,
+            "answers": one.answers,
+            "spanservers": list(one.spanservers),
+            "silent": list(one.silent),
+        }
+        for one in status.zones
+    ]
 
 
 def key_of(schema: Schema, key: bytes) -> str:

@@ -17,7 +17,7 @@ import grpc
 
 from protos import spanner_pb2 as pb
 from services.outbox import Outbox
-from services.spanner.wire import part, varint
+from services.parts import part, varint
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable

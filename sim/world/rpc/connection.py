@@ -11,6 +11,7 @@ the process; while that is paused, its kernel keeps what has come, in order.
 from __future__ import annotations
 
 import asyncio
+from abc import ABC, abstractmethod
 from collections import deque
 from typing import TYPE_CHECKING, Any
 
@@ -98,7 +99,7 @@ class Line:
         then(*args)
 
 
-class Connection:
+class Connection(ABC):
     """One end.
 
     Attributes:
@@ -225,9 +226,9 @@ class Connection:
     def _on_broken(self, reason: str) -> None:
         self._enter(self.broken, (reason,))
 
+    @abstractmethod
     def broken(self, reason: str) -> None:
         """The connection is gone."""
-        raise NotImplementedError
 
     def _on_lost(self, why: str, args: tuple[Any, ...]) -> None:
         """Writes what will not arrive to the trace: `(stream, data, ...)` or `(stream, frame)`."""
