@@ -6,6 +6,8 @@ import asyncio
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
+import msgspec
+
 from services.spanner.client import ALL
 from services.spanner.errors import SpannerError
 from services.spanner.keys import KeyRange
@@ -119,13 +121,8 @@ class Driver:
             return frozenset(patience.held(kind, now, limits.patience_s))
 
         gone = patience.held("silent", now, limits.silent_s) if limits.silent_s else ()
-        return Universe(
-            seen.fragments,
-            seen.groups,
-            seen.sizes,
-            seen.servers,
-            seen.options,
-            seen.loads,
+        return msgspec.structs.replace(
+            seen,
             hot=long("hot"),
             cold=long("cold"),
             uneven=long("uneven"),
